@@ -1,0 +1,12 @@
+"""Where what is built once is kept: the demo base, rendered images, encoded features."""
+
+import os
+from pathlib import Path
+
+import platformdirs
+
+
+def cache_folder() -> Path:
+    """Return the cache folder: `MLA_EXTEND_CACHE` where it is set, else the platform's own place for this package."""
+    moved = os.environ.get("MLA_EXTEND_CACHE")
+    return Path(moved).expanduser() if moved else Path(platformdirs.user_cache_dir("mla-extend", appauthor=False))

@@ -1,0 +1,61 @@
+"""Everything that this package raises on purpose.
+
+    MlaExtendError
+    ├── DataError            a file or text that the user gave cannot be used
+    ├── LanguageError        not a language code, or a language that is not there
+    ├── RecipeError          a recipe or an override is wrong
+    ├── BaseError            the base model cannot be opened, built or used
+    │   └── BaseMismatchError    an adapter or an index was made for another base
+    ├── RegistryError        the registry, or an adapter in it, is not as it must be
+    │   └── IsolationError       something else moved: the publish was refused
+    ├── TrainingError        training collapsed, diverged or learned nothing
+    ├── Interrupted          the user stopped a run that can be continued
+    └── FetchError           a package of the demo could not be had, or its content is wrong
+
+Each message says what happened, with the value, and what to do. The command line turns them into one line and
+exit code 1; nothing else catches them.
+"""
+
+
+class MlaExtendError(Exception):
+    """Root of the package's errors."""
+
+
+class DataError(MlaExtendError):
+    """Say which file and line cannot be used, and what to do about it."""
+
+
+class LanguageError(MlaExtendError):
+    """Say which language code is wrong or missing."""
+
+
+class RecipeError(MlaExtendError):
+    """List every problem of a recipe at once."""
+
+
+class BaseError(MlaExtendError):
+    """Say why a base model cannot be opened, built or used."""
+
+
+class BaseMismatchError(BaseError):
+    """Name both bases where an adapter meets a base that it was not made for."""
+
+
+class RegistryError(MlaExtendError):
+    """Say what in the registry is missing or damaged."""
+
+
+class IsolationError(RegistryError):
+    """Name the language or file that adding another language would have moved."""
+
+
+class TrainingError(MlaExtendError):
+    """Say that a run collapsed, diverged or did not learn, with the likely cause."""
+
+
+class Interrupted(MlaExtendError):  # noqa: N818 - it is not an error of anybody's
+    """Say where a stopped run is kept and how to continue it."""
+
+
+class FetchError(MlaExtendError):
+    """Say which package could not be fetched or has another content than expected."""
