@@ -1,0 +1,115 @@
+"""Reports: the exact keys, what is not known is null, and the room's borders."""
+
+import ast
+import inspect
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mla_extend import evaluation
+from mla_extend.errors import DataError
+from mla_extend.evaluation import METRICS, chance, evaluate_retrieval, evaluation_json, split_report
+from mla_extend.files import dump_json
+
+KEYS = {
+    "gallery", "captions", "mean_recall", "ci95", "t2i_mean_recall", "native_mean_recall", "ratio", "ratio_ci95",
+    "floor_mean_recall", "chance_mean_recall", "metrics", "native_metrics", "floor_metrics",
+}  # fmt: skip
+
+
+def vectors(images=40, captions=2, noise=1.0):
+    generator = np.random.default_rng(0)
+    image, owner = generator.standard_normal((images, 8)), np.repeat(np.arange(images), captions)
+    return image, image[owner] + noise * generator.standard_normal((len(owner), 8)), owner
+
+
+def test_full_report():
+    image, text, owner = vectors()
+    native, floor = image[owner], np.ones_like(text)
+    report = split_report(image, text, owner, native_text_vectors=native, floor_text_vectors=floor, seed=3)
+    result = evaluate_retrieval(image, text, owner)
+    found = json.loads(dump_json(report.to_json()))
+    assert set(found) == KEYS
+    assert (found["gallery"], found["captions"]) == (40, 80)
+    assert found["mean_recall"] == result.mean_recall
+    assert found["t2i_mean_recall"] == result.t2i_mean
+    assert found["metrics"] == result.metrics()
+    assert found["ci95"][0] <= found["mean_recall"] <= found["ci95"][1]
+    assert found["native_mean_recall"] == 1.0
+    assert found["ratio"] == found["mean_recall"]
+    assert found["ratio_ci95"] == found["ci95"]
+    assert tuple(found["floor_metrics"]) == tuple(found["native_metrics"]) == METRICS
+    assert found["chance_mean_recall"] == chance(40, 2).mean_recall
+    assert found["floor_mean_recall"] < 0.2
+    assert report == split_report(image, text, owner, native_text_vectors=native, floor_text_vectors=floor, seed=3)
+
+
+def test_unknown_figures_are_null():
+    found = split_report(*vectors()).to_json()
+    unknown = {key for key, value in found.items() if value is None}
+    assert unknown == {
+        "native_mean_recall", "ratio", "ratio_ci95", "floor_mean_recall", "native_metrics", "floor_metrics"
+    }  # fmt: skip
+    assert set(found) == KEYS
+
+
+def test_native_that_finds_nothing_gives_no_ratio():
+    image, text, owner = vectors()
+    found = split_report(image, text, owner, native_text_vectors=np.zeros_like(text)).to_json()
+    assert found["native_mean_recall"] == 0.0
+    assert found["ratio"] is None
+    assert found["ratio_ci95"] is None
+
+
+def test_native_may_have_other_captions():
+    image, text, owner = vectors()
+    found = split_report(image, text, owner, native_text_vectors=image, native_image_of_text=np.arange(40))
+    assert found.native_mean_recall == 1.0
+    with pytest.raises(DataError, match="image_of_text has the shape"):
+        split_report(image, text, owner, native_text_vectors=image)
+
+
+@pytest.mark.parametrize("protocol", ["standard", "first", "mla"])
+def test_protocol_reaches_every_figure(protocol):
+    image, text, owner = vectors()
+    report = split_report(image, text, owner, native_text_vectors=text, floor_text_vectors=text, protocol=protocol)
+    assert report.metrics == report.native_metrics == report.floor_metrics
+    assert report.metrics == evaluate_retrieval(image, text, owner, protocol).metrics()
+    assert report.chance_mean_recall == chance(40, 2, protocol).mean_recall
+    assert (report.ratio, report.ratio_ci95) == (1.0, (1.0, 1.0))
+
+
+def test_evaluation_json():
+    report = split_report(*vectors())
+    found = evaluation_json("sw", "clip-vit-b32", "xm3600", {"test": report}, seed=0, protocol="standard")
+    assert found == {
+        "language": "sw",
+        "base": "clip-vit-b32",
+        "test_set": "xm3600",
+        "protocol": "standard",
+        "seed": 0,
+        "splits": {"test": report.to_json()},
+    }
+    assert json.loads(dump_json(found)) == found
+    with pytest.raises(DataError, match="no protocol 'all'"):
+        evaluation_json("sw", "base", "set", {}, seed=0, protocol="all")
+
+
+def test_everything_exported_is_there_and_documented():
+    for name in evaluation.__all__:
+        assert getattr(evaluation, name) is not None
+        if inspect.isfunction(getattr(evaluation, name)):
+            assert inspect.getdoc(getattr(evaluation, name))
+
+
+def test_the_room_imports_numpy_and_errors_only():
+    allowed = {"numpy", "collections", "dataclasses", "typing", "math", "statistics"}
+    for path in Path(evaluation.__file__).parent.glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            names = [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            names += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            for name in names:
+                inner = name.startswith(("mla_extend.evaluation", "mla_extend.errors"))
+                assert inner or name.split(".")[0] in allowed, f"{path.name} imports {name}"
