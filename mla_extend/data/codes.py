@@ -1,0 +1,182 @@
+"""Language codes: BCP-47, checked, normalised, named in English, and made safe as adapter names.
+
+`langcodes` is imported on first use, so that listing languages does not wait for it. English names come from the IANA
+subtag registry that lies in that package; no other data package is needed.
+"""
+
+import difflib
+import functools
+import re
+from typing import Any, NamedTuple
+
+from mla_extend.errors import LanguageError
+
+ALIASES = {"jp": "ja"}
+"""Codes in common use that BCP-47 does not know (it replaces deprecated ones such as `iw` and `tl` itself)."""
+
+NOT_A_LANGUAGE = frozenset({"und", "mul", "mis", "zxx"})
+"""Codes that are valid and name no one language: undetermined, several, uncoded, none."""
+
+COMMON_NAMES = {
+    "el": "Greek",
+    "ht": "Haitian Creole",
+    "km": "Khmer",
+    "ky": "Kyrgyz",
+    "or": "Odia",
+    "pa": "Punjabi",
+    "ps": "Pashto",
+    "to": "Tongan",
+    "ug": "Uyghur",
+}
+"""Names that people look for where the IANA registry puts another one first."""
+
+SCRIPT_NAMES = {"Hans": "Simplified", "Hant": "Traditional"}
+
+FLORES = re.compile(r"([a-z]{3})_([A-Z][a-z]{3})")
+TAG = re.compile(r"[A-Za-z]{1,8}(-[A-Za-z0-9]{1,8})*")
+ASIDE = re.compile(r" \((macrolanguage|[^)]*\d[^)]*)\)$")
+MAX_LENGTH = 64
+
+
+class _Names(NamedTuple):
+    language: dict[str, list[str]]
+    script: dict[str, list[str]]
+    region: dict[str, list[str]]
+
+
+def language_tag(text: str, *, macro: bool = False) -> str:
+    """Return the BCP-47 tag of a language code, checked and normalised: `swa` gives `sw`, `pt_br` gives `pt-BR`.
+
+    Args:
+        text: a BCP-47 tag, an ISO 639 code of two or three letters, or a FLORES code such as `swh_Latn`. A FLORES
+            code's script is left out where the language is usually written in it; Chinese keeps it.
+        macro: replace a language that is the usual one of its macrolanguage by that (`swh` by `sw`, `quz` by `qu`).
+            It is never done unasked, since corpora keep them apart; `wider_tag` tells whether there is one.
+
+    Raises:
+        LanguageError: it is no such code; the message suggests what may have been meant.
+    """
+    import langcodes  # noqa: PLC0415 - slow to import, and listing languages needs none of it
+
+    asked = text.strip()
+    code = asked.replace("_", "-")
+    primary, dash, rest = code.partition("-")
+    code = ALIASES.get(primary.lower(), primary) + dash + rest
+    if len(code) > MAX_LENGTH or not TAG.fullmatch(code):
+        raise LanguageError(_unknown(asked))
+    try:
+        language = langcodes.Language.get(code)
+        valid = language.is_valid()
+        # A replaced code can lead to another one that is replaced, so the result is taken once more.
+        tag = langcodes.standardize_tag(langcodes.standardize_tag(code, macro=macro), macro=macro)
+    except langcodes.LanguageTagError as error:
+        raise LanguageError(_unknown(asked)) from error
+    if not valid:
+        raise LanguageError(_unknown(asked))
+    if (language.language or "und") in NOT_A_LANGUAGE:
+        raise LanguageError(f"{asked!r} is a code for text of no one language. Give the language's own code.")
+    return _without_usual_script(tag) if FLORES.fullmatch(asked) else str(tag)
+
+
+def wider_tag(tag: str) -> str | None:
+    """Return the macrolanguage's tag that `language_tag(tag, macro=True)` would give, or `None` if it is the same."""
+    wider = language_tag(tag, macro=True)
+    return None if wider == tag else wider
+
+
+def language_name(tag: str) -> str:
+    """Return a language's English name, such as `Swahili` or `Chinese (Traditional)`.
+
+    Raises:
+        LanguageError: it is not a language code.
+    """
+    import langcodes  # noqa: PLC0415
+
+    language = langcodes.Language.get(language_tag(tag))
+    names = _names()
+    name = _first(names.language, language.language)
+    asides: list[str] = []
+    if language.script:
+        asides.append(SCRIPT_NAMES.get(language.script) or _first(names.script, language.script))
+    if language.territory:
+        asides.append(_first(names.region, language.territory))
+    asides += language.variants or []
+    asides += language.extensions or []
+    asides += [language.private] if language.private else []
+    return f"{name} ({', '.join(asides)})" if asides else name
+
+
+def adapter_name(tag: str) -> str:
+    """Return the name of a language's adapter inside a model: `lang_sw`, `lang_pt_br`.
+
+    It holds only `a-z`, `0-9` and `_`, as names of modules must, and differs for different tags: BCP-47 compares
+    tags without case and has no underscore.
+
+    Raises:
+        LanguageError: it does not have the form of a BCP-47 tag.
+    """
+    if not TAG.fullmatch(tag):
+        raise LanguageError(f"{tag!r} does not have the form of a language tag, such as sw or pt-BR.")
+    return "lang_" + tag.lower().replace("-", "_")
+
+
+def _without_usual_script(tag: str) -> str:
+    import langcodes  # noqa: PLC0415
+
+    language = langcodes.Language.get(tag)
+    bare = str(language.language)
+    usual = langcodes.Language.get(bare).maximize().script
+    return bare if bare != "zh" and language.script == usual else tag
+
+
+def _unknown(asked: str) -> str:
+    near = _suggestions(asked)
+    names = _names().language
+    hint = ""
+    if near:
+        hint = " Did you mean " + " or ".join(f"{code!r} ({_first(names, code)})" for code in near) + "?"
+    return f"{asked!r} is not a language code (BCP-47, such as sw, pt-BR or zh-Hant).{hint}"
+
+
+def _suggestions(asked: str) -> list[str]:
+    import langcodes  # noqa: PLC0415
+
+    text = asked.lower().replace("_", "-")
+    first = text.partition("-")[0].strip()
+    languages = _names().language
+    by_name: dict[str, list[str]] = {}
+    for code, descriptions in languages.items():
+        for description in descriptions:
+            by_name.setdefault(description.lower(), []).append(code)
+    if first in languages:
+        return [first]  # the language is right, and what follows it is not
+    if len(text) == 2 and text.isalpha() and text.upper() in _names().region:
+        # People write a country's code for its language: cn, kr, gr.
+        language = langcodes.Language.get(f"und-{text.upper()}").maximize().language
+        if language and language != "en":
+            return [str(language)]
+    if len(text) <= 3:
+        return difflib.get_close_matches(text, [code for code in languages if len(code) == 2], n=2, cutoff=0.75)
+    close = [text] if text in by_name else difflib.get_close_matches(text, by_name, n=2, cutoff=0.75)
+    codes = [min(by_name[name], key=lambda code: (len(code), code)) for name in close]
+    return list(dict.fromkeys(str(langcodes.standardize_tag(code, macro=True)) for code in codes))
+
+
+def _first(names: dict[str, list[str]], code: str) -> str:
+    return names.get(code, [code])[0]
+
+
+@functools.cache
+def _names() -> _Names:
+    from langcodes.registry_parser import parse_registry  # noqa: PLC0415
+
+    names = _Names({}, {}, {})
+    entry: dict[str, Any]
+    for entry in parse_registry():
+        kind, code = entry["Type"], entry.get("Subtag", "")
+        if ".." in code or kind not in _Names._fields or "Deprecated" in entry:
+            continue
+        getattr(names, kind)[code] = [ASIDE.sub("", description) for description in entry["Description"]]
+    for code, name in COMMON_NAMES.items():
+        names.language[code].insert(0, name)
+    return names
