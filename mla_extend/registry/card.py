@@ -1,0 +1,175 @@
+"""The card of a version: what was made, from what, how, at what cost, and how good it is."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from mla_extend.errors import BaseMismatchError, RegistryError
+from mla_extend.files import dump_json
+from mla_extend.registry.layout import CARD, is_plain_path
+
+SCHEMA = 1
+"""Raised only when a card of this number could be misread by an older package; a new key alone does not raise it."""
+
+PACKAGE = "mla-extend"
+_EMPTY = '\n  "digest": ""'
+AGAIN = "Take the version from a backup, or add the language again."
+
+
+@dataclass(frozen=True)
+class Card:
+    """Hold everything that is known of one version of one language.
+
+    Attributes:
+        language: BCP-47 tag.
+        language_name: in English.
+        base: `name`, `fingerprint`, `family`, `native`, and `source` and `licence` where they are known.
+        recipe: as resolved, every default filled in.
+        data: for each file of parallel text: `role`, `path`, `sha256`, `pairs`, `licence` (`None`: unknown).
+        metrics: the evaluation's JSON.
+        versions: of the packages that made it, `mla-extend` among them.
+        seed: of the run.
+        cost: `seconds`, `peak_memory_bytes`, `pairs`.
+        parameters: how many numbers the language trains.
+        stages: for each stage of training, what it did.
+        created, version, bytes, files, isolation: filled in when it is published; `files` gives the SHA-256 of every
+            file but the card, `bytes` their sum without the model card.
+        schema: of this card.
+    """
+
+    language: str
+    language_name: str
+    base: dict[str, Any]
+    recipe: dict[str, Any]
+    data: list[dict[str, Any]]
+    metrics: dict[str, Any]
+    versions: dict[str, str]
+    seed: int
+    cost: dict[str, Any]
+    parameters: int
+    stages: list[Any] = field(default_factory=list)
+    created: str = ""
+    version: str = ""
+    bytes: int = 0
+    files: dict[str, str] = field(default_factory=dict)
+    isolation: dict[str, Any] = field(default_factory=dict)
+    schema: int = SCHEMA
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the card as JSON values, as they will be read: keys as texts, tuples as lists.
+
+        Raises:
+            RegistryError: a value is not JSON (NaN, infinity, an array).
+        """
+        try:
+            text = json.dumps(asdict(self), allow_nan=False, ensure_ascii=False).encode()
+            values: dict[str, Any] = json.loads(text)
+        except (TypeError, ValueError) as error:
+            raise RegistryError(
+                f"The card of {self.language!r} holds a value that JSON has not ({error}). "
+                "Give plain numbers, texts, lists and objects; leave out what is NaN or infinite."
+            ) from error
+        return values
+
+
+def card_text(values: Mapping[str, Any]) -> str:
+    """Return the content of a card's file: its values, and a digest of that content with the digest left empty."""
+    text = dump_json({**values, "digest": ""})
+    return text.replace(_EMPTY, f'\n  "digest": "{hashlib.sha256(text.encode()).hexdigest()}"')
+
+
+def read_card(folder: Path) -> Card:
+    """Read the card of a version's folder.
+
+    Its digest tells of damage and of edits. It is no signature: who can write the folder can write a new digest.
+
+    Raises:
+        RegistryError: there is none, it is damaged or edited, or a later version of this package wrote it.
+    """
+    path = folder / CARD
+    try:
+        content = path.read_bytes()
+        values = json.loads(content)
+    except FileNotFoundError as error:
+        raise RegistryError(f"{path} is not there: {folder.name} is not a whole version. {AGAIN}") from error
+    except (OSError, ValueError) as error:
+        raise RegistryError(f"{path} cannot be read ({error}). {AGAIN}") from error
+    if not isinstance(values, dict):
+        raise RegistryError(f"{path} holds {type(values).__name__}, not an object. {AGAIN}")
+    _check_schema(path, values)
+    digest = values.get("digest")
+    found = hashlib.sha256(content.replace(f'\n  "digest": "{digest}"'.encode(), _EMPTY.encode(), 1)).hexdigest()
+    if digest != found:
+        raise RegistryError(
+            f"{path} was changed after it was published: its digest is {digest}, its content has {found}. {AGAIN}"
+        )
+    return _from_values(path, values)
+
+
+def check_base(card: Card, name: str, fingerprint: str) -> None:
+    """Check that a card's adapter was made for the base at hand.
+
+    Raises:
+        BaseMismatchError: it was made for another; the message names both.
+    """
+    own = str(card.base.get("fingerprint"))
+    if own != fingerprint:
+        raise BaseMismatchError(
+            f"The adapter for {card.language!r} was made for the base {card.base.get('name')!r} (fingerprint "
+            f"{own[:16]}), and the base at hand is {name!r} (fingerprint {fingerprint[:16]}). Open the base it was "
+            f"made for, or add the language to this one."
+        )
+
+
+def _check_schema(path: Path, values: Mapping[str, Any]) -> None:
+    schema = values.get("schema")
+    if not isinstance(schema, int) or isinstance(schema, bool) or schema < 1:
+        raise RegistryError(f"{path} says schema {schema!r}, which is no card's. {AGAIN}")
+    if schema > SCHEMA:
+        versions = values.get("versions")
+        wrote = versions.get(PACKAGE) if isinstance(versions, dict) else None
+        need = f"{PACKAGE} {wrote} or later" if wrote else f"a later version of {PACKAGE}"
+        raise RegistryError(
+            f"{path} has schema {schema}, and this version reads schemas up to {SCHEMA}. It needs {need}: "
+            f"pip install --upgrade {PACKAGE}"
+        )
+
+
+def _from_values(path: Path, values: dict[str, Any]) -> Card:
+    # Keys that this version does not know are left out: an addition alone does not raise the schema.
+    known = {item.name: values[item.name] for item in fields(Card) if item.name in values}
+    problems = [f"{name!r} is missing" for name in _KINDS if name not in known]
+    problems += [
+        f"{name!r} is {type(value).__name__}, not {_KINDS[name].__name__}"
+        for name, value in known.items()
+        if not isinstance(value, _KINDS[name])
+    ]
+    if not problems:
+        problems += [f"'files' names {name!r}" for name in known["files"] if not is_plain_path(name)]
+    if problems:
+        raise RegistryError(f"{path} is not a card: {'; '.join(problems)}. {AGAIN}")
+    return Card(**known)
+
+
+_KINDS: dict[str, type] = {
+    "language": str,
+    "language_name": str,
+    "base": dict,
+    "recipe": dict,
+    "data": list,
+    "metrics": dict,
+    "versions": dict,
+    "seed": int,
+    "cost": dict,
+    "parameters": int,
+    "stages": list,
+    "created": str,
+    "version": str,
+    "bytes": int,
+    "files": dict,
+    "isolation": dict,
+    "schema": int,
+}

@@ -1,0 +1,247 @@
+"""The languages of one base: listing, reading, publishing and removing them."""
+
+import contextlib
+import difflib
+import os
+import secrets
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mla_extend.errors import LanguageError, RegistryError
+from mla_extend.registry import layout, publish
+from mla_extend.registry.base_record import read_base
+from mla_extend.registry.card import Card, read_card
+from mla_extend.registry.layout import Version
+from mla_extend.registry.lock import lock, writing
+
+
+@dataclass(frozen=True)
+class Entry:
+    """List one language: the version in use with its card, or the problem that keeps it from being used.
+
+    Exactly one of `card` and `problem` is `None`.
+    """
+
+    language: str
+    version: Version | None
+    card: Card | None
+    problem: str | None = None
+
+
+class BaseRegistry:
+    """The languages of one base.
+
+    Attributes:
+        folder: where they lie.
+        base: which base they were made for.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.base = read_base(folder)
+
+    def languages(self) -> list[Entry]:
+        """Return every language in order of its tag, damaged ones with their problem."""
+        return [entry for name in self._folders() if (entry := self._entry(name)) is not None]
+
+    def tags(self) -> list[str]:
+        """Return the tags of all languages, in order, without reading their cards."""
+        return [name for name, folder in self._folders().items() if (folder / layout.CURRENT).is_file()]
+
+    def current(self, language: str) -> Version:
+        """Return the version of a language that is in use.
+
+        Raises:
+            LanguageError: there is no such language.
+            RegistryError: its `current` names a version that is not there.
+        """
+        folder = self.language_folder(language)
+        name = layout.read_current(folder) if folder is not None else None
+        if folder is None or name is None:
+            raise LanguageError(self._missing(language))
+        if not (folder / name).is_dir():
+            if not (folder / layout.CURRENT).exists():
+                raise LanguageError(self._missing(language))  # another process has just removed it
+            raise RegistryError(
+                f"{folder / layout.CURRENT} names the version {name}, which is not there. Write one of "
+                f"{[version.name for version in self.versions(language)]} into it, or add the language again."
+            )
+        return Version(language, name, folder / name)
+
+    def versions(self, language: str) -> list[Version]:
+        """Return all versions of a language, the oldest first; none if there is no such language."""
+        folder = self.language_folder(language)
+        if folder is None:
+            return []
+        names = sorted(path.name for path in folder.glob("*-*Z-*/") if layout.is_version_name(path.name))
+        return [Version(language, name, folder / name) for name in names]
+
+    def version(self, language: str, name: str | None = None) -> Version:
+        """Return a version by its name; `None` is the one in use.
+
+        Raises:
+            LanguageError: there is no such language.
+            RegistryError: it has no such version.
+        """
+        current = self.current(language)
+        if name is None:
+            return current
+        for version in self.versions(language):
+            if version.name == name:
+                return version
+        have = ", ".join(version.name for version in self.versions(language))
+        raise RegistryError(f"{language!r} has no version {name!r}. It has: {have}.")
+
+    def card(self, language: str, version: str | None = None) -> Card:
+        """Return the card of a version; `None` is the one in use.
+
+        Raises:
+            LanguageError: there is no such language.
+            RegistryError: there is no such version, or its card is damaged.
+        """
+        return read_card(self.version(language, version).folder)
+
+    def check_name(self, language: str, *, replace: bool = False) -> None:
+        """Check that a language may be published under this tag: before training as well as after it.
+
+        Raises:
+            LanguageError: it is no tag, or the base's own language.
+            RegistryError: the language is there and is not to be replaced, or is there in another spelling.
+        """
+        layout.check_language(language)
+        if language.lower() == self.base.native.lower():
+            raise LanguageError(
+                f"{language!r} is the own language of the base {self.base.name!r}: it is there already, and nothing "
+                "is ever added to it."
+            )
+        tags = self.tags()
+        other = next((tag for tag in tags if tag != language and tag.lower() == language.lower()), None)
+        if other is not None:
+            raise RegistryError(f"{language!r} is in the registry as {other!r}. Use that spelling.")
+        if not replace and language in tags:
+            raise RegistryError(
+                f"{language!r} is in the registry {self.folder} already. Say that it is to be replaced (its old "
+                "version stays beside the new one), or remove it first."
+            )
+
+    def publish(
+        self,
+        language: str,
+        staged: Path,
+        card: Card,
+        *,
+        replace: bool = False,
+        prove: Callable[[Path], Mapping[str, Any]],
+    ) -> Version:
+        """Publish a staged folder as the new version in use of a language.
+
+        Other processes wait while it is proven and published. If anything fails, the registry is as it was and
+        `staged` stays where it is, so that publishing can be tried again.
+
+        Args:
+            language: its tag.
+            staged: a folder in `work_folder(language)` with the adapter's files; it becomes the version.
+            card: what is known of it; version, time, hashes and proof are filled in.
+            replace: the language may be there already.
+            prove: called with `staged`; returns the isolation proof as JSON, or raises IsolationError.
+
+        Raises:
+            LanguageError: it is no tag, or the base's own language.
+            BaseMismatchError: the card is of another base.
+            IsolationError: something else moved.
+            RegistryError: the language is there and is not to be replaced, a file is of a kind that is not
+                published, the disk is full, or another process holds the registry for too long.
+        """
+        self.check_name(language, replace=replace)
+        with writing(f"{language!r} was not published"), self.lock():
+            self.check_name(language, replace=replace)
+            publish.check_staged(staged, self.work)
+            publish.check_card(card, language, self.base)
+            publish.sweep(self.folder, language)
+            return publish.publish(self.folder_of(language), staged, card, prove)
+
+    def use(self, language: str, version: str) -> Version:
+        """Put another version of a language into use, for example the one before.
+
+        Raises:
+            LanguageError: there is no such language.
+            RegistryError: it has no such version, or the folder cannot be written.
+        """
+        with writing(f"{language!r} stays at the version it has"), self.lock():
+            chosen = self.version(language, version)
+            publish.set_current(self.folder_of(language), chosen.name)
+            return chosen
+
+    def remove(self, language: str) -> None:
+        """Remove a language with all its versions, in one step.
+
+        Raises:
+            LanguageError: there is no such language.
+            RegistryError: the folder cannot be written.
+        """
+        with writing(f"{language!r} was not removed"), self.lock():
+            folder = self.language_folder(language)
+            if folder is None:
+                raise LanguageError(self._missing(language))
+            publish.remove(folder, self.work)
+
+    def work_folder(self, language: str) -> Path:
+        """Make a new folder for a run in progress; it is never read as an adapter."""
+        layout.check_language(language)
+        folder = self.work / f"{language}-{secrets.token_hex(4)}"
+        with writing(f"No working folder can be made in {self.work}"):
+            folder.mkdir(parents=True)
+        return folder
+
+    def work_folders(self, language: str) -> list[Path]:
+        """Return the working folders of a language's runs, the newest last."""
+        found = [path for path in self.work.glob("*-*") if path.name.rpartition("-")[0] == language]
+        return sorted(found, key=lambda path: path.stat().st_mtime_ns)
+
+    def lock(self) -> contextlib.AbstractContextManager[None]:
+        """Hold the registry of this base against other processes that write; reading needs no lock."""
+        return lock(self.folder)
+
+    @property
+    def work(self) -> Path:
+        """Return the folder of runs in progress."""
+        return self.folder / layout.WORK
+
+    def folder_of(self, language: str) -> Path:
+        """Return where a language lies, or would lie."""
+        return self.folder / layout.folder_name(layout.check_language(language))
+
+    def language_folder(self, language: str) -> Path | None:
+        """Return where a language lies, or `None` if it is not there in this spelling."""
+        folder = self.folder_of(language)
+        # By the names that the disk has: where case does not count, a path would find another spelling too.
+        there = folder.name in os.listdir(self.folder)  # noqa: PTH208 - a path of every name, for each language, is slow
+        return folder if there and (folder / layout.CURRENT).is_file() else None
+
+    def _folders(self) -> dict[str, Path]:
+        with os.scandir(self.folder) as entries:
+            found = [(layout.language_of(entry.name), entry.name) for entry in entries if entry.is_dir()]
+        return {
+            language: self.folder / name
+            for language, name in sorted(found, key=lambda pair: pair[0] or "")
+            if language is not None
+        }
+
+    def _entry(self, language: str) -> Entry | None:
+        version = None
+        try:
+            version = self.current(language)
+            return Entry(language, version, read_card(version.folder))
+        except LanguageError:
+            return None  # left half-made by a crash, or removed meanwhile by another process
+        except RegistryError as error:
+            return Entry(language, version, None, str(error))
+
+    def _missing(self, language: str) -> str:
+        tags = self.tags()
+        near = next((tag for tag in tags if tag.lower() == language.lower()), None)
+        close = [near] if near else difflib.get_close_matches(language, tags, n=1)
+        hint = f"Did you mean {close[0]!r}?" if close else f"It holds: {', '.join(tags) or 'none yet'}."
+        return f"{language!r} is not in the registry {self.folder}. {hint}"

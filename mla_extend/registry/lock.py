@@ -1,0 +1,56 @@
+"""Writing beside other processes: one writer at a time, and errors of the disk said in full."""
+
+import contextlib
+import errno
+from collections.abc import Iterator
+from pathlib import Path
+
+from mla_extend.errors import RegistryError
+from mla_extend.registry.layout import LOCK
+
+LOCK_SECONDS = 600.0
+"""How long to wait for another process that publishes: its isolation proof takes seconds, a slow disk more."""
+
+
+@contextlib.contextmanager
+def lock(folder: Path, seconds: float = LOCK_SECONDS) -> Iterator[None]:
+    """Hold a base's registry against other writers; the system lets go of it if the process dies.
+
+    Raises:
+        RegistryError: another process holds it for longer than `seconds`.
+    """
+    from filelock import FileLock, Timeout  # noqa: PLC0415 - 50 ms that reading need not wait for
+
+    held = FileLock(folder / LOCK)
+    try:
+        held.acquire(timeout=seconds)
+    except Timeout as error:
+        raise RegistryError(
+            f"Another process has held {folder / LOCK} for {seconds:.0f} seconds. Let it finish publishing, or end it, "
+            "and try again."
+        ) from error
+    try:
+        yield
+    finally:
+        held.release()
+
+
+@contextlib.contextmanager
+def writing(outcome: str) -> Iterator[None]:
+    """Turn an error of the disk into a RegistryError that begins with the outcome and ends with what to do."""
+    try:
+        yield
+    except OSError as error:
+        remedy = _REMEDIES.get(error.errno or 0, "Correct that and try again.")
+        raise RegistryError(f"{outcome}: {error}. The registry is as it was. {remedy}") from error
+
+
+_FULL = "Free some space and try again."
+_DENIED = "Make the folder writable, or use another registry folder."
+_REMEDIES = {
+    errno.ENOSPC: _FULL,
+    errno.EDQUOT: _FULL,
+    errno.EACCES: _DENIED,
+    errno.EPERM: _DENIED,
+    errno.EROFS: _DENIED,
+}

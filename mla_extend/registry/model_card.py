@@ -1,0 +1,121 @@
+"""The model card of a version: its card, written for people, in the form that model hubs read."""
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from mla_extend.registry.card import PACKAGE, Card
+
+HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+UNKNOWN = "unknown"
+
+
+def model_card(card: Card) -> str:
+    """Return the README.md of a version: front matter, figures, data, cost, and how to load it."""
+    parts = [
+        _front_matter(card),
+        f"# {card.language_name} for {card.base['name']}",
+        f"An adapter that lets the image-text model `{card.base['name']}` read {card.language_name} "
+        f"(`{card.language}`). Its vectors lie in the base's own space: stored image and text vectors stay valid, and "
+        f"the base's own language (`{card.base['native']}`) is computed as without it, bit for bit.",
+        _usage(card),
+        _evaluation(card.metrics),
+        _data(card),
+        _making(card),
+    ]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _front_matter(card: Card) -> str:
+    import yaml  # noqa: PLC0415 - 40 ms that reading cards need not wait for
+
+    licences = _licences(card)
+    about: dict[str, Any] = {"language": [card.language]}
+    about["license"] = licences[0].lower() if len(licences) == 1 and licences[0] != UNKNOWN else "other"
+    source = str(card.base.get("source") or "")
+    if HUB_ID.fullmatch(source):
+        about["base_model"] = source
+        about["base_model_relation"] = "adapter"
+    about["library_name"] = "peft"
+    about["pipeline_tag"] = "feature-extraction"
+    about["tags"] = [PACKAGE, "peft", "image-text retrieval", str(card.base["family"])]
+    return f"---\n{yaml.safe_dump(about, allow_unicode=True, sort_keys=False)}---"
+
+
+def _usage(card: Card) -> str:
+    return f"""## Use
+
+```python
+from mla_extend import load_model
+
+model = load_model("adapters", base={card.base["name"]!r})
+vectors = model.encode_text(texts, languages={card.language!r})
+```
+
+It fits one base only, fingerprint `{card.base["fingerprint"]}`; another is refused."""
+
+
+def _evaluation(metrics: Mapping[str, Any]) -> str:
+    splits = metrics.get("splits")
+    if isinstance(splits, dict) and splits:
+        title = f"Test set: {metrics.get('test_set', UNKNOWN)}. Recalls are fractions from 0 to 1."
+        names = list(dict.fromkeys(name for split in splits.values() for name, _ in _figures(split)))
+        rows = [[name, *(dict(_figures(split)).get(name, "") for split in splits.values())] for name in names]
+        return f"## Evaluation\n\n{title}\n\n{_table(['figure', *splits], rows)}"
+    figures = [list(pair) for pair in _figures(metrics)]
+    return f"## Evaluation\n\n{_table(['figure', 'value'], figures)}" if figures else ""
+
+
+def _figures(report: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    for name, value in report.items():
+        if isinstance(value, dict):
+            yield from _figures(value, f"{prefix}{name} ")
+        elif isinstance(value, list) and value and all(isinstance(item, int | float) for item in value):
+            yield prefix + name, " to ".join(_number(item) for item in value)
+        elif isinstance(value, int | float):
+            yield prefix + name, _number(value)
+
+
+def _data(card: Card) -> str:
+    keys = ("role", "path", "pairs", "licence", "sha256")
+    rows = [[_cell(item.get(key), key) for key in keys] for item in card.data]
+    licence = card.base.get("licence") or UNKNOWN
+    table = f"{_table(['role', 'file', 'pairs', 'licence', 'SHA-256'], rows)}\n\n" if rows else ""
+    return f"## Data and licences\n\n{table}Licence of the base: {licence}. Where a licence is unknown, ask its owner."
+
+
+def _making(card: Card) -> str:
+    cost = [[name.replace("_", " "), _cell(value)] for name, value in card.cost.items()]
+    cost += [["parameters", _number(card.parameters)], ["bytes", _number(card.bytes)], ["seed", str(card.seed)]]
+    packages = ", ".join(f"{name} {version}" for name, version in sorted(card.versions.items()))
+    return f"""## How it was made
+
+{_table(["", ""], cost)}
+
+Published {card.created} as version `{card.version}`, with {packages}. The recipe, the hashes of all files and \
+the proof that no other language moved are in `card.json`."""
+
+
+def _licences(card: Card) -> list[str]:
+    all_of = [card.base.get("licence"), *(item.get("licence") for item in card.data)]
+    return sorted({str(licence or UNKNOWN) for licence in all_of})
+
+
+def _table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+    names = list(head)
+    lines = [names, ["---"] * len(names), *rows]
+    return "\n".join("| " + " | ".join(str(cell).replace("|", "\\|") for cell in line) + " |" for line in lines)
+
+
+def _cell(value: Any, key: str = "") -> str:
+    if value is None:
+        return UNKNOWN if key == "licence" else ""
+    if key == "sha256":
+        return f"`{str(value)[:16]}`"
+    return _number(value) if isinstance(value, int | float) else str(value)
+
+
+def _number(value: float) -> str:
+    if isinstance(value, int):
+        return f"{value:,}" if value >= 10_000 else str(value)
+    return f"{value:.4g}" if abs(value) < 1000 else f"{value:,.0f}"

@@ -1,0 +1,153 @@
+"""The steps of publishing and removing, each safe to be cut off at any moment. The caller holds the lock."""
+
+import contextlib
+import secrets
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from mla_extend.errors import RegistryError
+from mla_extend.files import atomic_path, publish_folder, sha256_file, sync_folder
+from mla_extend.registry import layout
+from mla_extend.registry.base_record import BaseRecord
+from mla_extend.registry.card import SCHEMA, Card, card_text, check_base
+from mla_extend.registry.layout import Version
+from mla_extend.registry.model_card import model_card
+
+REMOVED = "removed."
+"""How the name of a removed language's folder begins in the working folder; no tag has a dot."""
+
+
+def check_staged(staged: Path, work: Path) -> None:
+    """Check that a folder may become a version.
+
+    Raises:
+        RegistryError: it is not in the working folder, is empty, or holds a file that is not published.
+    """
+    if not staged.is_dir() or work.resolve() not in staged.resolve().parents:
+        raise RegistryError(f"{staged} is not a folder in {work}. Write the version's files in a work_folder().")
+    files = layout.files_in(staged)
+    if not files:
+        raise RegistryError(f"{staged} is empty. Save the language in it first.")
+    for name, path in files.items():
+        if path.is_symlink() or not path.is_file() or path.stat().st_nlink > 1:
+            raise RegistryError(f"{path} is a link. A version shares no file: put a copy in its place.")
+        if path.suffix not in layout.SUFFIXES:
+            kinds = ", ".join(sorted(layout.SUFFIXES))
+            raise RegistryError(f"{name} in {staged} is not of a kind that is published ({kinds}). Take it away.")
+
+
+def check_card(card: Card, language: str, base: BaseRecord) -> None:
+    """Check that a card belongs to what is being published.
+
+    Raises:
+        BaseMismatchError: it is of another base.
+        RegistryError: it is of another language.
+    """
+    if card.language != language:
+        raise RegistryError(
+            f"The card is of {card.language!r}, and {language!r} is to be published. Give its own card."
+        )
+    check_base(card, base.name, base.fingerprint)
+
+
+def publish(folder: Path, staged: Path, card: Card, prove: Callable[[Path], Mapping[str, Any]]) -> Version:
+    """Prove, complete and publish a staged folder as the version in use of the language that lies in `folder`.
+
+    The version becomes visible by one rename, and is in use when `current` is replaced: a language has its old version
+    until then. If that fails, the staged folder is put back.
+    """
+    proof = dict(prove(staged))
+    name = _new_name(folder)
+    _complete(staged, replace(card, version=name, isolation=proof))
+    version = Version(card.language, name, folder / name)
+    try:
+        folder.mkdir(exist_ok=True)
+        sync_folder(folder.parent)
+        if not publish_folder(staged, version.folder):
+            raise RegistryError(f"{version.folder} came into being while it was published. Publish again.")
+        _protect(version.folder)
+        set_current(folder, name)
+    except BaseException:
+        with contextlib.suppress(OSError, RegistryError):
+            if version.folder.is_dir() and layout.read_current(folder) != name:
+                version.folder.rename(staged)
+            folder.rmdir()  # it goes only if it is empty, after a failed first publish
+        raise
+    return version
+
+
+def set_current(folder: Path, name: str) -> None:
+    """Put a version into use."""
+    for left in folder.glob(f".{layout.CURRENT}.*.part"):
+        left.unlink(missing_ok=True)
+    with atomic_path(folder / layout.CURRENT) as path:
+        path.write_text(f"{name}\n", encoding="utf-8")
+
+
+def remove(folder: Path, work: Path) -> None:
+    """Take a language out of the registry by one rename, then delete what it held."""
+    work.mkdir(exist_ok=True)
+    gone = work / f"{REMOVED}{folder.name}.{secrets.token_hex(4)}"
+    folder.rename(gone)
+    sync_folder(folder.parent)
+    sync_folder(work)
+    _delete(gone)
+
+
+def sweep(base_folder: Path, language: str) -> None:
+    """Delete what cut-off removals left, and a folder that a cut-off first publish left under this tag.
+
+    Raises:
+        RegistryError: the folder holds something that no publish left there.
+    """
+    work = base_folder / layout.WORK
+    for gone in work.glob(f"{REMOVED}*"):
+        _delete(gone)
+    for folder in base_folder.iterdir():
+        named = layout.language_of(folder.name)
+        if named is None or named.lower() != language.lower() or (folder / layout.CURRENT).exists():
+            continue
+        if not folder.is_dir() or not all(_is_ours(path.name) for path in folder.iterdir()):
+            raise RegistryError(f"{folder} is in the way: it is no language's. Move it somewhere else.")
+        remove(folder, work)
+
+
+def _is_ours(name: str) -> bool:
+    return layout.is_version_name(name) or (name.startswith(f".{layout.CURRENT}.") and name.endswith(".part"))
+
+
+def _new_name(folder: Path) -> str:
+    while (folder / (name := layout.version_name(datetime.now(UTC), secrets.token_hex(2)))).exists():
+        pass
+    return name
+
+
+def _complete(staged: Path, card: Card) -> None:
+    """Write the model card and the card, with the size and hash of every other file."""
+    files = layout.files_in(staged)
+    size = sum(path.stat().st_size for name, path in files.items() if name not in {layout.CARD, layout.README})
+    created = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
+    card = replace(card, created=created, bytes=size, files={}, schema=SCHEMA)
+    card.to_json()  # what is wrong in it is said before anything is written
+    (staged / layout.README).write_text(model_card(card), encoding="utf-8")
+    hashes = {name: sha256_file(path) for name, path in layout.files_in(staged).items() if name != layout.CARD}
+    (staged / layout.CARD).write_text(card_text(replace(card, files=hashes).to_json()), encoding="utf-8")
+
+
+def _protect(folder: Path) -> None:
+    # Against an editor's slip only, so a file system without permissions is no failure.
+    for path in layout.files_in(folder).values():
+        with contextlib.suppress(OSError):
+            path.chmod(0o444)
+
+
+def _delete(folder: Path) -> None:
+    # What cannot be deleted now is swept at the next publish. Some systems delete no read-only file.
+    for path in layout.files_in(folder).values():
+        with contextlib.suppress(OSError):
+            path.chmod(0o644)
+    shutil.rmtree(folder, ignore_errors=True)

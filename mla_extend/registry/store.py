@@ -1,0 +1,77 @@
+"""The registry: one folder a base, in it one folder a language, in that one folder a version.
+
+`Registry("adapters").open("demo").languages()` lists what is there, in milliseconds: nothing heavy is imported.
+"""
+
+import difflib
+from pathlib import Path
+
+from mla_extend.errors import BaseMismatchError, RegistryError
+from mla_extend.registry import layout
+from mla_extend.registry.base_record import BaseRecord, write_base
+from mla_extend.registry.languages import BaseRegistry, Entry
+from mla_extend.registry.layout import Version
+from mla_extend.registry.lock import lock, writing
+
+__all__ = ["BaseRecord", "BaseRegistry", "Entry", "Registry", "Version", "open_base_registry"]
+
+
+class Registry:
+    """A folder with one registry for each base. It need not exist before the first base is created in it."""
+
+    def __init__(self, root: str | Path) -> None:
+        self.root = Path(root).expanduser()
+
+    def bases(self) -> list[str]:
+        """Return the names of the bases, in order."""
+        return sorted(path.parent.name for path in self.root.glob(f"*/{layout.BASE_FILE}"))
+
+    def base_folder(self, name: str) -> Path:
+        """Return the folder of a base, whether or not it is there."""
+        return self.root / layout.check_base_name(name)
+
+    def open(self, name: str | None = None) -> "BaseRegistry":
+        """Open a base's registry; `None` opens the only one.
+
+        Raises:
+            RegistryError: there is none of that name, or `None` is given and there are none or several.
+        """
+        bases = self.bases()
+        if name is None:
+            if len(bases) != 1:
+                have = f"several bases ({', '.join(bases)}): name one of them" if bases else "no base: add a language"
+                raise RegistryError(f"{self.root} holds {have}.")
+            name = bases[0]
+        if name not in bases:
+            near = difflib.get_close_matches(name, bases, n=1)
+            hint = f"Did you mean {near[0]!r}?" if near else f"It holds: {', '.join(bases) or 'none'}."
+            raise RegistryError(f"{self.root} holds no base named {name!r}. {hint}")
+        return BaseRegistry(self.base_folder(name))
+
+    def create(self, record: BaseRecord) -> "BaseRegistry":
+        """Open the registry of a base, making it first if it is not there.
+
+        Raises:
+            BaseMismatchError: another base has that name here.
+            RegistryError: the name cannot name a folder, or the folder cannot be written.
+        """
+        folder = self.base_folder(record.name)
+        with writing(f"The registry of {record.name!r} cannot be made in {self.root}"):
+            folder.mkdir(parents=True, exist_ok=True)
+            with lock(folder):
+                if not (folder / layout.BASE_FILE).exists():
+                    write_base(folder, record)
+        opened = BaseRegistry(folder)
+        if opened.base.fingerprint != record.fingerprint or opened.base.native != record.native:
+            raise BaseMismatchError(
+                f"{folder} belongs to the base {opened.base.name!r} from {opened.base.source!r} (native language "
+                f"{opened.base.native!r}, fingerprint {opened.base.fingerprint[:16]}), and {record.name!r} from "
+                f"{record.source!r} is another (native language {record.native!r}, fingerprint "
+                f"{record.fingerprint[:16]}). Use another registry folder or another name for this base."
+            )
+        return opened
+
+
+def open_base_registry(root: str | Path, name: str | None = None) -> BaseRegistry:
+    """Open the registry of a base under a root; `None` opens the only one. Raises as `Registry.open`."""
+    return Registry(root).open(name)

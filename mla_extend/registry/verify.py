@@ -1,0 +1,156 @@
+"""Whether every file is what its card says: for one version before it is loaded, and for a whole registry."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from mla_extend.errors import LanguageError, RegistryError
+from mla_extend.files import sha256_file
+from mla_extend.registry import layout
+from mla_extend.registry.card import AGAIN, Card, read_card
+from mla_extend.registry.languages import BaseRegistry
+from mla_extend.registry.layout import Version
+from mla_extend.registry.store import Registry
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Say what is wrong where, and what to do; `None` where it is of no one language, version or file."""
+
+    base: str
+    language: str | None
+    version: str | None
+    file: str | None
+    what: str
+    remedy: str
+
+    def __str__(self) -> str:
+        """Return it as one line."""
+        where = "/".join(part for part in (self.base, self.language, self.version, self.file) if part)
+        return f"{where}: {self.what}. {self.remedy}"
+
+
+def check_version(version: Version) -> Card:
+    """Check every file of a version against its card before anything is loaded; return the card.
+
+    Raises:
+        RegistryError: a file is missing, changed or not on the card; the message names it and both hashes.
+    """
+    card = read_card(version.folder)
+    for problem in _file_problems("", version, card):
+        raise RegistryError(f"{version.folder / (problem.file or '')}: {problem.what}. {problem.remedy}")
+    return card
+
+
+def verify(root: str | Path) -> list[Problem]:
+    """Check everything in a registry and return what is wrong; an empty list says that all is as it was published.
+
+    Raises:
+        RegistryError: there is no such folder, or it holds no base.
+    """
+    registry = Registry(root)
+    bases = registry.bases()
+    if not bases:
+        raise RegistryError(f"{registry.root} holds no base. Give the folder that languages were added to.")
+    return [problem for base in bases for problem in _base_problems(registry, base)]
+
+
+def _base_problems(registry: Registry, name: str) -> Iterator[Problem]:
+    try:
+        base = registry.open(name)
+    except RegistryError as error:
+        remedy = "No language of this base can be used until then."
+        yield Problem(name, None, None, layout.BASE_FILE, _sentence(error), remedy)
+        return
+    if base.base.name != name:
+        what = f"it names the base {base.base.name!r}, and lies in the folder {name!r}"
+        yield Problem(name, None, None, layout.BASE_FILE, what, "Give the folder the base's name.")
+    for path in sorted(base.folder.iterdir()):
+        language = layout.language_of(path.name) if path.is_dir() else None
+        if language is not None:
+            yield from _language_problems(base, language, path)
+        elif path.name != layout.BASE_FILE and not path.name.startswith("."):
+            yield Problem(name, None, None, path.name, "it is no language's", "Move it out of the registry.")
+
+
+def _language_problems(base: BaseRegistry, language: str, folder: Path) -> Iterator[Problem]:
+    name = base.base.name
+    try:
+        base.current(language)
+    except LanguageError:
+        what = "there is no such file, so this is no language: a first publish was cut off, or the file was deleted"
+        remedy = "Write the name of a version into it, or add the language again, which clears the folder."
+        yield Problem(name, language, None, layout.CURRENT, what, remedy)
+    except RegistryError as error:
+        yield Problem(name, language, None, layout.CURRENT, _sentence(error), "The language cannot be used until then.")
+    for path in sorted(folder.iterdir()):
+        if path.is_dir() and layout.is_version_name(path.name):
+            yield from _version_problems(base, Version(language, path.name, path))
+        elif path.name != layout.CURRENT and not path.name.startswith("."):
+            yield Problem(name, language, None, path.name, "it is no version", "Move it out of the registry.")
+
+
+def _version_problems(base: BaseRegistry, version: Version) -> Iterator[Problem]:
+    def problem(what: str, remedy: str = AGAIN) -> Problem:
+        return Problem(base.base.name, version.language, version.name, layout.CARD, what, remedy)
+
+    try:
+        card = read_card(version.folder)
+    except RegistryError as error:
+        yield problem(_sentence(error), "This version cannot be used until then.")
+        return
+    if card.language != version.language:
+        yield problem(f"it is of {card.language!r}, and lies in the folder of {version.language!r}")
+    if card.version != version.name:
+        yield problem(f"it is of the version {card.version}, and lies in the folder of {version.name}")
+    made_for = str(card.base.get("fingerprint"))
+    if made_for != base.base.fingerprint:
+        what = (
+            f"it was made for the base {card.base.get('name')!r} (fingerprint {made_for[:16]}), and lies with "
+            f"{base.base.name!r} (fingerprint {base.base.fingerprint[:16]})"
+        )
+        yield problem(what, "Move the language to the registry of its own base.")
+    yield from _file_problems(base.base.name, version, card)
+
+
+def _file_problems(base: str, version: Version, card: Card) -> Iterator[Problem]:
+    def problem(file: str, what: str, remedy: str = AGAIN) -> Problem:
+        return Problem(base, version.language, version.name, file, what, remedy)
+
+    found = layout.files_in(version.folder)
+    for name, recorded in card.files.items():
+        path = found.get(name)
+        if path is None:
+            yield problem(name, f"it is missing; the card records the SHA-256 {recorded}")
+        elif path.is_symlink():
+            yield problem(name, "it is a link to another place", "Put a copy of the file in its place.")
+        elif path.suffix not in layout.SUFFIXES:
+            yield problem(name, "it is of a kind that is never loaded")
+        elif (actual := _sha256(path)) != recorded:
+            yield problem(name, f"it was changed: the card records the SHA-256 {recorded}, the file has {actual}")
+        elif path.suffix == ".safetensors" and (fault := _safetensors_fault(path)) is not None:
+            yield problem(name, f"it is no readable safetensors file ({fault})")
+    for name in sorted(found.keys() - card.files.keys() - {layout.CARD}):
+        if not name.startswith("."):
+            yield problem(name, "it is not on the card, so nothing vouches for it", "Move it out of the registry.")
+
+
+def _sentence(error: RegistryError) -> str:
+    return str(error).removesuffix(".")
+
+
+def _sha256(path: Path) -> str:
+    try:
+        return sha256_file(path)
+    except OSError as error:
+        return f"that cannot be read ({error})"
+
+
+def _safetensors_fault(path: Path) -> str | None:
+    from safetensors import SafetensorError, safe_open  # noqa: PLC0415 - listing needs none of it
+
+    try:
+        with safe_open(path, framework="numpy"):
+            return None
+    except (SafetensorError, OSError) as error:
+        return str(error)

@@ -1,0 +1,152 @@
+"""The proof of isolation lets pass what moved nothing, and names what did."""
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from test_registry_store import make_base, make_card, publish, stage
+
+from mla_extend.errors import IsolationError, RegistryError
+from mla_extend.files import write_json
+from mla_extend.registry.isolation import PROBES, compare, prove_isolation, take_snapshot
+from mla_extend.registry.languages import BaseRegistry
+
+Array = npt.NDArray[np.float32]
+
+
+def encode(texts: list[str], languages: list[str]) -> Array:
+    seeds = [
+        int.from_bytes(hashlib.sha256(f"{tag} {text}".encode()).digest()[:4])
+        for text, tag in zip(texts, languages, strict=True)
+    ]
+    return np.stack([np.random.default_rng(seed).normal(size=5) for seed in seeds]).astype(np.float32)
+
+
+def moved(language: str, row: int = 3) -> object:
+    def encoder(texts: list[str], languages: list[str]) -> Array:
+        vectors = encode(texts, languages)
+        index = languages.index(language) + row
+        vectors[index, 2] = np.nextafter(vectors[index, 2], np.float32(9))
+        return vectors
+
+    return encoder
+
+
+@pytest.fixture
+def base(tmp_path: Path) -> BaseRegistry:
+    base = make_base(tmp_path)
+    publish(base, "sw")
+    publish(base, "yo")
+    return base
+
+
+def test_the_proof_covers_every_language_and_the_bases_own(base: BaseRegistry) -> None:
+    staged = stage(base, "am")
+    proof = prove_isolation(base, "am", staged, encode, encode)
+    assert proof.ok
+    assert list(proof.languages) == ["en", "sw", "yo"]
+    assert proof.languages["en"]["files"] == ""
+    assert all(
+        line["files_equal"] and line["vectors_equal"] and line["as_recorded"] for line in proof.languages.values()
+    )
+    assert len(proof.staged) == 64
+    write_json(staged / "proof.json", proof.to_json())
+
+
+def test_the_proof_is_part_of_publishing(base: BaseRegistry) -> None:
+    staged = stage(base, "am")
+    base.publish(
+        "am",
+        staged,
+        make_card("am"),
+        prove=lambda folder: prove_isolation(base, "am", folder, encode, encode).to_json(),
+    )
+    assert base.card("am").isolation["ok"] is True
+
+
+def test_the_language_that_is_replaced_is_not_looked_at(base: BaseRegistry) -> None:
+    proof = prove_isolation(base, "sw", stage(base, "sw"), encode, encode)
+    assert list(proof.languages) == ["en", "yo"]
+
+
+@pytest.mark.parametrize("language", ["en", "sw"])
+def test_one_bit_of_one_vector_refuses_the_publish(base: BaseRegistry, language: str) -> None:
+    with pytest.raises(IsolationError, match=f"'{language}' moved: row 3 .*{PROBES[3]}.*largest difference is .*e-0"):
+        prove_isolation(base, "am", stage(base, "am"), encode, moved(language))  # type: ignore[arg-type]
+
+
+def test_negative_zero_is_a_move(base: BaseRegistry) -> None:
+    before = take_snapshot(base, lambda texts, languages: np.zeros((len(texts), 2), np.float32))
+    after = take_snapshot(base, lambda texts, languages: -np.zeros((len(texts), 2), np.float32))
+    with pytest.raises(IsolationError, match="'en' moved: row 0"):
+        compare(before, after)
+
+
+def test_vectors_of_another_width_are_a_move(base: BaseRegistry) -> None:
+    with pytest.raises(IsolationError, match=r"shape \[8, 5\] and have \[8, 4\]"):
+        prove_isolation(base, "am", stage(base, "am"), encode, lambda *given: encode(*given)[:, :4])
+
+
+@pytest.mark.parametrize("file", ["current", "adapter_model.safetensors", "new.json"])
+def test_one_byte_of_one_file_refuses_the_publish(base: BaseRegistry, file: str) -> None:
+    def writing(texts: list[str], languages: list[str]) -> Array:
+        folder = base.folder / "sw"
+        path = folder / file if file == "current" else base.current("sw").folder / file
+        if path.exists():
+            path.chmod(0o644)
+        with path.open("ab") as opened:
+            opened.write(b"\n")
+        return encode(texts, languages)
+
+    with pytest.raises(IsolationError, match=f"{file} of 'sw' moved"):
+        prove_isolation(base, "am", stage(base, "am"), encode, writing)
+
+
+def test_languages_that_come_or_go_refuse_the_publish(base: BaseRegistry) -> None:
+    before = take_snapshot(base, encode)
+    base.remove("yo")
+    with pytest.raises(IsolationError, match="differ in yo"):
+        compare(before, take_snapshot(base, encode))
+
+
+def test_staged_files_that_change_refuse_the_publish(base: BaseRegistry) -> None:
+    staged = stage(base, "am")
+
+    def writing(texts: list[str], languages: list[str]) -> Array:
+        (staged / "adapter_config.json").write_text("[]")
+        return encode(texts, languages)
+
+    with pytest.raises(IsolationError, match="changed while 'am' was proven"):
+        prove_isolation(base, "am", staged, encode, writing)
+
+
+def test_earlier_damage_is_recorded_and_stops_nothing(base: BaseRegistry) -> None:
+    path = base.current("sw").folder / "README.md"
+    path.chmod(0o644)
+    path.write_text("edited")
+    (base.current("yo").folder / "card.json").unlink()
+    snapshot = take_snapshot(base, encode, languages=["sw"])
+    assert snapshot.damaged["sw"].endswith("README.md")
+    assert snapshot.damaged["yo"].endswith("card.json")
+    proof = compare(snapshot, take_snapshot(base, encode, languages=["sw"]))
+    assert proof.languages["sw"]["as_recorded"] is False
+    assert proof.languages["yo"]["vectors_equal"] is None
+
+
+def test_an_encoder_must_keep_its_shape(base: BaseRegistry) -> None:
+    for wrong in (lambda *given: encode(*given)[1:], lambda *given: encode(*given).astype(np.float64)):
+        with pytest.raises(RegistryError, match=r"must give float32 of shape \[24, D\]"):
+            take_snapshot(base, wrong)
+
+
+def test_an_encoder_may_hand_out_one_memory_twice(base: BaseRegistry) -> None:
+    memory = np.zeros((len(PROBES) * 3, 2), np.float32)
+
+    def encoder(texts: list[str], languages: list[str]) -> Array:
+        memory[:] += 1
+        return memory
+
+    with pytest.raises(IsolationError, match="'en' moved"):
+        compare(take_snapshot(base, encoder), take_snapshot(base, encoder))

@@ -1,0 +1,252 @@
+"""Publishing is all or nothing: under crashes at every step, full disks, and several processes at once."""
+
+import errno
+import multiprocessing
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from test_registry_store import make_base, make_card, publish, stage
+
+from mla_extend.errors import BaseMismatchError, IsolationError, RegistryError
+from mla_extend.registry import lock as locking
+from mla_extend.registry.languages import BaseRegistry
+from mla_extend.registry.store import open_base_registry
+from mla_extend.registry.verify import check_version, verify
+
+CRASH = """
+import os, sys
+from pathlib import Path
+sys.path.insert(0, {tests!r})
+from test_registry_store import make_card
+from mla_extend.registry.store import open_base_registry
+
+left = int(sys.argv[1])
+def counted(function):
+    def run(*arguments, **options):
+        global left
+        left -= 1
+        if left < 0:
+            os._exit(77)
+        return function(*arguments, **options)
+    return run
+
+base = open_base_registry({root!r})
+staged = Path({staged!r})
+for name in ("fsync", "rename", "replace", "mkdir", "chmod", "unlink", "rmdir"):
+    setattr(os, name, counted(getattr(os, name)))
+{action}
+"""
+PUBLISH = "base.publish('sw', staged, make_card('sw'), replace=True, prove=lambda staged: dict())"
+REMOVE = "base.remove('sw')"
+
+
+def crash_at(step: int, base: BaseRegistry, staged: Path, action: str) -> bool:
+    """Run an action in a process that dies at its nth call of the system; tell whether it died."""
+    script = CRASH.format(
+        tests=str(Path(__file__).parent), root=str(base.folder.parent), staged=str(staged), action=action
+    )
+    done = subprocess.run([sys.executable, "-c", script, str(step)], capture_output=True, text=True, check=False)
+    assert done.returncode in {0, 77}, done.stderr
+    return done.returncode == 77
+
+
+@pytest.mark.parametrize("replacing", [False, True])
+def test_a_crash_at_any_step_of_publishing_leaves_the_old_state_or_the_new(tmp_path: Path, replacing: bool) -> None:
+    step, died, seen = 0, True, set()
+    while died:
+        base = make_base(tmp_path / str(step))
+        publish(base, "yo")
+        old = publish(base, "sw").name if replacing else None
+        died = crash_at(step, base, stage(base, "sw", seed=1), PUBLISH)
+        state = base.current("sw").name if "sw" in base.tags() else None
+        seen.add("old" if state == old else "new")
+        for tag in base.tags():
+            check_version(base.current(tag))
+        assert base.tags() == (["sw", "yo"] if state else ["yo"])
+        publish(base, "sw", replace=True)  # what was left stops nobody
+        assert verify(base.folder.parent) == []
+        step += 1
+    assert seen == {"old", "new"}
+    assert step > 8
+
+
+def test_a_crash_at_any_step_of_removing_leaves_the_old_state_or_the_new(tmp_path: Path) -> None:
+    step, died, seen = 0, True, set()
+    while died:
+        base = make_base(tmp_path / str(step))
+        publish(base, "sw")
+        publish(base, "yo")
+        died = crash_at(step, base, tmp_path, REMOVE)
+        seen.add(tuple(base.tags()))
+        assert verify(base.folder.parent) == []
+        publish(base, "yo", replace=True)
+        assert not list(base.work.glob("removed.*"))
+        step += 1
+    assert seen == {("sw", "yo"), ("yo",)}
+
+
+def attempt(base: BaseRegistry, staged: Path) -> str | None:
+    """Publish and return what went wrong."""
+    try:
+        base.publish("sw", staged, make_card("sw"), replace=True, prove=lambda folder: {})
+    except RegistryError as error:
+        return str(error)
+    return None
+
+
+@pytest.mark.parametrize("replacing", [False, True])
+@pytest.mark.parametrize("call", ["fsync", "rename", "replace"])
+@pytest.mark.parametrize("nth", range(6))
+def test_a_full_disk_publishes_nothing_and_keeps_the_staged_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, replacing: bool, call: str, nth: int
+) -> None:
+    base = make_base(tmp_path)
+    old = publish(base, "sw") if replacing else None
+    staged = stage(base, "sw", seed=1)
+    real, calls = getattr(os, call), iter(range(1000))
+
+    def full(*arguments: object, **options: object) -> object:
+        if next(calls) == nth:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return real(*arguments, **options)
+
+    monkeypatch.setattr(os, call, full)
+    failure = attempt(base, staged)
+    monkeypatch.undo()
+    if failure is not None:
+        assert "No space left" in failure
+        assert "Free some space" in failure
+        assert base.tags() == (["sw"] if replacing else [])
+        if old is not None:
+            assert base.current("sw") == old
+            assert base.versions("sw") == [old]
+        else:
+            assert not (base.folder / "sw").exists()
+        assert attempt(base, staged) is None
+    check_version(base.current("sw"))
+    assert verify(tmp_path) == []
+
+
+def test_a_disk_that_is_full_while_the_card_is_written_publishes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base = make_base(tmp_path)
+    staged = stage(base, "sw")
+
+    def full(*arguments: object, **options: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(Path, "write_text", full)
+    with pytest.raises(RegistryError, match=r"'sw' was not published: .*No space left"):
+        base.publish("sw", staged, make_card("sw"), prove=lambda folder: {})
+    assert base.tags() == []
+    assert staged.is_dir()
+
+
+def _publish_in_process(root: str, language: str, seed: int, replace: bool) -> None:
+    publish(open_base_registry(root), language, seed, replace=replace)
+
+
+def _run_all(jobs: list[tuple[str, str, int, bool]]) -> list[int | None]:
+    context = multiprocessing.get_context("spawn")
+    processes = [context.Process(target=_publish_in_process, args=job) for job in jobs]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(60)
+    return [process.exitcode for process in processes]
+
+
+def test_processes_add_different_languages_at_once(tmp_path: Path) -> None:
+    base = make_base(tmp_path)
+    languages = ["sw", "yo", "am", "qu"]
+    assert _run_all([(str(tmp_path), tag, 0, False) for tag in languages]) == [0] * 4
+    assert base.tags() == sorted(languages)
+    assert verify(tmp_path) == []
+
+
+@pytest.mark.parametrize("replace", [False, True])
+def test_processes_add_the_same_language_at_once(
+    tmp_path: Path, replace: bool, capfd: pytest.CaptureFixture[str]
+) -> None:
+    base = make_base(tmp_path)
+    codes = _run_all([(str(tmp_path), "sw", seed, replace) for seed in range(3)])
+    expected = 3 if replace else 1
+    assert codes.count(0) == expected
+    assert len(base.versions("sw")) == expected
+    assert capfd.readouterr().err.count("is in the registry") == 3 - expected
+    check_version(base.current("sw"))
+    assert verify(tmp_path) == []
+
+
+def test_the_proof_is_taken_under_the_lock_and_can_refuse(tmp_path: Path) -> None:
+    base = make_base(tmp_path)
+    staged = stage(base, "sw")
+
+    def prove(folder: Path) -> dict[str, object]:
+        assert folder == staged
+        with pytest.raises(RegistryError, match="Another process has held"), locking.lock(base.folder, 0.1):
+            pass
+        raise IsolationError("yo moved")
+
+    with pytest.raises(IsolationError, match="yo moved"):
+        base.publish("sw", staged, make_card("sw"), prove=prove)
+    assert base.tags() == []
+    assert sorted(path.name for path in staged.iterdir()) == ["adapter_config.json", "adapter_model.safetensors"]
+    with locking.lock(base.folder, 0.1):
+        pass
+
+
+def test_what_is_staged_is_checked(tmp_path: Path) -> None:
+    base = make_base(tmp_path)
+
+    def attempt(staged: Path, message: str) -> None:
+        with pytest.raises(RegistryError, match=message):
+            base.publish("sw", staged, make_card("sw"), prove=lambda folder: {})
+        assert base.tags() == []
+
+    attempt(tmp_path, "is not a folder in")
+    attempt(base.work / "nothing", "is not a folder in")
+    attempt(base.work_folder("sw"), "is empty")
+    staged = stage(base, "sw")
+    (staged / "pytorch_model.bin").write_bytes(b"pickle")
+    attempt(staged, r"pytorch_model\.bin .*not of a kind")
+    staged = stage(base, "sw")
+    (staged / "tokenizer.json").symlink_to(staged / "adapter_config.json")
+    attempt(staged, "is a link")
+    staged = stage(base, "sw")
+    (staged / "tokenizer.json").hardlink_to(staged / "adapter_config.json")
+    attempt(staged, "is a link")
+
+
+def test_the_card_is_checked(tmp_path: Path) -> None:
+    base = make_base(tmp_path)
+    with pytest.raises(RegistryError, match="card is of 'yo'"):
+        base.publish("sw", stage(base, "sw"), make_card("yo"), prove=lambda folder: {})
+    foreign = make_card("sw", base={"name": "other", "fingerprint": "e" * 64, "family": "clip", "native": "en"})
+    with pytest.raises(BaseMismatchError, match=r"'other'.*'demo'"):
+        base.publish("sw", stage(base, "sw"), foreign, prove=lambda folder: {})
+    with pytest.raises(RegistryError, match="JSON has not"):
+        base.publish("sw", stage(base, "sw"), make_card("sw", cost={"seconds": float("nan")}), prove=lambda folder: {})
+    assert base.tags() == []
+
+
+def test_published_files_are_read_only(tmp_path: Path) -> None:
+    version = publish(make_base(tmp_path), "sw")
+    assert {path.stat().st_mode & 0o222 for path in version.folder.iterdir()} == {0}
+
+
+def test_a_folder_that_cannot_be_written_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    base = make_base(tmp_path)
+    publish(base, "sw")
+
+    def denied(*arguments: object, **options: object) -> None:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    monkeypatch.setattr(os, "rename", denied)
+    with pytest.raises(RegistryError, match=r"'sw' was not removed: .*Make the folder writable"):
+        base.remove("sw")
+    assert base.tags() == ["sw"]
