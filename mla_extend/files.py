@@ -31,7 +31,8 @@ def sync_folder(folder: Path) -> None:
 
 def sync_file(path: Path) -> None:
     """Make a file's bytes durable."""
-    descriptor = os.open(path, os.O_RDONLY)
+    # Windows makes only what is open for writing durable.
+    descriptor = os.open(path, os.O_RDWR if os.name == "nt" else os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:

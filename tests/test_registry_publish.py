@@ -234,11 +234,6 @@ def test_the_card_is_checked(tmp_path: Path) -> None:
     assert base.tags() == []
 
 
-def test_published_files_are_read_only(tmp_path: Path) -> None:
-    version = publish(make_base(tmp_path), "sw")
-    assert {path.stat().st_mode & 0o222 for path in version.folder.iterdir()} == {0}
-
-
 def test_a_folder_that_cannot_be_written_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     base = make_base(tmp_path)
     publish(base, "sw")

@@ -138,6 +138,11 @@ def test_replacing_keeps_the_old_version(tmp_path: Path) -> None:
         base.use("sw", "x")
 
 
+def test_published_files_are_read_only(tmp_path: Path) -> None:
+    version = publish(make_base(tmp_path), "sw")
+    assert {path.stat().st_mode & 0o222 for path in version.folder.iterdir()} == {0}
+
+
 def test_removal_leaves_nothing(tmp_path: Path) -> None:
     base = make_base(tmp_path)
     publish(base, "sw")
