@@ -84,7 +84,13 @@ class IsolationProof:
 
 
 def prove_isolation(
-    registry: BaseRegistry, language: str, staged: Path, encode_before: Encoder, encode_after: Encoder
+    registry: BaseRegistry,
+    language: str,
+    staged: Path,
+    encode_before: Encoder,
+    encode_after: Encoder,
+    *,
+    languages: Iterable[str] | None = None,
 ) -> IsolationProof:
     """Prove that adding a language moves nothing else.
 
@@ -94,14 +100,16 @@ def prove_isolation(
         staged: the folder of the new version.
         encode_before: encodes without the new language loaded.
         encode_after: encodes with it loaded; it is first called when everything has been encoded without.
+        languages: those to encode beside the base's own; `None` is all others.
 
     Raises:
         IsolationError: something moved; the message names the language, the file or text, and by how much.
         RegistryError: the encoder gives vectors of a wrong shape.
     """
     held = _hashes(staged)
-    before = take_snapshot(registry, encode_before, skip=language)
-    after = take_snapshot(registry, encode_after, skip=language)
+    encoded = None if languages is None else list(languages)
+    before = take_snapshot(registry, encode_before, skip=language, languages=encoded)
+    after = take_snapshot(registry, encode_after, skip=language, languages=encoded)
     if _hashes(staged) != held:
         raise IsolationError(f"The files in {staged} changed while {language!r} was proven. {_RETRY}")
     return replace(compare(before, after), staged=manifest_hash(held))

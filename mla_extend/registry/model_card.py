@@ -48,7 +48,7 @@ def _usage(card: Card) -> str:
 ```python
 from mla_extend import load_model
 
-model = load_model("adapters", base={card.base["name"]!r})
+model = load_model(base={card.base.get("source", card.base["name"])!r}, registry="adapters")
 vectors = model.encode_text(texts, languages={card.language!r})
 ```
 

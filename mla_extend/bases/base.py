@@ -1,0 +1,157 @@
+"""The frozen base: an image-text model opened, fingerprinted and never trained."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from PIL import Image, UnidentifiedImageError
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from mla_extend.bases.family import Family
+from mla_extend.errors import BaseError, DataError
+from mla_extend.registry.base_record import BaseRecord
+
+T = TypeVar("T")
+
+ImageLike = str | Path | Image.Image
+
+TEXT_BATCH = 256
+IMAGE_BATCH = 16
+"""Images a step: on a CPU small batches stay in the cache and are several times faster than large ones."""
+
+
+@dataclass(frozen=True)
+class BaseIdentity:
+    """Say which base this is: what goes into cards and into `base.json`."""
+
+    name: str
+    source: str
+    family: str
+    fingerprint: str
+    native: str
+    licence: str | None = None
+
+
+class Base:
+    """An image-text model as it came, in evaluation mode and without gradients.
+
+    Attributes:
+        identity: name, source, family, fingerprint and native language.
+        model: the whole model; its image tower is never touched by anything in this package.
+        tokenizer: the base's own tokenizer, for native text.
+    """
+
+    def __init__(
+        self, identity: BaseIdentity, family: Family, model: nn.Module, tokenizer: Any, processor: Any
+    ) -> None:
+        self.identity = identity
+        self.family = family
+        self.model = model.eval().requires_grad_(False)
+        self.tokenizer = tokenizer
+        self.processor = processor
+        self.max_tokens = family.max_tokens(model)
+
+    @property
+    def text_tower(self) -> nn.Module:
+        """Return the module that languages attach to."""
+        return self.family.text_tower(self.model)
+
+    @property
+    def embedding(self) -> nn.Embedding:
+        """Return the native token table `[V, W]`."""
+        table: Any = self.text_tower.get_submodule(self.family.embedding)
+        native: nn.Embedding = getattr(table, "base_layer", table)
+        return native
+
+    @property
+    def width(self) -> int:
+        """Return `W`, the width of the text tower."""
+        return int(self.embedding.embedding_dim)
+
+    @property
+    def device(self) -> torch.device:
+        """Return the device that the model is on."""
+        return self.embedding.weight.device
+
+    def record(self) -> BaseRecord:
+        """Return what a registry keeps of the base."""
+        return BaseRecord(**asdict(self.identity))
+
+    def to(self, device: str | torch.device) -> "Base":
+        """Move the model."""
+        self.model.to(device)
+        return self
+
+    def native_ids(self, texts: Sequence[str]) -> list[list[int]]:
+        """Tokenise native text without special tokens and without truncation, for alignment."""
+        # The tokenizer warns of text longer than the tower; alignment does not run the tower.
+        encoded = self.tokenizer(list(texts), add_special_tokens=False, truncation=False, verbose=False)
+        ids: list[list[int]] = encoded["input_ids"]
+        return ids
+
+    @torch.no_grad()
+    def native_vectors(self, texts: Sequence[str]) -> Tensor:
+        """Encode native text by the base's own path, in the order given: unnormalised vectors `[B, D]` in float32.
+
+        Rows are encoded in batches of like length; an empty list gives `[0, D]`-shaped nothing only if `D` is known,
+        so it is refused.
+        """
+        if not texts:
+            raise DataError("There is no text to encode: the list is empty.")
+        order = sorted(range(len(texts)), key=lambda i: (len(texts[i]), i))
+        rows: list[Tensor] = [torch.empty(0)] * len(texts)
+        for chunk in chunks(order, TEXT_BATCH):
+            ids, mask = self.family.native_encoding(self.tokenizer, [texts[i] for i in chunk], self.max_tokens)
+            vectors = self.family.native_features(self.model, ids.to(self.device), mask.to(self.device)).float().cpu()
+            for i, vector in zip(chunk, vectors, strict=True):
+                rows[i] = vector
+        return torch.stack(rows)
+
+    @torch.no_grad()
+    def image_vectors(self, images: Iterable[ImageLike]) -> Tensor:
+        """Encode images (paths or PIL images): unnormalised vectors `[B, D]` in float32.
+
+        Raises:
+            BaseError: the base has no image tower.
+            DataError: an image cannot be read; the message names it.
+        """
+        if self.processor is None:
+            raise BaseError(f"The base {self.identity.name!r} has no image tower: images cannot be encoded with it.")
+        vectors = []
+        for chunk in chunks(list(images), IMAGE_BATCH):
+            opened = [open_image(image) for image in chunk]
+            pixels = self.processor(images=opened, return_tensors="pt")["pixel_values"].to(self.device)
+            vectors.append(self.family.image_features(self.model, pixels).float().cpu())
+        if not vectors:
+            raise DataError("There is no image to encode: the list is empty.")
+        return torch.cat(vectors)
+
+    def encode_native(self, texts: Sequence[str]) -> Tensor:
+        """Encode native text: L2-normalised vectors `[B, D]`."""
+        return F.normalize(self.native_vectors(texts), dim=-1)
+
+    def encode_images(self, images: Iterable[ImageLike]) -> Tensor:
+        """Encode images: L2-normalised vectors `[B, D]`."""
+        return F.normalize(self.image_vectors(images), dim=-1)
+
+
+def open_image(image: ImageLike) -> Image.Image:
+    """Return an RGB image; raise DataError with the path if it cannot be read."""
+    if isinstance(image, Image.Image):
+        return image.convert("RGB")
+    try:
+        with Image.open(image) as opened:
+            return opened.convert("RGB")
+    except FileNotFoundError as error:
+        raise DataError(f"The image {image} does not exist. Check the path, which is relative to its file.") from error
+    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise DataError(f"The image {image} cannot be read ({error}). Replace it or take its rows out.") from error
+
+
+def chunks(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
+    """Cut a sequence into runs of at most `size`."""
+    for start in range(0, len(items), size):
+        yield items[start : start + size]

@@ -1,0 +1,55 @@
+"""Hugging Face `CLIPModel`: causal mask, end-token pooling, linear projection."""
+
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+from transformers import CLIPModel
+
+from mla_extend.bases.family import Family, as_features, take_positions
+
+
+class Clip(Family):
+    """CLIP as Hugging Face saves it (Radford et al. 2021)."""
+
+    name = "clip"
+    model_types = ("clip",)
+    embedding = "embeddings.token_embedding"
+    blocks = r"encoder\.layers\.\d+"
+
+    def load(self, folder: Path) -> nn.Module:
+        """Load a `CLIPModel`."""
+        model: nn.Module = CLIPModel.from_pretrained(folder, use_safetensors=True)
+        return model
+
+    def text_tower(self, model: Any) -> nn.Module:
+        """Return the text transformer; older versions of transformers wrap it once more."""
+        tower: nn.Module = getattr(model.text_model, "text_model", model.text_model)
+        return tower
+
+    def max_tokens(self, model: Any) -> int:
+        """Return the size of the position table."""
+        return int(model.config.text_config.max_position_embeddings)
+
+    def pool(self, model: Any, hidden: Tensor, mask: Tensor, ends: Tensor) -> Tensor:
+        """Take the end token's state (already after the final LayerNorm) and project it.
+
+        The model's own pooling looks for *its* end id in the ids, which a foreign vocabulary gives another meaning;
+        hence the position comes from the language's tokenizer.
+        """
+        projected: Tensor = model.text_projection(take_positions(hidden, ends))
+        return projected
+
+    def native_features(self, model: Any, ids: Tensor, mask: Tensor) -> Tensor:
+        """Return `get_text_features`."""
+        return as_features(model.get_text_features(input_ids=ids, attention_mask=mask))
+
+    def image_features(self, model: Any, pixels: Tensor) -> Tensor:
+        """Return `get_image_features`."""
+        return as_features(model.get_image_features(pixel_values=pixels))
+
+    def special_ids(self, tokenizer: Any) -> tuple[int, int, int]:
+        """Return pad, begin and end; CLIP pads with its end token where no pad is set."""
+        end = int(tokenizer.eos_token_id)
+        pad = tokenizer.pad_token_id
+        return (end if pad is None else int(pad)), int(tokenizer.bos_token_id), end

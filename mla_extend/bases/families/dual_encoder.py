@@ -1,0 +1,46 @@
+"""The dual encoder that this package defines: any BERT-like text tower with mean pooling beside an image tower."""
+
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+
+from mla_extend.bases.dual_encoder_model import DualEncoderModel
+from mla_extend.bases.family import Family, mean_pool
+
+
+class DualEncoder(Family):
+    """A bidirectional text tower, pooled by mean, whose own space is the shared space."""
+
+    name = "dual-encoder"
+    model_types = ("mla_dual_encoder",)
+    embedding = "embeddings.word_embeddings"
+    blocks = r"encoder\.layer\.\d+"
+
+    def load(self, folder: Path) -> nn.Module:
+        """Load a `DualEncoderModel`."""
+        model: nn.Module = DualEncoderModel.from_pretrained(folder, use_safetensors=True)
+        return model
+
+    def text_tower(self, model: Any) -> nn.Module:
+        """Return the text tower."""
+        tower: nn.Module = model.text_model
+        return tower
+
+    def max_tokens(self, model: Any) -> int:
+        """Return the size of the position table."""
+        return int(model.text_model.config.max_position_embeddings)
+
+    def pool(self, model: Any, hidden: Tensor, mask: Tensor, ends: Tensor) -> Tensor:
+        """Average over the tokens, the special ones included."""
+        return mean_pool(hidden, mask)
+
+    def native_features(self, model: Any, ids: Tensor, mask: Tensor) -> Tensor:
+        """Return `get_text_features`."""
+        features: Tensor = model.get_text_features(input_ids=ids, attention_mask=mask)
+        return features
+
+    def image_features(self, model: Any, pixels: Tensor) -> Tensor:
+        """Return `get_image_features`."""
+        features: Tensor = model.get_image_features(pixel_values=pixels)
+        return features

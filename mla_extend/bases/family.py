@@ -1,0 +1,84 @@
+"""What a family of image-text models must tell: where its text tower, embedding and blocks are, and how it pools.
+
+A family is one file in `bases/families/`, named in `bases/families/__init__.py`. Everything else in the package asks
+these questions and knows no family by name.
+
+Shapes: `B` batch, `T` tokens, `W` width of the text tower, `D` width of the shared space.
+"""
+
+from abc import ABC, abstractmethod
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+
+class Family(ABC):
+    """Take one family of models apart."""
+
+    name: ClassVar[str]
+    """The family's name on cards and in errors."""
+    model_types: ClassVar[tuple[str, ...]]
+    """The values of `model_type` in `config.json` that belong to it."""
+    embedding: ClassVar[str]
+    """Path of the token embedding inside the text tower."""
+    blocks: ClassVar[str]
+    """Regular expression that matches, in full, the path of each text block inside the text tower and nothing else."""
+
+    @abstractmethod
+    def load(self, folder: Path) -> nn.Module:
+        """Load the model from a local folder, safetensors only."""
+
+    @abstractmethod
+    def text_tower(self, model: nn.Module) -> nn.Module:
+        """Return the module that maps ids `[B, T]` to hidden states `[B, T, W]` (`.last_hidden_state`)."""
+
+    @abstractmethod
+    def max_tokens(self, model: nn.Module) -> int:
+        """Return how many positions the text tower has, special tokens included."""
+
+    @abstractmethod
+    def pool(self, model: nn.Module, hidden: Tensor, mask: Tensor, ends: Tensor) -> Tensor:
+        """Pool and project hidden states `[B, T, W]` to unnormalised sentence vectors `[B, D]`.
+
+        `mask` `[B, T]` is 1 on tokens, `ends` `[B]` the position of each row's end token.
+        """
+
+    @abstractmethod
+    def native_features(self, model: nn.Module, ids: Tensor, mask: Tensor) -> Tensor:
+        """Return the family's own unnormalised vectors `[B, D]` of native text: the path that must never change."""
+
+    @abstractmethod
+    def image_features(self, model: nn.Module, pixels: Tensor) -> Tensor:
+        """Return the family's own unnormalised vectors `[B, D]` of preprocessed images."""
+
+    def native_encoding(self, tokenizer: Any, texts: list[str], max_tokens: int) -> tuple[Tensor, Tensor]:
+        """Tokenise native text as the family's users do: ids and mask, both `[B, T]`."""
+        encoding = tokenizer(texts, padding=True, truncation=True, max_length=max_tokens, return_tensors="pt")
+        return encoding["input_ids"], encoding["attention_mask"]
+
+    def special_ids(self, tokenizer: Any) -> tuple[int, int, int]:
+        """Return the native ids of the pad, begin and end tokens, from which a language's own ones start."""
+        begin = tokenizer.bos_token_id if tokenizer.bos_token_id is not None else tokenizer.cls_token_id
+        end = tokenizer.eos_token_id if tokenizer.eos_token_id is not None else tokenizer.sep_token_id
+        pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else end
+        return pad, begin, end
+
+
+def as_features(output: Any) -> Tensor:
+    """Return the vectors of a `get_*_features` call: a tensor in some versions, an output object in others."""
+    features = output if isinstance(output, torch.Tensor) else output.pooler_output
+    assert isinstance(features, torch.Tensor)
+    return features
+
+
+def mean_pool(hidden: Tensor, mask: Tensor) -> Tensor:
+    """Average hidden states `[B, T, W]` over the tokens of each row, as sentence-transformers does."""
+    weights = mask.unsqueeze(-1).to(hidden.dtype)
+    return (hidden * weights).sum(dim=1) / weights.sum(dim=1).clamp(min=1e-9)
+
+
+def take_positions(hidden: Tensor, positions: Tensor) -> Tensor:
+    """Return one hidden state a row: `[B, T, W]` at `[B]` gives `[B, W]`."""
+    return hidden[torch.arange(hidden.shape[0], device=hidden.device), positions]

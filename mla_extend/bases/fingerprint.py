@@ -1,0 +1,81 @@
+"""What makes a base the same base: its weights and its preprocessing, whatever files they lie in."""
+
+import hashlib
+import json
+import mmap
+import struct
+from pathlib import Path
+from typing import Any
+
+from mla_extend.errors import BaseError
+
+VOLATILE_KEYS = frozenset(
+    {"transformers_version", "_name_or_path", "name_or_path", "dtype", "torch_dtype", "_commit_hash"}
+)
+"""Keys of JSON files that say who wrote a model and where, not what it computes."""
+
+PREPROCESSING = ("config.json", "preprocessor_config.json", "tokenizer.json", "tokenizer_config.json", "vocab.txt")
+"""Files beside the weights that decide what a vector is."""
+
+
+def fingerprint(folder: Path) -> str:
+    """Return the SHA-256, in hexadecimal, over every tensor and every preprocessing file of a model folder.
+
+    Tensors are taken by name, so the same weights in other shards give the same fingerprint.
+
+    Raises:
+        BaseError: the folder has no safetensors weights, or they are damaged.
+    """
+    digest = hashlib.sha256()
+    weights = sorted(folder.glob("*.safetensors"))
+    if not weights:
+        raise BaseError(
+            f"{folder} holds no .safetensors weights. Only safetensors are loaded: convert the model "
+            "(for example with its save_pretrained) and try again."
+        )
+    for name, tensor_digest in sorted(_tensor_digests(weights).items()):
+        digest.update(f"{name}\0{tensor_digest}\n".encode())
+    for name in PREPROCESSING:
+        path = folder / name
+        if path.is_file():
+            digest.update(f"{name}\0{_content_digest(path)}\n".encode())
+    return digest.hexdigest()
+
+
+def _tensor_digests(paths: list[Path]) -> dict[str, str]:
+    digests: dict[str, str] = {}
+    for path in paths:
+        try:
+            with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+                (size,) = struct.unpack("<Q", content[:8])
+                header: dict[str, Any] = json.loads(content[8 : 8 + size])
+                view = memoryview(content)
+                try:
+                    for name, about in header.items():
+                        if name == "__metadata__":
+                            continue
+                        start, stop = about["data_offsets"]
+                        tensor = hashlib.sha256(f"{about['dtype']}{about['shape']}".encode())
+                        tensor.update(view[8 + size + start : 8 + size + stop])
+                        digests[name] = tensor.hexdigest()
+                finally:
+                    view.release()
+        except (ValueError, KeyError, TypeError, struct.error) as error:
+            raise BaseError(f"{path} is not a readable safetensors file ({error}). Fetch the model again.") from error
+    return digests
+
+
+def _content_digest(path: Path) -> str:
+    if path.suffix == ".json":
+        try:
+            value = _without_volatile(json.loads(path.read_text(encoding="utf-8")))
+        except ValueError as error:
+            raise BaseError(f"{path} is not JSON ({error}). Fetch the model again.") from error
+        return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _without_volatile(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_volatile(inner) for key, inner in value.items() if key not in VOLATILE_KEYS}
+    return value

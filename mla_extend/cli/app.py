@@ -1,0 +1,273 @@
+"""The commands."""
+
+import errno
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from mla_extend import __version__
+from mla_extend.cli.console import ERR, OUT, print_json, progress
+from mla_extend.cli.options import (
+    BaseSource,
+    Device,
+    Json,
+    Language,
+    NewLanguage,
+    RecipeName,
+    RegistryFolder,
+    Seed,
+)
+from mla_extend.errors import Interrupted, MlaExtendError
+
+app = typer.Typer(
+    name="mla-extend",
+    help="Add a language to an English image-text model. The images' vectors, English, and every other language stay "
+    "as they are, bit for bit.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+FAILED, INTERRUPTED = 1, 130
+_debug = False
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        OUT.print(f"mla-extend {__version__}", highlight=False)
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    debug: Annotated[bool, typer.Option("--debug", help="Show where an error came from.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Hold what goes before a command."""
+    del version  # its callback has printed it
+    global _debug  # noqa: PLW0603 - one process runs one command
+    _debug = debug
+
+
+@app.command("add-language")
+def add_language(
+    language: NewLanguage,
+    parallel_data: Annotated[
+        str,
+        typer.Option(
+            "--parallel-data",
+            metavar="PATH|demo",
+            help="Parallel text: TSV or JSONL, the base's language first. With an image column it serves both stages.",
+        ),
+    ],
+    image_text: Annotated[
+        str | None,
+        typer.Option(
+            "--image-text",
+            metavar="PATH|demo",
+            help="Images with text in the language: JSONL or TSV. Without it, Language Exposure is skipped.",
+        ),
+    ] = None,
+    base: BaseSource = None,
+    registry: RegistryFolder = None,
+    recipe: RecipeName = "default",
+    overrides: Annotated[
+        list[str] | None, typer.Option("--set", metavar="K=V", help="Change a value of the recipe; may be repeated.")
+    ] = None,
+    test_set: Annotated[
+        str | None,
+        typer.Option(
+            "--test-set",
+            metavar="PATH|demo",
+            help="Images with text to evaluate on.  [default: demo data's own, else a slice held out of training]",
+            show_default=False,
+        ),
+    ] = None,
+    licence: Annotated[
+        str | None, typer.Option("--license", metavar="NAME", help="Licence of your data, for the card.")
+    ] = None,
+    seed: Seed = 0,
+    device: Device = "auto",
+    resume: Annotated[bool, typer.Option("--resume", help="Continue an interrupted run of the same command.")] = False,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="The language may be there already; its older version is kept beside.")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would be trained, for how long, and train nothing.")
+    ] = False,
+    json: Json = False,
+) -> None:
+    """Add a language: build its tokenizer, embedding and acquirers, train them, evaluate, prove isolation, publish."""
+    arguments: dict[str, Any] = {
+        "parallel_data": parallel_data,
+        "image_text": image_text,
+        "base": base,
+        "registry": registry,
+        "recipe": recipe,
+        "overrides": overrides or (),
+        "test_set": test_set,
+        "licence": licence,
+        "seed": seed,
+        "device": device,
+        "replace": replace,
+    }
+    with progress() as bars:
+        bars.start("Loading")
+        from mla_extend import workflow  # noqa: PLC0415 - imports torch
+
+        bars.finish()
+        if dry_run:
+            plan = workflow.plan_language(language, progress=bars, **arguments)
+        else:
+            card = workflow.add_language(language, resume=resume, progress=bars, **arguments).to_json()
+    if json:
+        print_json(plan if dry_run else card)
+        return
+    from mla_extend.cli import tables  # noqa: PLC0415
+
+    if dry_run:
+        OUT.print(tables.plan_table(plan))
+        return
+    tables.print_card(OUT, card)
+
+
+@app.command("list")
+def list_languages(registry: RegistryFolder = None, json: Json = False) -> None:
+    """List the languages of a registry."""
+    from mla_extend.registry.place import registry_root  # noqa: PLC0415
+    from mla_extend.registry.summary import summaries  # noqa: PLC0415
+
+    root = registry_root(registry)
+    rows, problems = summaries(root)
+    for problem in problems:
+        ERR.print(f"[yellow]Left out:[/] {problem}", highlight=False)
+    if json:
+        print_json(rows)
+        return
+    from mla_extend.cli.tables import list_table  # noqa: PLC0415
+
+    if rows:
+        OUT.print(list_table(rows))
+    else:
+        OUT.print(f"{root} holds no language yet. Add one: mla-extend add-language LANG --parallel-data FILE")
+
+
+@app.command()
+def show(language: Language, base: BaseSource = None, registry: RegistryFolder = None, json: Json = False) -> None:
+    """Show the card of a language: data, training, figures, cost, proof."""
+    from mla_extend.registry.summary import find_card  # noqa: PLC0415
+
+    card = find_card(language, base, registry).to_json()
+    if json:
+        print_json(card)
+        return
+    from mla_extend.cli import tables  # noqa: PLC0415
+
+    tables.print_card(OUT, card)
+
+
+@app.command()
+def evaluate(
+    language: Language,
+    test_set: Annotated[
+        str | None,
+        typer.Option(
+            "--test-set",
+            metavar="PATH|demo",
+            help="Images with text: a JSONL or TSV file, or a folder with one a split.  [default: the one on the card]",
+            show_default=False,
+        ),
+    ] = None,
+    base: BaseSource = None,
+    registry: RegistryFolder = None,
+    seed: Seed = 0,
+    device: Device = "auto",
+    json: Json = False,
+) -> None:
+    """Evaluate a language: recall in both directions, beside the base's own, the floor and chance."""
+    with progress() as bars:
+        bars.start("Loading")
+        from mla_extend.evaluate import evaluate_language  # noqa: PLC0415 - imports torch
+
+        bars.finish()
+        evaluation = evaluate_language(
+            language, test_set=test_set, base=base, registry=registry, seed=seed, device=device, progress=bars
+        )
+    if json:
+        print_json(evaluation)
+        return
+    from mla_extend.cli.tables import evaluation_table  # noqa: PLC0415
+
+    OUT.print(evaluation_table(evaluation))
+
+
+@app.command()
+def remove(
+    language: Language,
+    base: BaseSource = None,
+    registry: RegistryFolder = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+) -> None:
+    """Remove a language with all its versions."""
+    from mla_extend.registry.summary import find_home  # noqa: PLC0415
+
+    tag, home = find_home(language, base, registry)
+    count = len(home.versions(tag))
+    if not yes:
+        typer.confirm(f"Remove {tag} ({count} version(s)) from {home.folder}?", abort=True)
+    home.remove(tag)
+    OUT.print(f"Removed {tag} from {home.folder}.", highlight=False)
+
+
+@app.command()
+def verify(registry: RegistryFolder = None, json: Json = False) -> None:
+    """Check every file of a registry against its card; exit with 1 if anything is wrong."""
+    from mla_extend.registry.place import registry_root  # noqa: PLC0415
+    from mla_extend.registry.verify import verify as check  # noqa: PLC0415
+
+    problems = check(registry_root(registry))
+    if json:
+        print_json({"ok": not problems, "problems": [vars(problem) for problem in problems]})
+    elif problems:
+        for problem in problems:
+            OUT.print(f"[red]✗[/] {problem}", highlight=False)
+    else:
+        OUT.print("[green]✓[/] Every file is as it was published.")
+    if problems:
+        raise typer.Exit(FAILED)
+
+
+def main() -> None:
+    """Run the command line; turn every error into one line and an exit code."""
+    try:
+        app()
+    except Interrupted as stopped:
+        ERR.print(str(stopped), highlight=False, markup=False)
+        sys.exit(INTERRUPTED)
+    except KeyboardInterrupt:
+        ERR.print("Stopped. Nothing was published; what was encoded is kept.", highlight=False)
+        sys.exit(INTERRUPTED)
+    except MlaExtendError as error:
+        _fail(str(error))
+    except OSError as error:
+        if error.errno == errno.EPIPE:
+            sys.exit(FAILED)
+        remedy = " Free some space and run the same command again." if error.errno == errno.ENOSPC else ""
+        _fail(f"{error.strerror or error}{f': {Path(error.filename)}' if error.filename else ''}.{remedy}")
+
+
+def _fail(message: str) -> None:
+    if _debug:
+        ERR.print_exception()
+    ERR.print(f"[bold red]Error:[/] {_escape(message)}", highlight=False, soft_wrap=True)
+    sys.exit(FAILED)
+
+
+def _escape(message: str) -> str:
+    from rich.markup import escape  # noqa: PLC0415
+
+    return escape(message)

@@ -1,0 +1,90 @@
+"""What the commands share: two consoles, progress bars, and errors turned into one line."""
+
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import Progress as Bars
+
+OUT = Console()
+ERR = Console(stderr=True)
+
+
+def print_json(value: Any) -> None:
+    """Print JSON, and nothing else, to standard output."""
+    sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+class BarProgress:
+    """Show long work as one bar a task, on standard error."""
+
+    def __init__(self, bars: Bars) -> None:
+        self.bars = bars
+        self.task: Any = None
+        self.name = ""
+
+    def start(self, task: str, total: int | None = None, unit: str = "") -> None:
+        """Begin a bar."""
+        self.finish()
+        self.name = task
+        self.task = self.bars.add_task(task, total=total, figures=unit)
+
+    def advance(self, amount: int = 1, **figures: float) -> None:
+        """Move the bar and show its figures."""
+        if self.task is None:
+            return
+        if figures:
+            shown = "  ".join(f"{name} {_short(value)}" for name, value in figures.items())
+            self.bars.update(self.task, advance=amount, figures=shown)
+        else:
+            self.bars.update(self.task, advance=amount)
+
+    def note(self, text: str) -> None:
+        """Print a sentence above the bars."""
+        self.bars.console.print(text, highlight=False)
+
+    def finish(self) -> None:
+        """Leave the bar as it stands."""
+        if self.task is not None:
+            self.bars.stop_task(self.task)
+            self.task = None
+
+
+def _short(value: float) -> str:
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3f}"
+
+
+@contextmanager
+def progress() -> Iterator[BarProgress]:
+    """Give a progress that draws bars while the context lasts."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=24),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[figures]}"),
+    )
+    with Bars(*columns, console=ERR, refresh_per_second=4) as bars:
+        yield BarProgress(bars)
+
+
+def size(count: int) -> str:
+    """Return a number of bytes for people."""
+    for unit, factor in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if count >= factor:
+            return f"{count / factor:.1f} {unit}"
+    return f"{count} B"
+
+
+def duration(seconds: float) -> str:
+    """Return a number of seconds for people."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    if seconds < 5400:
+        return f"{seconds / 60:.1f} min"
+    return f"{seconds / 3600:.1f} h"

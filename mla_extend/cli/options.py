@@ -1,0 +1,60 @@
+"""The options that several commands share, each with one name and one help text."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def _languages(incomplete: str) -> Iterator[str]:
+    """Complete a language from the registry; completion never fails, it only knows less."""
+    from mla_extend.errors import MlaExtendError  # noqa: PLC0415 - completion must start fast
+    from mla_extend.registry.place import registry_root  # noqa: PLC0415
+    from mla_extend.registry.store import Registry  # noqa: PLC0415
+
+    try:
+        root = Registry(registry_root())
+        for name in root.bases():
+            yield from (tag for tag in root.open(name).tags() if tag.startswith(incomplete))
+    except (MlaExtendError, OSError):
+        return
+
+
+def _recipes(incomplete: str) -> Iterator[str]:
+    for folder in (Path(__file__).parents[1] / "recipes", Path(__file__).parents[2] / "recipes"):
+        yield from (path.stem for path in sorted(folder.glob("*.yaml")) if path.stem.startswith(incomplete))
+
+
+NewLanguage = Annotated[str, typer.Argument(metavar="LANG", help="Language code (BCP-47), such as sw, pt-BR, zh-Hant.")]
+Language = Annotated[
+    str, typer.Argument(metavar="LANG", help="Language code of a language in the registry.", autocompletion=_languages)
+]
+RegistryFolder = Annotated[
+    Path | None,
+    typer.Option(
+        "--registry",
+        metavar="DIR",
+        envvar="MLA_EXTEND_REGISTRY",
+        help="Registry folder.  [default: adapters in the current folder]",
+        show_default=False,
+    ),
+]
+BaseSource = Annotated[
+    str | None,
+    typer.Option(
+        "--base",
+        metavar="PATH|HUB-ID|demo",
+        help="Base model.  [default: the one that the registry holds, else demo]",
+        show_default=False,
+    ),
+]
+Device = Annotated[str, typer.Option("--device", metavar="D", help="cpu, cuda, mps, or auto for the best there is.")]
+Seed = Annotated[int, typer.Option("--seed", metavar="N", min=0, help="Decides everything that is drawn.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else, to standard output.")]
+RecipeName = Annotated[
+    str,
+    typer.Option(
+        "--recipe", metavar="NAME|FILE", help="default, instant, quick, or a YAML file.", autocompletion=_recipes
+    ),
+]

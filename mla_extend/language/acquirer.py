@@ -1,0 +1,47 @@
+"""The language acquirer's arithmetic, free of PEFT.
+
+Zhang, Hu, Jin 2022 (arXiv 2206.11091), section 3.1. Shapes: `B` batch, `T` tokens, `W` width of the text tower,
+`K` bottleneck.
+"""
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+class Acquirer(nn.Module):
+    """Add a bottleneck's output to a block's output: `LA(x) = x + W_up ReLU(W_down x + b_down) + b_up`.
+
+    `W_up` and `b_up` start at zero, so that a new acquirer is the identity and the first step sees the native blocks
+    as they are (the released code starts from the default init instead).
+
+    Args:
+        width: `W`.
+        bottleneck: `K`.
+    """
+
+    def __init__(self, width: int, bottleneck: int) -> None:
+        super().__init__()
+        self.down = nn.Linear(width, bottleneck)
+        self.up = nn.Linear(bottleneck, width)
+        self.reset()
+
+    def reset(self) -> None:
+        """Start as the identity."""
+        nn.init.kaiming_uniform_(self.down.weight, a=math.sqrt(5))
+        nn.init.zeros_(self.down.bias)
+        nn.init.zeros_(self.up.weight)
+        nn.init.zeros_(self.up.bias)
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        """Map hidden states `[..., W]` to `[..., W]` in their own dtype, whatever the acquirer's dtype is."""
+        inner = hidden if torch.is_autocast_enabled(hidden.device.type) else hidden.to(self.down.weight.dtype)
+        change: Tensor = self.up(F.relu(self.down(inner)))
+        return hidden + change.to(hidden.dtype)
+
+
+def acquirer_parameters(width: int, bottleneck: int) -> int:
+    """Return how many parameters one acquirer has."""
+    return 2 * width * bottleneck + width + bottleneck

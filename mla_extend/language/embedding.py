@@ -1,0 +1,71 @@
+"""How a language's token table starts. A new start is one function here and one entry in `STARTS`.
+
+Shapes: `S` size of the language's vocabulary, `V` of the native one, `W` width of the text tower.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mla_extend.language.alignment import Alignment
+from mla_extend.language.tokenizer import BEGIN_ID, END_ID, PAD_ID
+
+
+@dataclass(frozen=True)
+class StartInputs:
+    """What a start may use: the native table `[V, W]`, its special ids (pad, begin, end), the alignment, a seed."""
+
+    native: Tensor
+    specials: tuple[int, int, int]
+    size: int
+    alignment: Alignment | None
+    seed: int
+
+
+def random_start(inputs: StartInputs) -> Tensor:
+    """Draw from N(0, 0.02), as a transformer's table usually starts."""
+    return _draw(inputs, torch.zeros(inputs.native.shape[1]), torch.full((inputs.native.shape[1],), 0.02))
+
+
+def mean_std_start(inputs: StartInputs) -> Tensor:
+    """Draw each column at the native table's mean and standard deviation (TEIR, CLL-CLIP, AAAI 2024)."""
+    native = inputs.native.float()
+    return _with_specials(inputs, _draw(inputs, native.mean(dim=0), native.std(dim=0)))
+
+
+def aligned_start(inputs: StartInputs) -> Tensor:
+    """Mix the native vectors that each token aligns with; tokens without a partner start as in `mean_std_start`.
+
+    The family of trans-tokenization, FOCUS and WECHSEL: a new token starts where its translations are.
+    """
+    if inputs.alignment is None:
+        raise ValueError("The aligned start needs an alignment.")
+    table = mean_std_start(inputs)
+    weights = inputs.alignment.weights
+    mixed = torch.from_numpy(np.asarray(weights @ inputs.native.float().cpu().numpy(), dtype=np.float32))
+    aligned = torch.from_numpy(inputs.alignment.aligned)
+    table[aligned] = mixed[aligned]
+    return _with_specials(inputs, table)
+
+
+STARTS: dict[str, Callable[[StartInputs], Tensor]] = {
+    "aligned": aligned_start,
+    "mean-std": mean_std_start,
+    "random": random_start,
+}
+
+
+def _draw(inputs: StartInputs, mean: Tensor, deviation: Tensor) -> Tensor:
+    generator = torch.Generator().manual_seed(inputs.seed)
+    noise = torch.randn(inputs.size, inputs.native.shape[1], generator=generator)
+    return mean.cpu() + noise * deviation.cpu()
+
+
+def _with_specials(inputs: StartInputs, table: Tensor) -> Tensor:
+    """Start pad, begin and end as the native ones: the blocks know what those mean."""
+    for own, native in zip((PAD_ID, BEGIN_ID, END_ID), inputs.specials, strict=True):
+        table[own] = inputs.native[native].float().cpu()
+    return table

@@ -1,0 +1,264 @@
+"""A base and any number of languages: names, tokenizers, routing and pooling.
+
+Shapes: `B` batch, `T` tokens, `D` width of the shared space.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+import torch
+from peft import PeftModel
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+from torch.nn import functional as F
+
+from mla_extend.bases.base import Base, ImageLike, chunks
+from mla_extend.data.codes import adapter_name
+from mla_extend.errors import DataError, LanguageError, RegistryError
+from mla_extend.language.peft_method import (
+    BASE_PATH,
+    AcquirerConfig,
+    AcquirerModel,
+    adapter_tensors,
+    attach,
+    load_tensors,
+)
+from mla_extend.language.tokenizer import LanguageTokenizer, TextBatch, pad
+
+ENCODE_BATCH = 128
+
+
+@dataclass(frozen=True)
+class Language:
+    """One loaded language: its code, its name inside PEFT, and its tokenizer (`None`: the base's own)."""
+
+    tag: str
+    adapter: str
+    tokenizer: LanguageTokenizer | None
+
+
+class MultilingualModel:
+    """Encode text of several languages, and images, into the space of one frozen base."""
+
+    def __init__(self, base: Base) -> None:
+        self.base = base
+        self._languages: dict[str, Language] = {}
+        self._peft: PeftModel | None = None
+
+    @property
+    def native(self) -> str:
+        """Return the base's own language."""
+        return self.base.identity.native
+
+    @property
+    def languages(self) -> list[str]:
+        """Return the loaded languages, the native one first."""
+        return [self.native, *sorted(self._languages)]
+
+    @property
+    def peft(self) -> PeftModel:
+        """Return the PEFT model around the text tower."""
+        if self._peft is None:
+            raise LanguageError("No language is loaded: there is no PEFT model yet.")
+        return self._peft
+
+    @property
+    def tuner(self) -> AcquirerModel:
+        """Return the tuner that routes rows to languages."""
+        tuner: AcquirerModel = self.peft.base_model
+        return tuner
+
+    # Adding and removing ------------------------------------------------------------------------------------------
+
+    def add(self, tag: str, *, tokenizer: LanguageTokenizer | None, bottleneck: int) -> Language:
+        """Add a language with identity acquirers and an empty table; `tokenizer=None` reads the native table."""
+        config = AcquirerConfig(
+            target_modules=f"^(?:{self.base.family.blocks}|{self.base.family.embedding.replace('.', chr(92) + '.')})$",
+            embedding=self.base.family.embedding,
+            width=self.base.width,
+            bottleneck=bottleneck,
+            vocabulary=tokenizer.size if tokenizer else 0,
+            language=tag,
+            base_name=self.base.identity.name,
+            base_fingerprint=self.base.identity.fingerprint,
+            base_model_name_or_path=self.base.identity.name,
+            inference_mode=True,
+        )
+        return self._add(tag, tokenizer, config)
+
+    def _add(self, tag: str, tokenizer: LanguageTokenizer | None, config: AcquirerConfig) -> Language:
+        if tag == self.native:
+            raise LanguageError(f"{tag!r} is the base's own language; nothing is added for it.")
+        if tag in self._languages:
+            raise LanguageError(f"{tag!r} is loaded already. Remove it first.")
+        name = adapter_name(tag)
+        if self._peft is None:
+            self._peft = attach(self.base.text_tower, name, config)
+        else:
+            self._peft.add_adapter(name, config)
+        self._peft.eval()
+        # The native path is the rule: whoever runs the text tower without saying a language gets the base.
+        self.tuner.disable_adapter_layers()
+        self._languages[tag] = Language(tag, name, tokenizer)
+        return self._languages[tag]
+
+    def load(self, tag: str, folder: Path) -> Language:
+        """Load a language from a version's folder; the caller has checked its files against their hashes.
+
+        Raises:
+            RegistryError: the files are not those of a language adapter, or do not fit this base.
+        """
+        try:
+            config = AcquirerConfig.from_pretrained(str(folder))
+            config.inference_mode = True
+            tokenizer = LanguageTokenizer.load(folder, self.base.max_tokens) if config.vocabulary else None
+            tensors = load_file(folder / "adapter_model.safetensors")
+        except (OSError, ValueError, TypeError, KeyError, SafetensorError) as error:
+            raise RegistryError(f"The adapter in {folder} cannot be read ({error}). Add the language again.") from error
+        language = self._add(tag, tokenizer, config)
+        try:
+            load_tensors(self.peft, language.adapter, tensors)
+        except ValueError as error:
+            self.remove(tag)
+            raise RegistryError(f"The adapter in {folder} does not fit the base: {error}.") from error
+        return language
+
+    def save(self, tag: str, folder: Path) -> None:
+        """Write `adapter_config.json`, `adapter_model.safetensors` and the tokenizer into a folder."""
+        language = self.language(tag)
+        tensors = {name: tensor.detach().cpu() for name, tensor in adapter_tensors(self.peft, language.adapter).items()}
+        save_file(tensors, folder / "adapter_model.safetensors", metadata={"format": "pt"})
+        self.peft.peft_config[language.adapter].save_pretrained(str(folder))
+        if language.tokenizer is not None:
+            language.tokenizer.save(folder)
+
+    def remove(self, tag: str) -> None:
+        """Unload a language; with the last one the text tower is the base's own again."""
+        language = self.language(tag)
+        del self._languages[tag]
+        if not self._languages:
+            self.tuner.unload()
+            self._peft = None
+            return
+        remaining = next(iter(self._languages.values()))
+        self.peft.set_adapter(remaining.adapter)  # PEFT warns where it has to choose the next one itself
+        self.peft.delete_adapter(language.adapter)
+        self.tuner.disable_adapter_layers()
+
+    def language(self, tag: str) -> Language:
+        """Return a loaded language.
+
+        Raises:
+            LanguageError: it is not loaded; the message lists those that are.
+        """
+        if tag in self._languages:
+            return self._languages[tag]
+        close = get_close_matches(tag, self.languages, n=1)
+        hint = f" Did you mean {close[0]!r}?" if close else ""
+        raise LanguageError(f"The language {tag!r} is not loaded.{hint} Loaded: {', '.join(self.languages)}.")
+
+    # Encoding -----------------------------------------------------------------------------------------------------
+
+    def encode_text(self, texts: Sequence[str], languages: str | Sequence[str]) -> Tensor:
+        """Encode text: L2-normalised vectors `[B, D]` in float32 on the CPU, in the base's own space.
+
+        Args:
+            texts: any number of texts, in any mix of languages.
+            languages: one code for all, or one a text; the native code takes the base's own path.
+
+        Raises:
+            LanguageError: a language is not loaded.
+            DataError: the lists differ in length, or there is no text.
+        """
+        return F.normalize(self.text_vectors(texts, languages), dim=-1)
+
+    @torch.no_grad()
+    def text_vectors(self, texts: Sequence[str], languages: str | Sequence[str]) -> Tensor:
+        """Encode text as `encode_text` does, unnormalised: vectors `[B, D]`."""
+        if isinstance(texts, str):
+            raise DataError(f"encode_text takes a list of texts, not one string: {texts!r}.")
+        tags = [languages] * len(texts) if isinstance(languages, str) else list(languages)
+        if len(tags) != len(texts):
+            raise DataError(
+                f"There are {len(texts)} texts but {len(tags)} languages. Give one language, or one a text."
+            )
+        if not texts:
+            raise DataError("There is no text to encode: the list is empty.")
+        for tag in dict.fromkeys(tags):
+            self.require(tag)
+        rows: list[Tensor | None] = [None] * len(texts)
+        native = [i for i, tag in enumerate(tags) if tag == self.native]
+        if native:
+            with self.native_path():
+                for i, vector in zip(native, self.base.native_vectors([texts[i] for i in native]), strict=True):
+                    rows[i] = vector
+        for i, vector in self._foreign(texts, tags):
+            rows[i] = vector
+        return torch.stack([row for row in rows if row is not None])
+
+    def encode_images(self, images: Iterable[ImageLike]) -> Tensor:
+        """Encode images (paths or PIL images): L2-normalised vectors `[B, D]`, by the base's image tower alone."""
+        return self.base.encode_images(images)
+
+    @contextmanager
+    def native_path(self) -> Iterator[None]:
+        """Send every row through the base's own path while the context lasts."""
+        if self._peft is None:
+            yield
+            return
+        with self.tuner.route([BASE_PATH]):
+            yield
+
+    @contextmanager
+    def training(self, tag: str) -> Iterator[dict[str, Tensor]]:
+        """Give one language's parameters, which alone take gradients and which `forward` runs while this lasts."""
+        adapter = self.language(tag).adapter
+        self.tuner.enable_adapter_layers()
+        self.peft.set_adapter(adapter)
+        try:
+            yield adapter_tensors(self.peft, adapter)
+        finally:
+            self.tuner.disable_adapter_layers()
+
+    def forward(self, batch: TextBatch) -> Tensor:
+        """Run the text tower on ids of the language that is routed or in training: unnormalised vectors `[B, D]`."""
+        device = self.base.device
+        ids, mask, ends = batch.ids.to(device), batch.mask.to(device), batch.ends.to(device)
+        hidden = self.base.text_tower(input_ids=ids, attention_mask=mask).last_hidden_state
+        return self.base.family.pool(self.base.model, hidden, mask, ends)
+
+    def tokenise(self, tag: str, texts: Sequence[str]) -> list[list[int]]:
+        """Return a language's ids of each text, with its begin and end tokens."""
+        tokenizer = self.language(tag).tokenizer
+        if tokenizer is not None:
+            return tokenizer.ids(texts)
+        encoded: Any = self.base.tokenizer(list(texts), truncation=True, max_length=self.base.max_tokens)
+        ids: list[list[int]] = encoded["input_ids"]
+        return ids
+
+    def _foreign(self, texts: Sequence[str], tags: Sequence[str]) -> Iterator[tuple[int, Tensor]]:
+        """Encode the rows that are not native, in batches of like length whose rows of one language stand together."""
+        ids: dict[int, list[int]] = {}
+        for tag in sorted({tag for tag in tags if tag != self.native}):
+            members = [i for i, other in enumerate(tags) if other == tag]
+            ids.update(zip(members, self.tokenise(tag, [texts[i] for i in members]), strict=True))
+        order = sorted(ids, key=lambda i: (len(ids[i]), i))
+        for chunk in chunks(order, ENCODE_BATCH):
+            rows = sorted(chunk, key=lambda i: (tags[i], i))
+            with self.tuner.route([self.language(tags[i]).adapter for i in rows]):
+                vectors = self.forward(pad([ids[i] for i in rows])).float().cpu()
+            yield from zip(rows, vectors, strict=True)
+
+    def require(self, tag: str) -> None:
+        """Raise LanguageError unless a language can be encoded; a subclass may load it here."""
+        if tag != self.native:
+            self.language(tag)
+
+    def is_loaded(self, tag: str) -> bool:
+        """Say whether a language is in the model."""
+        return tag in self._languages

@@ -1,0 +1,342 @@
+"""Language acquirers as a PEFT method: the one file that knows PEFT.
+
+A text tower is wrapped once and holds any number of languages. Each wrapped block keeps one acquirer a language, the
+wrapped token embedding one table a language. Which rows of a batch belong to which language is resolved once a batch
+into a `Plan` of contiguous rows; a language's ids are looked up in its own table alone.
+
+Importing this module registers the method, which PEFT needs before it can load an adapter of this type.
+"""
+
+import threading
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import torch
+from peft import PeftConfig, PeftModel
+from peft.mapping import PEFT_TYPE_TO_CONFIG_MAPPING, PEFT_TYPE_TO_PREFIX_MAPPING, PEFT_TYPE_TO_TUNER_MAPPING
+from peft.tuners.tuners_utils import BaseTuner, BaseTunerLayer
+from torch import Tensor, nn
+
+from mla_extend.language.acquirer import Acquirer
+
+PEFT_TYPE = "LANGUAGE_ACQUIRER"
+BASE_PATH = "__base__"
+"""PEFT's name for the path without an adapter; here the native language."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """Say that the rows from `start` to `stop` go through one adapter (`None`: the native path)."""
+
+    adapter: str | None
+    start: int
+    stop: int
+
+
+Plan = tuple[Run, ...]
+
+
+def plan_of(names: Sequence[str]) -> Plan:
+    """Return the runs of equal names; `__base__` is the native path."""
+    runs: list[Run] = []
+    for row, name in enumerate(names):
+        adapter = None if name == BASE_PATH else name
+        if runs and runs[-1].adapter == adapter:
+            runs[-1] = Run(adapter, runs[-1].start, row + 1)
+        else:
+            runs.append(Run(adapter, row, row + 1))
+    return tuple(runs)
+
+
+class Routing(threading.local):
+    """Hold the plan of the batch that this thread is encoding; `None` leaves the choice to PEFT's active adapter."""
+
+    plan: Plan | None = None
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "Routing":
+        """Let a model be copied: the copy routes for itself."""
+        return Routing()
+
+
+@dataclass
+class AcquirerConfig(PeftConfig):  # type: ignore[misc]
+    """Describe one language's adapter.
+
+    Args:
+        target_modules: regular expression over the text tower's module paths that matches its blocks and its token
+            embedding in full. Anchored, so that nothing else of the base can match.
+        embedding: path of the token embedding.
+        width: `W`, the width of the text tower.
+        bottleneck: `K` of every acquirer; 0 for none.
+        vocabulary: size of the language's own token table; 0 where it reads the native table.
+        language: BCP-47 code.
+        base_name: the base's name.
+        base_fingerprint: the base's fingerprint.
+    """
+
+    target_modules: str | None = field(default=None)
+    embedding: str = field(default="")
+    width: int = field(default=0)
+    bottleneck: int = field(default=128)
+    vocabulary: int = field(default=0)
+    language: str = field(default="")
+    base_name: str = field(default="")
+    base_fingerprint: str = field(default="")
+
+    def __post_init__(self) -> None:
+        """Set the type."""
+        super().__post_init__()
+        self.peft_type = PEFT_TYPE
+
+
+class _RoutedLayer(BaseTunerLayer):  # type: ignore[misc]
+    """What both wrappers share: the base module, the routing, and which adapters run."""
+
+    base_layer: nn.Module
+    routing: Routing
+
+    def _runs(self, rows: int) -> Plan:
+        if self.routing.plan is not None:
+            return self.routing.plan
+        if self.disable_adapters or not self.active_adapters:
+            return (Run(None, 0, rows),)
+        (active,) = self.active_adapters  # languages never stack
+        return (Run(active, 0, rows),)
+
+    def merge(self, *_: Any, **__: Any) -> None:
+        """Refuse: an acquirer has a nonlinearity, so that no weight can hold it."""
+        raise NotImplementedError("A language acquirer cannot be merged into its base: it is not linear.")
+
+    def unmerge(self) -> None:
+        """Do nothing: nothing is ever merged."""
+
+
+class AcquirerBlock(nn.Module, _RoutedLayer):
+    """Wrap one transformer block and run the rows' acquirers on its output."""
+
+    adapter_layer_names = ("acquirer_block",)
+
+    def __init__(self, base_layer: nn.Module, routing: Routing) -> None:
+        super().__init__()
+        self.base_layer = base_layer
+        self.routing = routing
+        self.acquirer_block = nn.ModuleDict()
+        self._disable_adapters = False
+        self.merged_adapters: list[str] = []
+        # On the block itself and before other hooks: what records hidden states then sees them with the acquirer,
+        # and gradient checkpointing runs it again together with its block.
+        self._hook = base_layer.register_forward_hook(self._acquire, prepend=True)
+
+    def __getattr__(self, name: str) -> Any:
+        """Fall through to the block: callers read its attributes."""
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            if name == "base_layer":
+                raise
+            return getattr(self.base_layer, name)
+
+    def update_layer(self, adapter: str, config: AcquirerConfig) -> None:
+        """Give one language its acquirer."""
+        self.acquirer_block[adapter] = Acquirer(config.width, config.bottleneck)
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """Run the block; the acquirers run in its hook."""
+        return self.base_layer(*args, **kwargs)
+
+    def release(self) -> None:
+        """Take the hook off the block."""
+        self._hook.remove()
+
+    def _acquire(self, _module: nn.Module, _inputs: Any, output: Any) -> Any:
+        """Apply the acquirers to a block's output: a tensor in some versions and families, a tuple in others."""
+        if isinstance(output, tuple):
+            return (self._apply_runs(output[0]), *output[1:])
+        return self._apply_runs(output)
+
+    def _apply_runs(self, hidden: Tensor) -> Tensor:
+        runs = self._runs(hidden.shape[0])
+        if len(runs) == 1:
+            return self._apply_one(hidden, runs[0].adapter)
+        return torch.cat([self._apply_one(hidden[run.start : run.stop], run.adapter) for run in runs])
+
+    def _apply_one(self, hidden: Tensor, adapter: str | None) -> Tensor:
+        if adapter is None or adapter not in self.acquirer_block:
+            return hidden
+        applied: Tensor = self.acquirer_block[adapter](hidden)
+        return applied
+
+
+class AcquirerEmbedding(nn.Module, _RoutedLayer):
+    """Wrap the token embedding and look each row up in its language's own table."""
+
+    adapter_layer_names = ("acquirer_embedding",)
+    base_layer: nn.Embedding
+
+    def __init__(self, base_layer: nn.Embedding, routing: Routing) -> None:
+        super().__init__()
+        self.base_layer = base_layer
+        self.routing = routing
+        self.acquirer_embedding = nn.ModuleDict()
+        self._disable_adapters = False
+        self.merged_adapters: list[str] = []
+
+    def update_layer(self, adapter: str, config: AcquirerConfig) -> None:
+        """Give one language its table, at zero until an embedding start fills it."""
+        if config.vocabulary:
+            table = nn.Embedding(config.vocabulary, config.width)
+            nn.init.zeros_(table.weight)
+            self.acquirer_embedding[adapter] = table
+
+    def forward(self, ids: Tensor) -> Tensor:
+        """Map ids `[B, T]` to vectors `[B, T, W]` in the base's dtype."""
+        runs = self._runs(ids.shape[0])
+        if len(runs) == 1:
+            return self._look_up(ids, runs[0].adapter)
+        return torch.cat([self._look_up(ids[run.start : run.stop], run.adapter) for run in runs])
+
+    def _look_up(self, ids: Tensor, adapter: str | None) -> Tensor:
+        table: nn.Module = self.base_layer
+        if adapter is not None and adapter in self.acquirer_embedding:
+            table = self.acquirer_embedding[adapter]
+        vectors: Tensor = table(ids)
+        return vectors.to(self.base_layer.weight.dtype)
+
+
+class AcquirerModel(BaseTuner):  # type: ignore[misc]
+    """Hold several languages in one text tower."""
+
+    prefix = "acquirer_"
+    tuner_layer_cls = (AcquirerBlock, AcquirerEmbedding)
+    target_module_mapping: ClassVar[dict[str, list[str]]] = {}
+
+    def __init__(self, model: nn.Module, *args: Any, **kwargs: Any) -> None:
+        # BaseTuner's constructor already injects the first adapter, which needs the routing; nn.Module's has not run
+        # yet, hence the plain attribute.
+        object.__setattr__(self, "routing", Routing())
+        super().__init__(model, *args, **kwargs)
+
+    def _create_and_replace(
+        self,
+        peft_config: AcquirerConfig,
+        adapter_name: str,
+        target: nn.Module,
+        target_name: str,
+        parent: nn.Module,
+        current_key: str,
+        parameter_name: str | None = None,
+    ) -> None:
+        del parameter_name  # blocks and embeddings are modules; parameters are never targeted
+        layer: Any = target
+        if not isinstance(target, self.tuner_layer_cls):
+            if current_key == peft_config.embedding:
+                if not isinstance(target, nn.Embedding):
+                    raise TypeError(f"{current_key} is {type(target).__name__}, not a token embedding.")
+                layer = AcquirerEmbedding(target, self.routing)
+            else:
+                layer = AcquirerBlock(target, self.routing)
+            setattr(parent, target_name, layer)
+        if isinstance(layer, AcquirerEmbedding) or peft_config.bottleneck:
+            layer.update_layer(adapter_name, peft_config)
+        device = next(layer.get_base_layer().parameters()).device
+        for name in layer.adapter_layer_names:
+            held = getattr(layer, name)
+            if adapter_name in held:
+                held[adapter_name].to(device=device)
+        if adapter_name not in self.active_adapters:
+            layer.set_requires_grad(adapter_name, False)
+
+    def _replace_module(self, parent: nn.Module, child_name: str, new_module: nn.Module, child: nn.Module) -> None:
+        """Put a base module back in its place (`unload`); blocks have no `.weight` to move."""
+        if isinstance(child, AcquirerBlock):
+            child.release()
+        setattr(parent, child_name, new_module)
+
+    @classmethod
+    def _remove_adapter_name_from_key(cls, key: str, adapter_name: str) -> str:
+        """Return a tensor's name in files: PEFT's own rule expects the adapter's name at the end of a module's path."""
+        for layer in cls.tuner_layer_cls:
+            for held in layer.adapter_layer_names:
+                key = key.replace(f".{held}.{adapter_name}.", f".{held}.")
+        return key
+
+    @contextmanager
+    def route(self, names: Sequence[str]) -> Iterator[None]:
+        """Send each row of a batch through its adapter while the context lasts, in this thread only.
+
+        Raises:
+            KeyError: a name is not loaded.
+        """
+        unknown = sorted(set(names) - set(self.peft_config) - {BASE_PATH})
+        if unknown:
+            raise KeyError(f"not loaded: {', '.join(unknown)}")
+        before = self.routing.plan
+        self.routing.plan = plan_of(names)
+        try:
+            yield
+        finally:
+            self.routing.plan = before
+
+    @contextmanager
+    def _enable_peft_forward_hooks(self, *args: Any, **kwargs: Any) -> Iterator[None]:
+        names = kwargs.pop("adapter_names", None)
+        if names is None:
+            yield
+            return
+        with self.route(names):
+            yield
+
+
+def register() -> None:
+    """Make PEFT know the method. Its enum is closed, but its tables take a plain string (peft >= 0.21)."""
+    PEFT_TYPE_TO_CONFIG_MAPPING[PEFT_TYPE] = AcquirerConfig
+    PEFT_TYPE_TO_TUNER_MAPPING[PEFT_TYPE] = AcquirerModel
+    PEFT_TYPE_TO_PREFIX_MAPPING[PEFT_TYPE] = AcquirerModel.prefix
+
+
+register()
+
+
+def attach(tower: nn.Module, adapter: str, config: AcquirerConfig) -> PeftModel:
+    """Wrap a text tower with its first language."""
+    with warnings.catch_warnings():
+        # PEFT reads an attribute of transformers by its old name.
+        warnings.filterwarnings("ignore", message="`is_gradient_checkpointing`", category=FutureWarning)
+        return PeftModel(tower, config, adapter_name=adapter)
+
+
+def adapter_tensors(model: PeftModel, adapter: str) -> dict[str, Tensor]:
+    """Return one language's tensors under the names that PEFT writes, without other languages'."""
+    tensors: dict[str, Tensor] = {}
+    for path, module in model.named_modules():
+        if isinstance(module, AcquirerModel.tuner_layer_cls):
+            for held_name in module.adapter_layer_names:
+                held = getattr(module, held_name)
+                if adapter in held:
+                    for name, tensor in held[adapter].state_dict(keep_vars=True).items():
+                        tensors[f"{path}.{held_name}.{name}"] = tensor
+    return tensors
+
+
+def load_tensors(model: PeftModel, adapter: str, tensors: Mapping[str, Tensor]) -> None:
+    """Copy one language's tensors in; every name and shape must match.
+
+    Raises:
+        ValueError: a tensor is missing, unknown or of another shape; the message lists all of them.
+    """
+    own = adapter_tensors(model, adapter)
+    problems = [f"{name} is missing" for name in sorted(own.keys() - tensors.keys())]
+    problems += [f"{name} is unknown" for name in sorted(tensors.keys() - own.keys())]
+    problems += [
+        f"{name} has shape {tuple(tensors[name].shape)}, not {tuple(own[name].shape)}"
+        for name in sorted(own.keys() & tensors.keys())
+        if tensors[name].shape != own[name].shape
+    ]
+    if problems:
+        raise ValueError("; ".join(problems))
+    with torch.no_grad():
+        for name, tensor in own.items():
+            tensor.copy_(tensors[name])

@@ -1,0 +1,55 @@
+"""Batches of like length, in an order that depends on the seed and the epoch alone.
+
+Nothing is remembered between batches: the batch of step `n` is a function of `n`, so that a run continues after an
+interruption exactly as it would have gone on.
+"""
+
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+POOL = 32
+"""Batches whose rows are sorted by length together: enough for little padding, few enough to stay well mixed."""
+
+
+class BucketedBatches:
+    """Cut rows into batches of `size` rows of like length.
+
+    Args:
+        lengths: tokens of each row `[N]`.
+        size: rows a batch; the last rows of an epoch that fill no batch wait for another epoch's order.
+        seed: decides every epoch's order.
+    """
+
+    def __init__(self, lengths: NDArray[np.int64], size: int, seed: int) -> None:
+        self.lengths = lengths
+        self.size = min(size, len(lengths))
+        self.seed = seed
+        self.per_epoch = max(1, len(lengths) // self.size)
+        self._epoch = lru_cache(maxsize=2)(self._order)
+
+    def rows(self, step: int) -> NDArray[np.int64]:
+        """Return the row numbers of the batch of a step, counted from 0."""
+        epoch, place = divmod(step, self.per_epoch)
+        return self._epoch(epoch)[place]
+
+    def _order(self, epoch: int) -> list[NDArray[np.int64]]:
+        generator = np.random.default_rng([self.seed, epoch])
+        order = generator.permutation(len(self.lengths))[: self.per_epoch * self.size]
+        batches: list[NDArray[np.int64]] = []
+        for start in range(0, len(order), POOL * self.size):
+            pool = order[start : start + POOL * self.size]
+            pool = pool[np.argsort(self.lengths[pool], kind="stable")]
+            batches += [pool[i : i + self.size] for i in range(0, len(pool), self.size)]
+        return [batches[i] for i in generator.permutation(len(batches))]
+
+
+def padding_share(lengths: NDArray[np.int64], batches: BucketedBatches) -> float:
+    """Return the share of padding in one epoch's tokens."""
+    tokens = padded = 0
+    for step in range(batches.per_epoch):
+        rows = lengths[batches.rows(step)]
+        tokens += int(rows.sum())
+        padded += int(rows.max()) * len(rows)
+    return 1 - tokens / padded

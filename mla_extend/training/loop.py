@@ -1,0 +1,341 @@
+"""One loop for both stages: steps, evaluations, checkpoints, and stopping when it goes wrong or is asked to."""
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mla_extend.errors import Interrupted, TrainingError
+from mla_extend.language.model import MultilingualModel
+from mla_extend.progress import SILENT, Progress
+from mla_extend.training.batches import BucketedBatches
+from mla_extend.training.checkpoint import Checkpoint, CheckpointFile
+from mla_extend.training.precision import autocast
+from mla_extend.training.recipe import StageRecipe
+from mla_extend.training.stop import StopRequest
+from mla_extend.training.tasks import Score, Task, Validation
+
+COLLAPSED = 0.98
+"""Mean cosine between different texts from which a run counts as collapsed."""
+CHECKPOINT_SECONDS = 30.0
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Say what one stage trains on: its tasks with their weights, its recipe, its held-out slice, its steps."""
+
+    name: str
+    tasks: Sequence[tuple[Task, float, StageRecipe]]
+    recipe: StageRecipe
+    validation: Validation
+    steps: int
+
+
+@dataclass
+class StageResult:
+    """Say how a stage went."""
+
+    name: str
+    steps: int
+    best_step: int
+    first: Score
+    best: Score
+    seconds: float
+    pairs: int
+    stopped: str
+    notes: list[str] = field(default_factory=list)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it for the card."""
+        return {
+            "stage": self.name,
+            "steps": self.steps,
+            "best_step": self.best_step,
+            "step0_score": self.first.score,
+            "best_score": self.best.score,
+            "chance": self.best.chance,
+            "seconds": round(self.seconds, 2),
+            "pairs": self.pairs,
+            "stopped": self.stopped,
+            "notes": self.notes,
+        }
+
+
+class Trainer:
+    """Train one language of a model through its stages.
+
+    Args:
+        model: holds the language; nothing else in it moves.
+        tag: the language.
+        seed: decides every batch.
+        precision: `fp32` or `bf16`.
+        checkpoints: where the run's state is kept.
+        progress: told of every step.
+        log: given every record of `training.jsonl`.
+        stop: says when the user wants to stop.
+    """
+
+    def __init__(
+        self,
+        model: MultilingualModel,
+        tag: str,
+        *,
+        seed: int,
+        precision: str,
+        checkpoints: CheckpointFile,
+        progress: Progress = SILENT,
+        log: Callable[[dict[str, Any]], None] = lambda _: None,
+        stop: StopRequest | None = None,
+    ) -> None:
+        self.model = model
+        self.tag = tag
+        self.seed = seed
+        self.precision = precision
+        self.checkpoints = checkpoints
+        self.progress = progress
+        self.log = log
+        self.stop = stop or StopRequest()
+
+    def run(self, stage: Stage, resume: Checkpoint | None = None) -> StageResult:
+        """Train one stage and leave its best weights in the model.
+
+        Raises:
+            TrainingError: the run diverged, collapsed, or stayed at chance.
+            Interrupted: the user asked to stop; the state is kept.
+        """
+        with self.model.training(self.tag) as tensors:
+            return _Run(self, stage, tensors, resume).go()
+
+
+class _Run:
+    """One stage in progress: everything that a checkpoint must hold, and nothing else that changes."""
+
+    def __init__(self, trainer: Trainer, stage: Stage, tensors: dict[str, Tensor], resume: Checkpoint | None) -> None:
+        self.trainer = trainer
+        self.stage = stage
+        self.recipe = stage.recipe
+        self.tensors = tensors
+        self.optimiser = self._optimiser()
+        self.batches = [
+            BucketedBatches(task.lengths, stage.recipe.batch, trainer.seed + place)
+            for place, (task, _, _) in enumerate(stage.tasks)
+        ]
+        self.every = max(1, stage.steps // self.recipe.evaluations)
+        self.seconds = 0.0
+        self.pairs = 0
+        self.step = 0
+        self.worse = 0
+        self.best_step = 0
+        self.history: list[Score] = []
+        self.average = (
+            {name: tensor.detach().clone() for name, tensor in self.tensors.items()} if self._averages else {}
+        )
+        self.best_weights: dict[str, Tensor] = {}
+        if resume is not None:
+            self._restore(resume)
+
+    @property
+    def _averages(self) -> bool:
+        return self.recipe.average > 0
+
+    def go(self) -> StageResult:
+        """Train until the steps are done, the score no longer rises, or it goes wrong."""
+        trainer, stage = self.trainer, self.stage
+        trainer.progress.start(stage.name.capitalize(), total=stage.steps, unit="steps")
+        trainer.progress.advance(self.step)
+        started = saved = time.monotonic()
+        before = self.seconds
+        stopped = "all steps done"
+        try:
+            if not self.history:
+                self._evaluate()
+                self._save()  # what earlier stages left is safe from here on
+            while self.step < stage.steps:
+                loss = self._one_step()
+                now = time.monotonic()
+                self.seconds = before + now - started
+                rate = self.pairs / max(self.seconds, 1e-9)
+                trainer.progress.advance(1, loss=loss, **{"pairs/s": rate, "score": self.history[-1].score})
+                if self.step % max(1, self.every // 5) == 0:
+                    self._record(loss=round(loss, 6), pairs_per_second=round(rate, 1))
+                if self.step % self.every == 0 or self.step == stage.steps:
+                    self._evaluate()
+                    if self.worse >= self.recipe.patience:
+                        stopped = f"no better score in {self.worse} evaluations"
+                        break
+                if trainer.stop.requested:
+                    self._save()
+                    raise Interrupted(
+                        f"Stopped in {stage.name} at step {self.step} of {stage.steps}; the run is kept. "
+                        "Continue it with the same command and --resume."
+                    )
+                if now - saved > CHECKPOINT_SECONDS:
+                    self._save()
+                    saved = time.monotonic()
+        finally:
+            trainer.progress.finish()
+        return self._result(stopped)
+
+    def _one_step(self) -> float:
+        self._set_rates()
+        self.optimiser.zero_grad(set_to_none=True)
+        total = 0.0
+        for (task, weight, recipe), batches in zip(self.stage.tasks, self.batches, strict=True):
+            rows = batches.rows(self.step)
+            with autocast(self.trainer.precision, self.trainer.model.base.device):
+                loss = weight * task.loss(self.trainer.model, rows, recipe)
+            loss.backward()  # type: ignore[no-untyped-call]
+            total += float(loss.detach())
+            self.pairs += len(rows)
+        norm = torch.nn.utils.clip_grad_norm_(self.tensors.values(), self.recipe.clip_norm)
+        if not (math.isfinite(total) and math.isfinite(float(norm))):
+            raise TrainingError(
+                f"{self.stage.name} diverged at step {self.step + 1}: the loss is {total}, the gradient norm "
+                f"{float(norm)}. The likely cause is the learning rate ({self.recipe.learning_rate:g}, embedding "
+                f"{self.recipe.embedding_learning_rate:g}): try --set {self.stage.name}.learning_rate="
+                f"{self.recipe.learning_rate / 5:g}, or --set precision=fp32."
+            )
+        self.optimiser.step()
+        self.step += 1
+        if self._averages:
+            decay = min(self.recipe.average, self.step / (self.step + 10))
+            with torch.no_grad():
+                for name, tensor in self.tensors.items():
+                    self.average[name].lerp_(tensor, 1 - decay)
+        return total
+
+    def _evaluate(self) -> None:
+        """Score the held-out slice, keep the best weights, and stop a run that is none."""
+        weights = self.average if self._averages else {name: t.detach() for name, t in self.tensors.items()}
+        kept = {name: tensor.detach().clone() for name, tensor in self.tensors.items()} if self._averages else {}
+        self._put(weights)
+        score = self.stage.validation(self.trainer.model)
+        if not self.history or score.score > self.history[self._best_place].score:
+            self.best_step, self.worse = self.step, 0
+            self.best_weights = {name: tensor.clone() for name, tensor in weights.items()}
+            self.history.append(score)
+            self._best_place = len(self.history) - 1
+        else:
+            self.worse += 1
+            self.history.append(score)
+        self._put(kept)
+        self._record(
+            event="evaluation", score=round(score.score, 5), chance=round(score.chance, 5), alike=round(score.alike, 5)
+        )
+        self._check(score)
+
+    _best_place = 0
+
+    def _check(self, score: Score) -> None:
+        stage, step = self.stage.name, self.step
+        if not math.isfinite(score.alike) or (step and score.alike > COLLAPSED and score.alike > self.history[0].alike):
+            raise TrainingError(
+                f"{stage} collapsed at step {step}: the mean cosine between different sentences is {score.alike:.3f}, "
+                "so every text gets nearly the same vector. The likely cause is a learning rate that is too high, or a "
+                f"target column that does not belong to its native one: look at the data, and try --set "
+                f"{stage}.learning_rate={self.recipe.learning_rate / 5:g} --set "
+                f"{stage}.embedding_learning_rate={self.recipe.embedding_learning_rate / 5:g}."
+            )
+        best = self.history[self._best_place]
+        if step >= self.stage.steps * 0.6 and best.score <= 1.5 * best.chance:
+            raise TrainingError(
+                f"{stage} has learned nothing by step {step}: the held-out score is {best.score:.3f}, chance is "
+                f"{best.chance:.3f}. The likely cause is data whose two sides do not belong together (shifted lines, "
+                "another language), or far too little of it."
+            )
+
+    def _result(self, stopped: str) -> StageResult:
+        self._put(self.best_weights)
+        notes = []
+        first, best = self.history[0], self.history[self._best_place]
+        if self.best_step == 0 and self.step:
+            notes.append(
+                f"{self.stage.name} learned nothing against step 0 (score {first.score:.3f}, best after it "
+                f"{max(score.score for score in self.history[1:]):.3f}), so step 0 is kept. The likely cause is too "
+                "little data for training to add to the start, or a learning rate that is off."
+            )
+        return StageResult(
+            self.stage.name, self.step, self.best_step, first, best, self.seconds, self.pairs, stopped, notes
+        )
+
+    def _record(self, **values: Any) -> None:
+        self.trainer.log({"stage": self.stage.name, "step": self.step, "seconds": round(self.seconds, 2), **values})
+
+    # Optimiser ----------------------------------------------------------------------------------------------------
+
+    def _optimiser(self) -> torch.optim.AdamW:
+        """Return Adam over three groups: matrices of the acquirers (decayed), their biases, the token table.
+
+        The table is never decayed: rows that no sentence uses would shrink without ever being trained.
+        """
+        table = [tensor for name, tensor in self.tensors.items() if ".acquirer_embedding." in name]
+        matrices = [t for n, t in self.tensors.items() if ".acquirer_block." in n and n.endswith("weight")]
+        biases = [t for n, t in self.tensors.items() if ".acquirer_block." in n and n.endswith("bias")]
+        recipe = self.recipe
+        groups = [
+            {"params": matrices, "weight_decay": recipe.weight_decay, "peak": recipe.learning_rate},
+            {"params": biases, "weight_decay": 0.0, "peak": recipe.learning_rate},
+            {"params": table, "weight_decay": 0.0, "peak": recipe.embedding_learning_rate},
+        ]
+        return torch.optim.AdamW([g for g in groups if g["params"]], lr=1.0, betas=recipe.betas, eps=recipe.epsilon)
+
+    def _set_rates(self) -> None:
+        """Set each group's rate for the next step: a linear rise, then a cosine down to zero."""
+        rise = max(1.0, self.recipe.warmup * self.stage.steps)
+        if self.step < rise:
+            share = (self.step + 1) / rise
+        else:
+            share = 0.5 * (1 + math.cos(math.pi * (self.step - rise) / max(1.0, self.stage.steps - rise)))
+        for group in self.optimiser.param_groups:
+            group["lr"] = group["peak"] * min(1.0, share)
+
+    @torch.no_grad()
+    def _put(self, weights: dict[str, Tensor]) -> None:
+        for name, tensor in weights.items():
+            self.tensors[name].copy_(tensor)
+
+    # Checkpoints --------------------------------------------------------------------------------------------------
+
+    def _save(self) -> None:
+        tensors = {f"weights/{name}": tensor.detach() for name, tensor in self.tensors.items()}
+        tensors |= {f"average/{name}": tensor for name, tensor in self.average.items()}
+        tensors |= {f"best/{name}": tensor for name, tensor in self.best_weights.items()}
+        for name, tensor in self.tensors.items():
+            for key, value in self.optimiser.state.get(tensor, {}).items():
+                tensors[f"optimiser/{key}/{name}"] = torch.as_tensor(value)
+        self.trainer.checkpoints.save(
+            Checkpoint(
+                tensors={name: tensor.cpu().contiguous() for name, tensor in tensors.items()},
+                state={
+                    "stage": self.stage.name,
+                    "step": self.step,
+                    "seconds": self.seconds,
+                    "pairs": self.pairs,
+                    "worse": self.worse,
+                    "best_step": self.best_step,
+                    "best_place": self._best_place,
+                    "history": [[s.score, s.chance, s.alike] for s in self.history],
+                },
+            )
+        )
+
+    def _restore(self, checkpoint: Checkpoint) -> None:
+        state, tensors = checkpoint.state, checkpoint.tensors
+        self.step, self.seconds, self.pairs = state["step"], state["seconds"], state["pairs"]
+        self.worse, self.best_step, self._best_place = state["worse"], state["best_step"], state["best_place"]
+        self.history = [Score(*values) for values in state["history"]]
+        self._put({name: tensors[f"weights/{name}"] for name in self.tensors})
+        for name, tensor in self.tensors.items():
+            self.best_weights[name] = tensors[f"best/{name}"].to(tensor.device)
+            if self._averages:
+                self.average[name].copy_(tensors[f"average/{name}"])
+            keys = [key for key in ("step", "exp_avg", "exp_avg_sq") if f"optimiser/{key}/{name}" in tensors]
+            if keys:
+                self.optimiser.state[tensor] = {
+                    key: tensors[f"optimiser/{key}/{name}"].to("cpu" if key == "step" else tensor.device)
+                    for key in keys
+                }

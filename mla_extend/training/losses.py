@@ -1,0 +1,45 @@
+"""The two losses, and the checks that a run is one. Shapes: `B` batch, `D` width of the shared space."""
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+
+def transfer_loss(target: Tensor, teacher: Tensor, of: str) -> Tensor:
+    """Return the distance of sentence vectors `[B, D]` to the teacher's `[B, D]`.
+
+    `raw` is the paper's mean squared error of unnormalised vectors (section 3.2); `normalised` is `2 - 2 cos`, which
+    asks for the direction alone, as retrieval does.
+    """
+    if of == "raw":
+        return F.mse_loss(target, teacher)
+    return (2 - 2 * F.cosine_similarity(target, teacher, dim=-1)).mean()
+
+
+def contrast_loss(text: Tensor, other: Tensor, temperature: float, same: Tensor | None = None) -> Tensor:
+    """Return the symmetric InfoNCE between text `[B, D]` and what it goes with `[B, D]` (paper, section 3.2).
+
+    Args:
+        text: vectors of any length.
+        other: vectors of any length, row `i` with row `i`.
+        temperature: what cosines are divided by.
+        same: `[B, B]`, true where row `i` goes with column `j` as well (the same text, or the same image, twice): such
+            pairs are no negatives. The diagonal may be either.
+
+    Equal vectors everywhere give `log B`.
+    """
+    logits = F.normalize(text, dim=-1) @ F.normalize(other, dim=-1).T / temperature
+    if same is not None:
+        others = same & ~torch.eye(len(logits), dtype=torch.bool, device=logits.device)
+        logits = logits.masked_fill(others, float("-inf"))
+    labels = torch.arange(len(logits), device=logits.device)
+    return (F.cross_entropy(logits, labels) + F.cross_entropy(logits.T, labels)) / 2
+
+
+def mean_cosine(vectors: Tensor) -> float:
+    """Return the mean cosine between different rows of `[B, D]`: near 1 means that all vectors are alike."""
+    count = len(vectors)
+    if count < 2:
+        return 0.0
+    total = F.normalize(vectors.float(), dim=-1).sum(dim=0)
+    return float((total @ total - count) / (count * (count - 1)))

@@ -1,0 +1,117 @@
+"""From files to what the two stages train on: held-out slice, ids, and the cached vectors of teacher and images."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mla_extend.bases.features import Features
+from mla_extend.data.pairs import ImageText, ParallelText, held_out_mask, held_out_texts
+from mla_extend.errors import DataError
+from mla_extend.language.model import MultilingualModel
+from mla_extend.training.loop import Stage
+from mla_extend.training.recipe import Recipe
+from mla_extend.training.tasks import GALLERY, ExposureTask, ExposureValidation, TransferTask, TransferValidation
+
+Mask = NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Split:
+    """Say which pairs and which captions are held out of training."""
+
+    pairs: Mask
+    captions: Mask | None
+
+    @property
+    def training_pairs(self) -> int:
+        """Return how many pairs are trained on."""
+        return int((~self.pairs).sum())
+
+    @property
+    def training_captions(self) -> int:
+        """Return how many captions are trained on."""
+        return 0 if self.captions is None else int((~self.captions).sum())
+
+
+def split(parallel: ParallelText, image_text: ImageText | None, recipe: Recipe) -> Split:
+    """Hold out a slice of the training data, the same sentences in both files.
+
+    Raises:
+        DataError: what is left is less than a batch.
+    """
+    rule = recipe.validation
+    captions = None
+    texts: list[str] = list(parallel.target)
+    held_out = held_out_texts(texts, rule.fraction, rule.largest)
+    pairs = held_out_mask(parallel.target, held_out)
+    if image_text is not None:
+        held_out |= held_out_texts(image_text.texts, rule.fraction, rule.largest) - set(texts)
+        captions = held_out_mask(image_text.texts, held_out)
+        if captions.sum() < 2:  # nearly all captions stand in the parallel text, by whose hash few are chosen
+            captions = held_out_mask(image_text.texts, held_out_texts(image_text.texts, rule.fraction, rule.largest))
+            pairs |= held_out_mask(parallel.target, {t for t, h in zip(image_text.texts, captions, strict=True) if h})
+    result = Split(pairs, captions)
+    _enough(parallel.source, result.training_pairs, recipe.transfer.batch, recipe.transfer.max_steps, "transfer")
+    if image_text is not None:
+        _enough(
+            image_text.source, result.training_captions, recipe.exposure.batch, recipe.exposure.max_steps, "exposure"
+        )
+    return result
+
+
+def _enough(source: Path, rows: int, batch: int, steps: int, stage: str) -> None:
+    if steps and rows < batch:
+        raise DataError(
+            f"{source} leaves {rows} rows to train on, fewer than a batch of {batch}. Give more data, or take smaller "
+            f"batches: --set {stage}.batch={max(2, 2 ** (max(rows, 4).bit_length() - 2))}."
+        )
+
+
+def transfer_stage(
+    model: MultilingualModel, tag: str, parallel: ParallelText, held_out: Mask, recipe: Recipe, features: Features
+) -> Stage:
+    """Return Native Language Transfer: the training pairs, their teachers, the held-out pairs."""
+    teacher = features.text(parallel.native)
+    ids = model.tokenise(tag, parallel.target)
+    train, hold = np.flatnonzero(~held_out), np.flatnonzero(held_out)
+    task = TransferTask([ids[i] for i in train], teacher[train], [parallel.native[i] for i in train])
+    held_native = {parallel.native[i] for i in hold}
+    different = {parallel.native[i]: i for i in train}.values()
+    others = [i for i in different if parallel.native[i] not in held_native][:GALLERY]
+    validation = TransferValidation(
+        [ids[i] for i in hold], [parallel.native[i] for i in hold], teacher[hold], teacher[others]
+    )
+    return Stage(
+        "transfer", [(task, 1.0, recipe.transfer)], recipe.transfer, validation, recipe.transfer.steps(len(train))
+    )
+
+
+def exposure_stage(
+    model: MultilingualModel,
+    tag: str,
+    image_text: ImageText,
+    held_out: Mask,
+    recipe: Recipe,
+    features: Features,
+    transfer: Stage,
+) -> Stage:
+    """Return Language Exposure: the training captions, their images, the held-out captions.
+
+    Where the recipe keeps the transfer loss on, the transfer stage's pairs are a second task of every step.
+    """
+    images = features.images(image_text.images)
+    ids = model.tokenise(tag, image_text.texts)
+    image_of_text = np.asarray(image_text.image_of_text, dtype=np.int64)
+    train, hold = np.flatnonzero(~held_out), np.flatnonzero(held_out)
+    task = ExposureTask([ids[i] for i in train], images, image_of_text[train], [image_text.texts[i] for i in train])
+    validation = ExposureValidation(
+        [ids[i] for i in hold], [image_text.texts[i] for i in hold], image_of_text[hold], images
+    )
+    recipe_ = recipe.exposure
+    tasks = [(task, 1.0, recipe_)]
+    if recipe_.transfer:
+        pairs, _, pairs_recipe = transfer.tasks[0]
+        tasks.append((pairs, recipe_.transfer, pairs_recipe))  # type: ignore[arg-type]
+    return Stage("exposure", tasks, recipe_, validation, recipe_.steps(len(train)))

@@ -1,0 +1,145 @@
+"""Recipes: how a language is built and trained, as typed YAML files.
+
+A recipe's name is looked up among the files that travel with the package; a path is read as it is. Overrides are
+`key=value` with dots between levels (`transfer.max_steps=200`). All problems are reported at once.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from mla_extend.errors import RecipeError
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class TokenizerRecipe(_Part):
+    """How the language's tokenizer is built."""
+
+    vocabulary: int | None = Field(default=None, ge=300, le=256_000)
+    lowercase: bool = True
+
+
+class EmbeddingRecipe(_Part):
+    """How the language's token table starts; `native` reads the base's own table with the base's own tokenizer."""
+
+    start: Literal["aligned", "mean-std", "random", "native"] = "aligned"
+    power: float = Field(default=2.0, gt=0, le=8)
+    best: int = Field(default=8, ge=1, le=256)
+
+
+class AcquirerRecipe(_Part):
+    """The acquirers' size; 0 for none."""
+
+    bottleneck: int = Field(default=128, ge=0, le=4096)
+
+
+class ValidationRecipe(_Part):
+    """The slice of the training data that is held out to choose the checkpoint."""
+
+    fraction: float = Field(default=0.04, gt=0, le=0.5)
+    largest: int = Field(default=1000, ge=1)
+
+
+class StageRecipe(_Part):
+    """One stage of training; `max_steps: 0` leaves it out."""
+
+    epochs: float = Field(default=10, gt=0)
+    min_steps: int = Field(default=0, ge=0)
+    max_steps: int = Field(default=1000, ge=0)
+    batch: int = Field(default=128, ge=2)
+    learning_rate: float = Field(default=1e-3, ge=0)
+    embedding_learning_rate: float = Field(default=1e-3, ge=0)
+    warmup: float = Field(default=0.1, ge=0, le=1)
+    weight_decay: float = Field(default=0.0, ge=0)
+    betas: tuple[float, float] = (0.9, 0.98)
+    epsilon: float = Field(default=1e-8, gt=0)
+    clip_norm: float = Field(default=1.0, gt=0)
+    mse: float = Field(default=0.0, ge=0)
+    mse_of: Literal["normalised", "raw"] = "normalised"
+    contrast: float = Field(default=0.0, ge=0)
+    temperature: float = Field(default=0.05, gt=0)
+    transfer: float = Field(default=0.0, ge=0)
+    average: float = Field(default=0.0, ge=0, lt=1)
+    evaluations: int = Field(default=10, ge=1)
+    patience: int = Field(default=4, ge=1)
+
+    def steps(self, pairs: int) -> int:
+        """Return the optimiser steps for so many training pairs."""
+        return min(self.max_steps, max(self.min_steps, round(self.epochs * pairs / self.batch), 1))
+
+
+class Recipe(_Part):
+    """Everything that decides what a language becomes, given its data, its base and a seed."""
+
+    name: str = "unnamed"
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    tokenizer: TokenizerRecipe = TokenizerRecipe()
+    embedding: EmbeddingRecipe = EmbeddingRecipe()
+    acquirer: AcquirerRecipe = AcquirerRecipe()
+    validation: ValidationRecipe = ValidationRecipe()
+    transfer: StageRecipe
+    exposure: StageRecipe
+
+
+def recipe_folder() -> Path:
+    """Return the folder of the recipes that come with the package."""
+    inside = Path(__file__).parents[1] / "recipes"
+    return inside if inside.is_dir() else Path(__file__).parents[2] / "recipes"
+
+
+def recipe_names() -> list[str]:
+    """Return the names of the recipes that come with the package."""
+    return sorted(path.stem for path in recipe_folder().glob("*.yaml"))
+
+
+def load_recipe(name: str, overrides: Sequence[str] = ()) -> Recipe:
+    """Read a recipe by name or path and apply overrides.
+
+    Raises:
+        RecipeError: no such recipe, not YAML, or wrong values; the message lists every problem.
+    """
+    path = recipe_folder() / f"{name}.yaml"
+    if not (name.isidentifier() and path.is_file()):
+        path = Path(name).expanduser()
+        if not path.is_file():
+            raise RecipeError(f"There is no recipe {name!r}. Known: {', '.join(recipe_names())}; or give a YAML file.")
+    try:
+        value = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
+        raise RecipeError(f"The recipe {path} cannot be read: {error}") from error
+    if not isinstance(value, dict):
+        raise RecipeError(f"The recipe {path} must be a mapping of keys to values, not {type(value).__name__}.")
+    value.setdefault("name", path.stem)
+    problems = [problem for override in overrides if (problem := _apply(value, override))]
+    try:
+        recipe = Recipe.model_validate(value)
+    except ValidationError as error:
+        problems += [f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors()]
+    if problems:
+        raise RecipeError(f"The recipe {path.stem!r} has {len(problems)} problem(s):\n  " + "\n  ".join(problems))
+    return recipe
+
+
+def _apply(value: dict[str, Any], override: str) -> str | None:
+    """Put one `key=value` in; return what is wrong with it."""
+    key, equals, text = override.partition("=")
+    if not equals or not key.strip():
+        return f"{override!r} is not key=value"
+    *parents, last = key.strip().split(".")
+    place = value
+    for parent in parents:
+        inner = place.setdefault(parent, {})
+        if not isinstance(inner, dict):
+            return f"{key}: {parent} holds a value, not keys"
+        place = inner
+    try:
+        place[last] = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        return f"{key}: {text!r} is not a YAML value ({error})"
+    return None

@@ -1,0 +1,174 @@
+"""The two stages as data and loss: Native Language Transfer over parallel text, Language Exposure over images.
+
+Both hold everything that is constant (ids, native sentence vectors, image vectors) and run only the text tower.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from mla_extend.evaluation.ranks import ranks, unit
+from mla_extend.language.model import MultilingualModel
+from mla_extend.language.tokenizer import pad
+from mla_extend.training.losses import contrast_loss, mean_cosine, transfer_loss
+from mla_extend.training.recipe import StageRecipe
+
+Ids = Sequence[Sequence[int]]
+Rows = NDArray[np.int64]
+Vectors = NDArray[np.float32]
+
+CUTOFFS = (1, 5, 10)
+GALLERY = 5_000
+"""Candidates at most in an evaluation during training."""
+
+
+class Task(Protocol):
+    """Hold training rows and say what is lost on some of them."""
+
+    lengths: Rows
+
+    def loss(self, model: MultilingualModel, rows: Rows, recipe: StageRecipe) -> Tensor:
+        """Return the mean loss over rows of the task."""
+
+
+class TransferTask:
+    """Parallel text: ids of the target sentences, and vectors `[N, D]` of the native ones (unnormalised)."""
+
+    def __init__(self, ids: Ids, teacher: Vectors, native: Sequence[str]) -> None:
+        self.ids = ids
+        self.teacher = teacher
+        self.lengths = np.array([len(row) for row in ids], dtype=np.int64)
+        self.meaning = _numbered(native)
+
+    def loss(self, model: MultilingualModel, rows: Rows, recipe: StageRecipe) -> Tensor:
+        """Return the distance to the teacher, and where wanted the contrast with the batch's teachers."""
+        target = model.forward(pad([self.ids[i] for i in rows])).float()
+        teacher = torch.from_numpy(self.teacher[rows]).to(target.device)
+        loss = torch.zeros((), device=target.device)
+        if recipe.mse:
+            loss = loss + recipe.mse * transfer_loss(target, teacher, recipe.mse_of)
+        if recipe.contrast:
+            same = _equal(self.meaning[rows], target.device)
+            loss = loss + recipe.contrast * contrast_loss(target, teacher, recipe.temperature, same)
+        return loss
+
+
+class ExposureTask:
+    """Captions and images: ids of the captions, vectors `[I, D]` of the images, and each caption's image."""
+
+    def __init__(self, ids: Ids, images: Vectors, image_of_text: Rows, texts: Sequence[str]) -> None:
+        self.ids = ids
+        self.images = images
+        self.image_of_text = image_of_text
+        self.lengths = np.array([len(row) for row in ids], dtype=np.int64)
+        self.meaning = _numbered(texts)
+
+    def loss(self, model: MultilingualModel, rows: Rows, recipe: StageRecipe) -> Tensor:
+        """Return the contrast with the batch's images; equal captions and equal images are no negatives."""
+        text = model.forward(pad([self.ids[i] for i in rows])).float()
+        images = torch.from_numpy(self.images[self.image_of_text[rows]]).to(text.device)
+        same = _equal(self.meaning[rows], text.device) | _equal(self.image_of_text[rows], text.device)
+        return recipe.contrast * contrast_loss(text, images, recipe.temperature, same)
+
+
+@dataclass(frozen=True)
+class Score:
+    """Say how a language does on the held-out slice.
+
+    `score` is the mean of R@1, R@5 and R@10 in both directions (a fraction), `chance` what a random ranking reads,
+    `alike` the mean cosine between different texts' vectors (near 1: collapsed).
+    """
+
+    score: float
+    chance: float
+    alike: float
+
+
+class Validation(Protocol):
+    """Score a language on held-out rows."""
+
+    def __call__(self, model: MultilingualModel) -> Score:
+        """Return the score of the model's active language."""
+
+
+class TransferValidation:
+    """Held-out pairs: each target sentence looks for its native one among many, and each native one for its target."""
+
+    def __init__(self, ids: Ids, native: Sequence[str], teacher: Vectors, others: Vectors) -> None:
+        self.ids = ids
+        first = {text: i for i, text in reversed(list(enumerate(native)))}
+        different = list(dict.fromkeys(native))
+        self.gallery = unit(np.concatenate([teacher[[first[text] for text in different]], others])[:GALLERY])
+        number = {text: i for i, text in enumerate(different)}
+        self.native_of_text = np.array([number[text] for text in native])
+        self.texts_of_native = [np.flatnonzero(self.native_of_text == i) for i in range(len(different))]
+
+    def __call__(self, model: MultilingualModel) -> Score:
+        """Score the active language."""
+        vectors = encode_ids(model, self.ids)
+        texts = unit(vectors.numpy())
+        there = ranks(texts, self.gallery, self.native_of_text)
+        back = ranks(self.gallery[: len(self.texts_of_native)], texts, self.texts_of_native)
+        chance = (_chance(len(self.gallery)) + _chance(len(texts))) / 2
+        return Score((_recall(there) + _recall(back)) / 2, chance, mean_cosine(vectors))
+
+
+class ExposureValidation:
+    """Held-out captions: each looks for its image among many, and each of their images for a caption."""
+
+    def __init__(self, ids: Ids, texts: Sequence[str], image_of_text: Rows, images: Vectors) -> None:
+        different = list(dict.fromkeys(texts))
+        number = {text: i for i, text in enumerate(different)}
+        first = {text: i for i, text in reversed(list(enumerate(texts)))}
+        self.ids = [ids[first[text]] for text in different]
+        wanted = np.unique(image_of_text)
+        others = np.setdiff1d(np.arange(len(images)), wanted)[: max(0, GALLERY - len(wanted))]
+        self.gallery = unit(images[np.concatenate([wanted, others])])
+        place = {int(image): i for i, image in enumerate(wanted)}
+        pairs = sorted({(number[text], place[int(image)]) for text, image in zip(texts, image_of_text, strict=True)})
+        self.images_of_text = [[i for t, i in pairs if t == text] for text in range(len(different))]
+        self.texts_of_image = [[t for t, i in pairs if i == image] for image in range(len(wanted))]
+
+    def __call__(self, model: MultilingualModel) -> Score:
+        """Score the active language."""
+        vectors = encode_ids(model, self.ids)
+        texts = unit(vectors.numpy())
+        there = ranks(texts, self.gallery, self.images_of_text)
+        back = ranks(self.gallery[: len(self.texts_of_image)], texts, self.texts_of_image)
+        chance = (_chance(len(self.gallery)) + _chance(len(texts))) / 2
+        return Score((_recall(there) + _recall(back)) / 2, chance, mean_cosine(vectors))
+
+
+@torch.no_grad()
+def encode_ids(model: MultilingualModel, ids: Ids, size: int = 256) -> Tensor:
+    """Encode rows of ids with the model's active language: unnormalised vectors `[N, D]` in float32 on the CPU."""
+    order = sorted(range(len(ids)), key=lambda i: len(ids[i]))
+    result: list[Tensor] = [torch.empty(0)] * len(ids)
+    for start in range(0, len(order), size):
+        rows = order[start : start + size]
+        for i, vector in zip(rows, model.forward(pad([ids[i] for i in rows])).float().cpu(), strict=True):
+            result[i] = vector
+    return torch.stack(result)
+
+
+def _recall(places: Rows) -> float:
+    return float(np.mean([(places <= k).mean() for k in CUTOFFS]))
+
+
+def _chance(gallery: int) -> float:
+    return float(np.mean([min(1.0, k / gallery) for k in CUTOFFS]))
+
+
+def _numbered(texts: Sequence[str]) -> Rows:
+    number = {text: i for i, text in enumerate(dict.fromkeys(texts))}
+    return np.array([number[text] for text in texts], dtype=np.int64)
+
+
+def _equal(numbers: Rows, device: torch.device) -> Tensor:
+    values = torch.from_numpy(numbers).to(device)
+    return values.unsqueeze(0) == values.unsqueeze(1)

@@ -1,0 +1,107 @@
+"""Open a base together with a registry, whose languages are loaded when they are first asked for."""
+
+import threading
+from pathlib import Path
+
+from mla_extend.bases.base import Base
+from mla_extend.bases.open import DEMO, base_name, open_base
+from mla_extend.errors import RegistryError
+from mla_extend.language.model import MultilingualModel
+from mla_extend.progress import SILENT, Progress
+from mla_extend.registry.card import check_base
+from mla_extend.registry.languages import BaseRegistry
+from mla_extend.registry.place import registry_root
+from mla_extend.registry.store import Registry
+from mla_extend.registry.verify import check_version
+from mla_extend.training.precision import pick_device
+
+
+class RegistryModel(MultilingualModel):
+    """A model that finds its languages in a registry and checks their files before it loads them."""
+
+    def __init__(self, base: Base, registry: BaseRegistry | None) -> None:
+        super().__init__(base)
+        self.registry = registry
+        self._loading = threading.Lock()
+
+    @property
+    def languages(self) -> list[str]:
+        """Return the languages that can be encoded, the native one first."""
+        known = set(super().languages[1:]) | set(self.registry.tags() if self.registry else ())
+        return [self.native, *sorted(known)]
+
+    def require(self, tag: str) -> None:
+        """Load a language from the registry if it is not loaded, after checking its files and its base.
+
+        Raises:
+            LanguageError: it is not there; the message says what is.
+            RegistryError: a file is not as its card says.
+            BaseMismatchError: it was made for another base.
+        """
+        if tag == self.native or tag in self._languages:
+            return
+        if self.registry is None:
+            self.language(tag)
+            return
+        with self._loading:
+            if tag not in self._languages:
+                version = self.registry.current(tag)
+                card = check_version(version)
+                check_base(card, self.base.identity.name, self.base.identity.fingerprint)
+                self.load(tag, version.folder)
+
+
+def load_model(
+    base: str | None = None,
+    registry: str | Path | None = None,
+    *,
+    device: str = "auto",
+    progress: Progress = SILENT,
+) -> RegistryModel:
+    """Open a base and its registry.
+
+    Args:
+        base: `demo`, a model folder or a hub id; `None` takes the one that the registry holds, else the demo base.
+        registry: the registry's folder; `None` takes `MLA_EXTEND_REGISTRY`, else `adapters/` in the current folder.
+        device: `cpu`, `cuda`, `mps`, or `auto` for the best there is.
+        progress: told of a base that has to be built or fetched first.
+
+    Raises:
+        BaseError: the base cannot be opened.
+        BaseMismatchError: the registry's folder of that name belongs to another base.
+        RegistryError: the registry holds several bases and none is named.
+    """
+    root = Registry(registry_root(registry))
+    source = base or base_source(root)
+    opened = open_base(source, device=str(pick_device(device)), native=_native(root, source), progress=progress)
+    return RegistryModel(opened, open_registry(root, opened))
+
+
+def base_source(root: Registry) -> str:
+    """Return where the base of a registry came from; of an empty registry, the demo base.
+
+    Raises:
+        RegistryError: there are several.
+    """
+    names = root.bases()
+    if not names:
+        return DEMO
+    if len(names) > 1:
+        raise RegistryError(f"{root.root} holds several bases: {', '.join(names)}. Say which with --base.")
+    return root.open(names[0]).base.source
+
+
+def open_registry(root: Registry, base: Base) -> BaseRegistry | None:
+    """Return a base's part of a registry, `None` if it has none yet.
+
+    Raises:
+        BaseMismatchError: the folder of that name belongs to another base.
+    """
+    if base.identity.name not in root.bases():
+        return None
+    return root.create(base.record())
+
+
+def _native(root: Registry, source: str) -> str | None:
+    name = base_name(source)
+    return root.open(name).base.native if name in root.bases() else None

@@ -1,0 +1,227 @@
+"""The main job: add a language. It reads as a list of verbs; how each is done is in the room of its name."""
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from mla_extend.bases.features import Features
+from mla_extend.bases.open import open_base
+from mla_extend.data.codes import language_name
+from mla_extend.progress import SILENT, Progress
+from mla_extend.registry.card import Card, read_card
+from mla_extend.registry.languages import BaseRegistry
+from mla_extend.registry.place import registry_root
+from mla_extend.registry.store import Registry
+from mla_extend.request import Request, read_request
+from mla_extend.training.measure import Measure, estimate, package_versions
+from mla_extend.training.precision import pick_device
+from mla_extend.training.prepare import Split, split
+from mla_extend.training.run_folder import RunFolder, claim_run
+from mla_extend.training.session import Session, Trained, write_log
+from mla_extend.training.stop import StopRequest
+from mla_extend.use.evaluate import evaluate_held_out, evaluate_model
+from mla_extend.use.load import RegistryModel, base_source
+from mla_extend.use.prove import native_probe, prove
+
+
+def add_language(
+    language: str,
+    *,
+    parallel_data: str | Path,
+    image_text: str | Path | None = None,
+    base: str | None = None,
+    registry: str | Path | None = None,
+    recipe: str = "default",
+    overrides: Sequence[str] = (),
+    test_set: str | Path | None = None,
+    licence: str | None = None,
+    seed: int = 0,
+    device: str = "auto",
+    resume: bool = False,
+    replace: bool = False,
+    progress: Progress = SILENT,
+) -> Card:
+    """Add a language to a base: build, transfer, expose, evaluate, prove isolation, publish.
+
+    Args:
+        language: a language code (BCP-47); it is checked and normalised.
+        parallel_data: a file of parallel text, or `demo`. With an image column it serves both stages.
+        image_text: a file of images with text in the language, or `demo`; `None` skips Language Exposure.
+        base: `demo`, a model folder or a hub id; `None` takes the one that the registry holds, else the demo base.
+        registry: the registry's folder; `None` takes `MLA_EXTEND_REGISTRY`, else `adapters/` in the current folder.
+        recipe: a recipe's name, or a YAML file.
+        overrides: `key=value` of recipe values.
+        test_set: images with text to evaluate on; `None` takes the demo's for demo data, else the held-out slice.
+        licence: licence of the data, for the card.
+        seed: decides everything that is drawn.
+        device: `cpu`, `cuda`, `mps` or `auto`.
+        resume: continue an interrupted run of the same data, recipe and seed.
+        replace: the language may be there already; its older version stays beside the new one.
+        progress: told of all long work.
+
+    Returns:
+        The card of the published version.
+
+    Raises:
+        MlaExtendError: what was given cannot be used, training went wrong, or something else would have moved. The
+            registry is then as it was.
+    """
+    measure = Measure()
+    request = read_request(language, parallel_data, image_text, test_set, recipe, overrides, licence, seed, progress)
+    model, home = _open(base, registry, device, progress)
+    home.check_name(request.tag, replace=replace)
+    held_out = split(request.parallel, request.image_text, request.recipe)
+    bare = native_probe(model)
+    features = Features(model.base, progress)
+    with StopRequest().listening() as stop, claim_run(home, request.tag, request.identity(model.base), resume) as run:
+        if run.note:
+            progress.note(run.note)
+        trained = _train(run, model, request, held_out, features, resume=resume, stop=stop, progress=progress)
+        metrics = _evaluate(model, request, held_out, features, progress)
+        staged = _stage(run, model, request.tag, trained)
+        card = _card(model, request, trained, metrics, measure)
+        model.remove(request.tag)
+        progress.start("Proving that nothing else moved")
+        version = home.publish(
+            request.tag,
+            staged,
+            card,
+            replace=replace,
+            prove=lambda folder: prove(model, home, request.tag, folder, bare),
+        )
+        progress.finish()
+        run.done = True
+    return read_card(version.folder)
+
+
+def plan_language(
+    language: str,
+    *,
+    parallel_data: str | Path,
+    image_text: str | Path | None = None,
+    base: str | None = None,
+    registry: str | Path | None = None,
+    recipe: str = "default",
+    overrides: Sequence[str] = (),
+    test_set: str | Path | None = None,
+    licence: str | None = None,
+    seed: int = 0,
+    device: str = "auto",
+    replace: bool = False,
+    progress: Progress = SILENT,
+) -> dict[str, Any]:
+    """Say what `add_language` would do with the same arguments: data, parameters, steps, time, memory.
+
+    The language is built for that and a few steps are timed, in a folder that is thrown away; nothing is written to
+    the registry.
+
+    Raises:
+        MlaExtendError: as `add_language` does for what it is given.
+    """
+    request = read_request(language, parallel_data, image_text, test_set, recipe, overrides, licence, seed, progress)
+    model, home = _open(base, registry, device, progress, create=False)
+    if home is not None:
+        home.check_name(request.tag, replace=replace)
+    held_out = split(request.parallel, request.image_text, request.recipe)
+    return {
+        "language": request.tag,
+        "language_name": language_name(request.tag),
+        "base": model.base.identity.name,
+        "recipe": request.recipe.name,
+        "pairs": len(request.parallel),
+        "image_text": len(request.image_text) if request.image_text else 0,
+        "held_out": int(held_out.pairs.sum()),
+        **estimate(model, request.tag, request.parallel, request.image_text, held_out, request.recipe, seed),
+    }
+
+
+def _open(
+    base: str | None,
+    registry: str | Path | None,
+    device: str,
+    progress: Progress,
+    *,
+    create: bool = True,
+) -> tuple[RegistryModel, Any]:
+    """Open the base, and its part of the registry (made if it is not there, unless nothing is to be written)."""
+    root = Registry(registry_root(registry))
+    source = base or base_source(root)
+    opened = open_base(source, device=str(pick_device(device)), progress=progress)
+    there = opened.identity.name in root.bases()
+    home: BaseRegistry | None = root.create(opened.record()) if create or there else None
+    return RegistryModel(opened, home), home
+
+
+def _train(
+    run: RunFolder,
+    model: RegistryModel,
+    request: Request,
+    held_out: Split,
+    features: Features,
+    *,
+    resume: bool,
+    stop: StopRequest,
+    progress: Progress,
+) -> Trained:
+    session = Session(run.folder, model, request.tag, request.recipe, seed=request.seed, progress=progress)
+    return session.train(
+        request.parallel, request.image_text, held_out, features, resume=resume and run.found, stop=stop
+    )
+
+
+def _evaluate(
+    model: RegistryModel, request: Request, held_out: Split, features: Features, progress: Progress
+) -> dict[str, Any]:
+    progress.start("Evaluating")
+    try:
+        if request.test_set is not None:
+            return evaluate_model(model, request.tag, request.test_set, features, seed=request.seed)
+        return evaluate_held_out(
+            model, request.tag, request.parallel, request.image_text, held_out, features, seed=request.seed
+        )
+    finally:
+        progress.finish()
+
+
+def _stage(run: RunFolder, model: RegistryModel, tag: str, trained: Trained) -> Path:
+    """Write the version's files, all but the card, into a folder of the run."""
+    from mla_extend.training.curve import draw_curve  # noqa: PLC0415 - matplotlib is slow to import
+
+    staged = run.folder / "version"
+    shutil.rmtree(staged, ignore_errors=True)
+    staged.mkdir()
+    model.save(tag, staged)
+    write_log(staged / "training.jsonl", trained.log)
+    draw_curve(trained.log, staged / "curves.png", title=f"{language_name(tag)} ({tag})")
+    return staged
+
+
+def _card(model: RegistryModel, request: Request, trained: Trained, metrics: dict[str, Any], measure: Measure) -> Card:
+    record = model.base.record()
+    return Card(
+        language=request.tag,
+        language_name=language_name(request.tag),
+        base={
+            "name": record.name,
+            "source": record.source,
+            "family": record.family,
+            "fingerprint": record.fingerprint,
+            "native": record.native,
+            "licence": record.licence,
+        },
+        recipe=request.recipe.model_dump(mode="json"),
+        data=request.data,
+        metrics=metrics,
+        versions=package_versions(),
+        seed=request.seed,
+        cost={
+            "seconds": round(measure.seconds(), 1),
+            "peak_memory_bytes": measure.peak_memory(),
+            "pairs": trained.pairs,
+            "device": str(model.base.device),
+            "precision": trained.precision,
+        },
+        parameters=trained.built.parameters,
+        stages=[{"stage": "build", **vars(trained.built)}, *trained.stages],
+    )
