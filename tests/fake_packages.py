@@ -20,6 +20,7 @@ from mla_extend.bases import cldr, demo, demo_towers, icons, packages
 from mla_extend.bases.efficientnet_lite import MODEL_TYPE, EfficientNetLite, SameConv
 from mla_extend.bases.packages import Package
 from mla_extend.data import demo as data_demo
+from mla_extend.data import demo_locales
 
 WIDTH = 16
 TOWER = {
@@ -95,7 +96,7 @@ def install(monkeypatch: pytest.MonkeyPatch, cache: Path, locales: dict[str, dic
     for locale, names in locales.items():
         files[f"package/annotations/{locale}/annotations.json"] = annotations(names, [f"{locale}1", f"{locale}2"])
     fake = place(cache, packages.CLDR, tar_gz(files))
-    for module in (cldr, demo, data_demo):
+    for module in (cldr, demo, data_demo, demo_locales):
         monkeypatch.setattr(module, "CLDR", fake)
     sets = {}
     for k, (style, package) in enumerate(packages.ICONS.items()):
@@ -105,7 +106,7 @@ def install(monkeypatch: pytest.MonkeyPatch, cache: Path, locales: dict[str, dic
         }
         content = {"icons": drawn, "aliases": {"turned": {"parent": "red-cat", "hFlip": True}}, "width": 16}
         sets[style] = place(cache, package, tar_gz({"package/icons.json": json.dumps(content).encode()}))
-    for module in (icons, demo, data_demo):
+    for module in (icons, demo, data_demo, demo_locales):
         monkeypatch.setattr(module, "ICONS", sets)
     _install_towers(monkeypatch, cache)
 

@@ -10,6 +10,7 @@ from mla_extend.bases import icons
 from mla_extend.bases.cldr import Annotation
 from mla_extend.bases.icons import Concept
 from mla_extend.data import demo as data_demo
+from mla_extend.data import demo_locales
 from mla_extend.data.demo import Composition, DemoData, demo_data, demo_languages, held_out, parallel_pairs
 from mla_extend.errors import DataError
 
@@ -31,7 +32,7 @@ def tiny(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(data_demo, "demo_images", lambda progress=None: tmp_path / "demo" / "images-x")
     monkeypatch.setattr(data_demo, "HELD_OUT", 4)
     monkeypatch.setattr(data_demo, "GALLERY", 5)
-    monkeypatch.setattr(data_demo, "ENOUGH", 10)
+    monkeypatch.setattr(demo_locales, "ENOUGH", 10)
     return tmp_path
 
 

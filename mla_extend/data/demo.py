@@ -5,7 +5,6 @@ set asks for the things that were taught (`seen`), for those that were not (`uns
 Training images are of three styles, test images of a fourth.
 """
 
-import difflib
 import hashlib
 import json
 import os
@@ -14,28 +13,22 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import langcodes
-
-from mla_extend.bases.cldr import Annotation, annotations, coverage
+from mla_extend.bases.cldr import Annotation, annotations
 from mla_extend.bases.demo import demo_images
 from mla_extend.bases.demo_images import image_path
 from mla_extend.bases.icons import TEST_STYLE, TRAINING_STYLES, Concept, concepts
 from mla_extend.bases.packages import CLDR, ICONS
 from mla_extend.cache import cache_folder
-from mla_extend.errors import DataError
+from mla_extend.data.demo_locales import checked_tag, demo_languages, key, locale_of, names_of
 from mla_extend.files import atomic_folder, write_json
 from mla_extend.progress import SILENT, Progress
+
+__all__ = ["Composition", "DemoData", "demo_data", "demo_languages", "held_out", "parallel_pairs"]
 
 HELD_OUT = 300
 """Concepts that no language is taught."""
 GALLERY = 300
 """Concepts of the `seen` test."""
-ENOUGH = 1000
-"""Named concepts below which a language is not offered: too few are left to learn from."""
-SAME_LANGUAGE = 5
-"""Distance of two tags, as langcodes measures it, up to which only region or default script differ."""
-OTHER_NAMES = {"nb": "no"}
-"""Languages that CLDR keeps under another code."""
 VERSION = 1
 """Counts the ways in which the files have been written."""
 
@@ -74,16 +67,6 @@ class Composition:
     others: bool = True
 
 
-def demo_languages(progress: Progress = SILENT) -> list[str]:
-    """Return the tags of the languages that the demo has data for, sorted; their regional variants work too."""
-    path = cache_folder() / "demo" / f"locales-{_key()}.json"
-    if not path.is_file():
-        counts = coverage([concept.emoji for concept in concepts(progress)], progress)
-        write_json(path, sorted(tag for tag, count in counts.items() if count >= ENOUGH and _language(tag) != "en"))
-    languages: list[str] = json.loads(path.read_text(encoding="utf-8"))
-    return languages
-
-
 def demo_data(language: str, progress: Progress = SILENT) -> DemoData:
     """Return a language's demo data, writing them if they are not in the cache.
 
@@ -92,16 +75,18 @@ def demo_data(language: str, progress: Progress = SILENT) -> DemoData:
         progress: told of what has to be fetched or drawn first.
 
     Raises:
-        DataError: CLDR has no names in this language, or too few.
+        DataError: it is no language code, or English, or CLDR has no names in this language, or too few.
         FetchError: a package cannot be had.
     """
-    tag, composition = _tag(language), Composition()
-    locale = _locale(tag, progress)
+    tag, composition = checked_tag(language), Composition()
+    locale = locale_of(tag, progress)
     images = demo_images(progress)
-    folder = cache_folder() / "demo" / f"data-{_key(asdict(composition), images.name)}" / locale
+    folder = (
+        cache_folder() / "demo" / f"data-{key(HELD_OUT, GALLERY, VERSION, asdict(composition), images.name)}" / locale
+    )
     if not folder.is_dir():
         with atomic_folder(folder) as temporary:
-            _write(temporary, folder, concepts(progress), _names(locale, progress), images, composition)
+            _write(temporary, folder, concepts(progress), names_of(locale, progress), images, composition)
     licences: list[dict[str, str]] = json.loads((folder / "licences.json").read_text(encoding="utf-8"))
     return DemoData(tag, folder / "parallel.tsv", folder / "image_text.jsonl", folder / "test", licences)
 
@@ -191,65 +176,3 @@ def _fold(text: str) -> str:
 
 def _by_hash(listed: Iterable[Concept], salt: str) -> list[Concept]:
     return sorted(listed, key=lambda concept: hashlib.sha256(f"{salt} {concept.code}".encode()).digest())
-
-
-def _tag(language: str) -> str:
-    try:
-        tag = str(langcodes.standardize_tag(language))
-    except ValueError as error:
-        raise DataError(
-            f"{language!r} is not a language code ({error}). Give a BCP-47 tag, for example 'sw'."
-        ) from error
-    if _language(tag) == "en":
-        raise DataError(f"{language!r} is English, which the demo base knows already. Choose another language.")
-    return tag
-
-
-def _locale(tag: str, progress: Progress) -> str:
-    """Return the CLDR locale of a tag; raise DataError if there is none with enough names."""
-    listed = concepts(progress)
-    names = _names(tag, progress)
-    named = sum(concept.emoji in names for concept in listed)
-    if named >= ENOUGH and annotations(tag, progress):
-        return tag
-    # A region can imply a script, so that cutting it off (zh-TW to zh) would give another language's text.
-    offered, language = demo_languages(progress), _language(tag)
-    match = str(langcodes.closest_supported_match(tag, offered, max_distance=SAME_LANGUAGE) or "und")
-    if _language(match) == OTHER_NAMES.get(language, language):
-        return match
-    near = [other for other in offered if _language(other) == language]
-    near += difflib.get_close_matches(tag, offered, n=3, cutoff=0.6)
-    raise DataError(
-        f"The demo has no data in {tag!r}: CLDR names {named} of its {len(listed)} concepts, and {ENOUGH} are needed. "
-        f"Codes near it: {', '.join(dict.fromkeys(near)) or 'none'}, of {len(offered)} that there are. "
-        "For a language that is not among them, give parallel text of your own."
-    )
-
-
-def _language(tag: str) -> str:
-    return tag.split("-", maxsplit=1)[0]
-
-
-def _names(tag: str, progress: Progress = SILENT) -> dict[str, Annotation]:
-    """Return a locale's names over those of the locales that it inherits from."""
-    names: dict[str, Annotation] = {}
-    for locale in reversed(_chain(tag)):
-        names |= annotations(locale, progress)
-    return names
-
-
-def _chain(tag: str) -> list[str]:
-    """Return a locale and its parents: without region and variant, but never without a script that is written out."""
-    chain, parts = [tag], tag.split("-")
-    while len(parts) > 1 and not (len(parts[-1]) == 4 and parts[-1].isalpha()):
-        parts.pop()
-        if parts == ["es"] and tag not in {"es-419", "es-ES"}:
-            chain.append("es-419")
-        chain.append("-".join(parts))
-    return chain
-
-
-def _key(*extra: object) -> str:
-    pins = [asdict(package) for package in (CLDR, *ICONS.values())]
-    text = json.dumps([pins, HELD_OUT, GALLERY, ENOUGH, VERSION, *extra])
-    return hashlib.sha256(text.encode()).hexdigest()[:12]
