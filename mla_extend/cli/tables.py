@@ -124,7 +124,7 @@ def _stage(stage: Mapping[str, Any]) -> tuple[str, str]:
             f"{stage['pieces']:,} pieces, {stage['aligned']:,} of them aligned, in {duration(stage['seconds'])}",
         )
     text = (
-        f"held-out score {stage['step0_score']:.3f} at step 0, {stage['best_score']:.3f} at step {stage['best_step']} "
-        f"of {stage['steps']} in {duration(stage['seconds'])}: {stage['stopped']}"
+        f"held-out score {stage['step0_score']:.3f} at step 0, {stage['best_score']:.3f} at best; step "
+        f"{stage['kept_step']} of {stage['steps']} kept, {duration(stage['seconds'])}: {stage['stopped']}"
     )
     return stage["stage"], text

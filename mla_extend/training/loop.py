@@ -21,6 +21,8 @@ from mla_extend.training.tasks import Score, Task, Validation
 
 COLLAPSED = 0.98
 """Mean cosine between different texts from which a run counts as collapsed."""
+TELLING_CHANCE = 0.2
+"""Chance above which a held-out slice is too small to tell learning from luck."""
 CHECKPOINT_SECONDS = 30.0
 
 
@@ -41,7 +43,7 @@ class StageResult:
 
     name: str
     steps: int
-    best_step: int
+    kept_step: int
     first: Score
     best: Score
     seconds: float
@@ -54,7 +56,7 @@ class StageResult:
         return {
             "stage": self.name,
             "steps": self.steps,
-            "best_step": self.best_step,
+            "kept_step": self.kept_step,
             "step0_score": self.first.score,
             "best_score": self.best.score,
             "chance": self.best.chance,
@@ -129,12 +131,13 @@ class _Run:
         self.pairs = 0
         self.step = 0
         self.worse = 0
-        self.best_step = 0
+        self.kept_step = 0
+        self._best_place = 0
         self.history: list[Score] = []
         self.average = (
             {name: tensor.detach().clone() for name, tensor in self.tensors.items()} if self._averages else {}
         )
-        self.best_weights: dict[str, Tensor] = {}
+        self.kept_weights: dict[str, Tensor] = {}
         if resume is not None:
             self._restore(resume)
 
@@ -214,21 +217,25 @@ class _Run:
         kept = {name: tensor.detach().clone() for name, tensor in self.tensors.items()} if self._averages else {}
         self._put(weights)
         score = self.stage.validation(self.trainer.model)
-        if not self.history or score.score > self.history[self._best_place].score:
-            self.best_step, self.worse = self.step, 0
-            self.best_weights = {name: tensor.clone() for name, tensor in weights.items()}
-            self.history.append(score)
+        self.history.append(score)
+        if score.score > self.best.score:
             self._best_place = len(self.history) - 1
+        if score.score >= self.best.score - self.best.error:
+            # What differs by less than its error is no worse, and has seen more of the data: the later one is kept.
+            self.kept_step, self.worse = self.step, 0
+            self.kept_weights = {name: tensor.clone() for name, tensor in weights.items()}
         else:
             self.worse += 1
-            self.history.append(score)
         self._put(kept)
         self._record(
             event="evaluation", score=round(score.score, 5), chance=round(score.chance, 5), alike=round(score.alike, 5)
         )
         self._check(score)
 
-    _best_place = 0
+    @property
+    def best(self) -> Score:
+        """Return the best score so far."""
+        return self.history[self._best_place]
 
     def _check(self, score: Score) -> None:
         stage, step = self.stage.name, self.step
@@ -240,8 +247,9 @@ class _Run:
                 f"{stage}.learning_rate={self.recipe.learning_rate / 5:g} --set "
                 f"{stage}.embedding_learning_rate={self.recipe.embedding_learning_rate / 5:g}."
             )
-        best = self.history[self._best_place]
-        if step >= self.stage.steps * 0.6 and best.score <= 1.5 * best.chance:
+        best = self.best
+        telling = best.chance < TELLING_CHANCE
+        if telling and step >= self.stage.steps * 0.6 and best.score <= 1.5 * best.chance:
             raise TrainingError(
                 f"{stage} has learned nothing by step {step}: the held-out score is {best.score:.3f}, chance is "
                 f"{best.chance:.3f}. The likely cause is data whose two sides do not belong together (shifted lines, "
@@ -249,17 +257,18 @@ class _Run:
             )
 
     def _result(self, stopped: str) -> StageResult:
-        self._put(self.best_weights)
+        self._put(self.kept_weights)
         notes = []
-        first, best = self.history[0], self.history[self._best_place]
-        if self.best_step == 0 and self.step:
+        first = self.history[0]
+        if self.step and self.best.score <= first.score < 1 - first.error:
+            later = max(score.score for score in self.history[1:])
             notes.append(
-                f"{self.stage.name} learned nothing against step 0 (score {first.score:.3f}, best after it "
-                f"{max(score.score for score in self.history[1:]):.3f}), so step 0 is kept. The likely cause is too "
-                "little data for training to add to the start, or a learning rate that is off."
+                f"{self.stage.name} learned nothing that the held-out slice shows: the score was {first.score:.3f} at "
+                f"step 0 and at most {later:.3f} later; step {self.kept_step} is kept. The likely cause is too little "
+                "data for training to add to the start, or a learning rate that is off."
             )
         return StageResult(
-            self.stage.name, self.step, self.best_step, first, best, self.seconds, self.pairs, stopped, notes
+            self.stage.name, self.step, self.kept_step, first, self.best, self.seconds, self.pairs, stopped, notes
         )
 
     def _record(self, **values: Any) -> None:
@@ -303,7 +312,7 @@ class _Run:
     def _save(self) -> None:
         tensors = {f"weights/{name}": tensor.detach() for name, tensor in self.tensors.items()}
         tensors |= {f"average/{name}": tensor for name, tensor in self.average.items()}
-        tensors |= {f"best/{name}": tensor for name, tensor in self.best_weights.items()}
+        tensors |= {f"kept/{name}": tensor for name, tensor in self.kept_weights.items()}
         for name, tensor in self.tensors.items():
             for key, value in self.optimiser.state.get(tensor, {}).items():
                 tensors[f"optimiser/{key}/{name}"] = torch.as_tensor(value)
@@ -316,9 +325,9 @@ class _Run:
                     "seconds": self.seconds,
                     "pairs": self.pairs,
                     "worse": self.worse,
-                    "best_step": self.best_step,
+                    "kept_step": self.kept_step,
                     "best_place": self._best_place,
-                    "history": [[s.score, s.chance, s.alike] for s in self.history],
+                    "history": [[s.score, s.chance, s.alike, s.error] for s in self.history],
                 },
             )
         )
@@ -326,11 +335,11 @@ class _Run:
     def _restore(self, checkpoint: Checkpoint) -> None:
         state, tensors = checkpoint.state, checkpoint.tensors
         self.step, self.seconds, self.pairs = state["step"], state["seconds"], state["pairs"]
-        self.worse, self.best_step, self._best_place = state["worse"], state["best_step"], state["best_place"]
+        self.worse, self.kept_step, self._best_place = state["worse"], state["kept_step"], state["best_place"]
         self.history = [Score(*values) for values in state["history"]]
         self._put({name: tensors[f"weights/{name}"] for name in self.tensors})
         for name, tensor in self.tensors.items():
-            self.best_weights[name] = tensors[f"best/{name}"].to(tensor.device)
+            self.kept_weights[name] = tensors[f"kept/{name}"].to(tensor.device)
             if self._averages:
                 self.average[name].copy_(tensors[f"average/{name}"])
             keys = [key for key in ("step", "exp_avg", "exp_avg_sq") if f"optimiser/{key}/{name}" in tensors]

@@ -132,7 +132,7 @@ class Session:
                 exposure_stage(self.model, self.tag, image_text, split.captions, self.recipe, features, transfer)
             )
         elif self.recipe.exposure.max_steps:
-            trained.notes.append("No images with text were given, so Language Exposure was skipped.")
+            self._note(trained, "No images with text were given, so Language Exposure was skipped.")
         trainer = Trainer(
             self.model,
             self.tag,
@@ -150,9 +150,8 @@ class Session:
             checkpoint = None
             result = self._run(trainer, stage, mine)
             trained.stages.append(result.to_json())
-            trained.notes += result.notes
             for note in result.notes:
-                self.progress.note(note)
+                self._note(trained, note)
         trained.log = self.log
         self._save_done(trained)
         return trained
@@ -164,6 +163,10 @@ class Session:
             score = stage.validation(self.model)
         self._log({"stage": stage.name, "step": 0, "seconds": 0.0, "event": "evaluation", **_rounded(score)})
         return StageResult(stage.name, 0, 0, score, score, 0.0, 0, "the recipe leaves this stage out")
+
+    def _note(self, trained: Trained, note: str) -> None:
+        trained.notes.append(note)
+        self.progress.note(note)
 
     def _log(self, record: dict[str, Any]) -> None:
         """Keep a record; the list is shared with the checkpoint, which saves it together with the weights."""

@@ -3,6 +3,7 @@
 Both hold everything that is constant (ids, native sentence vectors, image vectors) and run only the text tower.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -81,12 +82,13 @@ class Score:
     """Say how a language does on the held-out slice.
 
     `score` is the mean of R@1, R@5 and R@10 in both directions (a fraction), `chance` what a random ranking reads,
-    `alike` the mean cosine between different texts' vectors (near 1: collapsed).
+    `alike` the mean cosine between different texts' vectors (near 1: collapsed), `error` the score's standard error.
     """
 
     score: float
     chance: float
     alike: float
+    error: float
 
 
 class Validation(Protocol):
@@ -115,7 +117,7 @@ class TransferValidation:
         there = ranks(texts, self.gallery, self.native_of_text)
         back = ranks(self.gallery[: len(self.texts_of_native)], texts, self.texts_of_native)
         chance = (_chance(len(self.gallery)) + _chance(len(texts))) / 2
-        return Score((_recall(there) + _recall(back)) / 2, chance, mean_cosine(vectors))
+        return _score(there, back, chance, vectors)
 
 
 class ExposureValidation:
@@ -141,7 +143,7 @@ class ExposureValidation:
         there = ranks(texts, self.gallery, self.images_of_text)
         back = ranks(self.gallery[: len(self.texts_of_image)], texts, self.texts_of_image)
         chance = (_chance(len(self.gallery)) + _chance(len(texts))) / 2
-        return Score((_recall(there) + _recall(back)) / 2, chance, mean_cosine(vectors))
+        return _score(there, back, chance, vectors)
 
 
 @torch.no_grad()
@@ -154,6 +156,13 @@ def encode_ids(model: MultilingualModel, ids: Ids, size: int = 256) -> Tensor:
         for i, vector in zip(rows, model.forward(pad([ids[i] for i in rows])).float().cpu(), strict=True):
             result[i] = vector
     return torch.stack(result)
+
+
+def _score(there: Rows, back: Rows, chance: float, vectors: Tensor) -> Score:
+    score = (_recall(there) + _recall(back)) / 2
+    # As if each text were one draw: the cutoffs and the two directions of a text rise and fall together.
+    error = math.sqrt(max(score * (1 - score), 1e-4) / len(there))
+    return Score(score, chance, mean_cosine(vectors), error)
 
 
 def _recall(places: Rows) -> float:
