@@ -117,7 +117,7 @@ def test_add_list_show_evaluate_verify_remove(data: dict[str, Path], base_folder
     code, out, _ = run("verify", "--json", registry=registry)
     assert code == 1
     assert json.loads(out)["problems"][0]["file"] == "adapter_model.safetensors"
-    with pytest.raises(Exception, match="adapter_model.safetensors"):
+    with pytest.raises(Exception, match=r"adapter_model\.safetensors"):
         run("evaluate", "sw", registry=registry)
 
     assert run("remove", "sw", "--yes", registry=registry)[0] == 0

@@ -17,7 +17,7 @@ from mla_extend.bases.demo_towers import assemble, text_files, tower_config, tow
 from mla_extend.bases.icons import IMAGE_SIZE, STYLES, TRAINING_STYLES, concepts, icon_set
 from mla_extend.bases.packages import CLDR, EFFICIENTNET, ICONS, MINILM, Package, fetch
 from mla_extend.cache import cache_folder
-from mla_extend.files import atomic_folder, write_json
+from mla_extend.files import atomic_folder, read_json, write_json
 from mla_extend.progress import SILENT, Progress
 
 if TYPE_CHECKING:
@@ -77,6 +77,7 @@ def demo_base(progress: Progress = SILENT) -> Path:
         images = demo_images(progress)
         with atomic_folder(folder) as temporary:
             _build(temporary, images, progress)
+        _remember(folder)
     return folder
 
 
@@ -98,6 +99,20 @@ def demo_images(progress: Progress = SILENT) -> Path:
         with atomic_folder(folder) as temporary:
             build_images(temporary, drawings, tower_config(), tower_state(), progress)
     return folder
+
+
+def _remember(folder: Path) -> None:
+    """Put the pictures' vectors into the feature cache, where training and evaluation look for them."""
+    import numpy as np  # noqa: PLC0415
+
+    from mla_extend.bases.feature_cache import FeatureCache, image_key  # noqa: PLC0415
+    from mla_extend.bases.features import features_folder  # noqa: PLC0415
+    from mla_extend.bases.fingerprint import fingerprint  # noqa: PLC0415
+
+    cache = FeatureCache(features_folder(fingerprint(folder)) / "images")
+    for style in STYLES:
+        names = read_json(folder / "images" / style / "names.json")
+        cache.add([image_key(folder / name) for name in names], np.load(folder / "images" / style / "features.npy"))
 
 
 def demo_image_paths(style: str, progress: Progress = SILENT) -> dict[str, Path]:

@@ -41,5 +41,3 @@ class Features:
             return self.base.image_vectors(part).numpy()
 
         return self._images.vectors(paths, image_key, encode, task="Encoding images", progress=self.progress, step=64)
-
-
