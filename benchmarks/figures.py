@@ -84,7 +84,8 @@ def table(result: dict[str, Any]) -> str:
         f"Mean recall in per cent (galleries: {galleries}; one caption an image), its ratio to the base's own English "
         f"on the same images, and the ratio's 95 % bootstrap interval over images. Seed {result['seed']}, "
         f"{result['machine']}. Isolation: English and every language added before were bit-equal before and after each "
-        f"addition: {'yes' if proven else 'NO'}. `mla-extend list` with {len(rows)} languages: {result['list_seconds']:.2f} s."
+        f"addition: {'yes' if proven else 'NO'}. "
+        f"`mla-extend list` with {len(rows)} languages: {result['list_seconds']:.2f} s."
     )
 
 

@@ -139,9 +139,7 @@ def _build(folder: Path, images: Path, progress: Progress) -> None:
         names, keywords = _text_vectors(model, folder, progress)
         features = torch.stack([_features(images, style) for style in TRAINING_STYLES])
         model.image_head.load_state_dict(train_head(features, names, keywords, HEAD, progress).state_dict())
-        # Convolutions may be laid out for speed; a file takes only one layout.
-        state = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
-        model.save_pretrained(folder, state_dict=state)
+        model.save_pretrained(folder)
     write_json(folder / "preprocessor_config.json", _preprocessing())
     write_json(folder / "mla_extend.json", {"name": "demo", "native": "en", "licences": demo_licences()})
     for style in STYLES:

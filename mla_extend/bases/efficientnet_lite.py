@@ -131,7 +131,8 @@ def convert_weights(published: Mapping[str, Tensor]) -> dict[str, Tensor]:
         )
         scale = gain / torch.sqrt(variance + BATCH_NORM_EPSILON)
         target = f"{prefix.removeprefix('_')}{ours}"
-        state[f"{target}.weight"] = (published[name].double() * scale[:, None, None, None]).float()
+        folded = (published[name].double() * scale[:, None, None, None]).float()
+        state[f"{target}.weight"] = folded.contiguous()  # the published layout varies, and safetensors takes one
         state[f"{target}.bias"] = (bias - mean * scale).float()
     return state
 
