@@ -2,6 +2,7 @@
 
     MlaExtendError
     ├── DataError            a file or text that the user gave cannot be used
+    │   └── ImageError           an image cannot be read
     ├── LanguageError        not a language code, or a language that is not there
     ├── RecipeError          a recipe or an override is wrong
     ├── BaseError            the base model cannot be opened, built or used
@@ -23,6 +24,14 @@ class MlaExtendError(Exception):
 
 class DataError(MlaExtendError):
     """Say which file and line cannot be used, and what to do about it."""
+
+
+class ImageError(DataError):
+    """Name the image that cannot be read; `image` is its path."""
+
+    def __init__(self, image: object, message: str) -> None:
+        super().__init__(message)
+        self.image = image
 
 
 class LanguageError(MlaExtendError):

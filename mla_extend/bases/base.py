@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mla_extend.bases.family import Family
-from mla_extend.errors import BaseError, DataError
+from mla_extend.errors import BaseError, DataError, ImageError
 from mla_extend.registry.base_record import BaseRecord
 
 T = TypeVar("T")
@@ -139,16 +139,18 @@ class Base:
 
 
 def open_image(image: ImageLike) -> Image.Image:
-    """Return an RGB image; raise DataError with the path if it cannot be read."""
+    """Return an RGB image; raise ImageError with the path if it cannot be read."""
     if isinstance(image, Image.Image):
         return image.convert("RGB")
     try:
         with Image.open(image) as opened:
             return opened.convert("RGB")
     except FileNotFoundError as error:
-        raise DataError(f"The image {image} does not exist. Check the path, which is relative to its file.") from error
+        raise ImageError(image, f"The image {image} does not exist. Check the path.") from error
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise DataError(f"The image {image} cannot be read ({error}). Replace it or take its rows out.") from error
+        raise ImageError(
+            image, f"The image {image} cannot be read ({type(error).__name__}). Replace it, or take its lines out."
+        ) from error
 
 
 def chunks(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:

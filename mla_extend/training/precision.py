@@ -4,6 +4,8 @@ from contextlib import AbstractContextManager, nullcontext
 
 import torch
 
+from mla_extend.errors import BaseError
+
 
 def pick_precision(wanted: str, device: torch.device) -> str:
     """Return `bf16` or `fp32` for a recipe's `precision` on a device."""
@@ -32,9 +34,18 @@ def _cpu_computes_bf16() -> bool:
 
 
 def pick_device(wanted: str) -> torch.device:
-    """Return a device by name; `auto` takes CUDA, then MPS, then the CPU."""
+    """Return a device by name; `auto` takes CUDA, then MPS, then the CPU.
+
+    Raises:
+        BaseError: there is no such device here.
+    """
     if wanted != "auto":
-        return torch.device(wanted)
+        try:
+            device = torch.device(wanted)
+            torch.empty(1, device=device)
+        except (RuntimeError, AssertionError) as error:
+            raise BaseError(f"The device {wanted!r} is not to be had here. Take cpu, cuda, mps or auto.") from error
+        return device
     if torch.cuda.is_available():
         return torch.device("cuda")
     if torch.backends.mps.is_available():

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from mla_extend.bases.features import Features
 from mla_extend.data.pairs import ImageText, ParallelText, held_out_mask, held_out_texts
-from mla_extend.errors import DataError
+from mla_extend.errors import DataError, ImageError
 from mla_extend.language.model import MultilingualModel
 from mla_extend.training.loop import Stage
 from mla_extend.training.recipe import Recipe
@@ -69,6 +69,20 @@ def _enough(source: Path, rows: int, batch: int, steps: int, stage: str) -> None
         )
 
 
+def image_vectors(image_text: ImageText, features: Features) -> NDArray[np.float32]:
+    """Return the vectors `[I, D]` of a file's images.
+
+    Raises:
+        DataError: an image cannot be read; the message names the file and the line.
+    """
+    try:
+        return features.images(image_text.images)
+    except ImageError as error:
+        number = image_text.images.index(Path(str(error.image)))
+        line = image_text.lines[image_text.image_of_text.index(number)]
+        raise DataError(f"{image_text.source}, line {line}: {error}") from error
+
+
 def transfer_stage(
     model: MultilingualModel, tag: str, parallel: ParallelText, held_out: Mask, recipe: Recipe, features: Features
 ) -> Stage:
@@ -101,7 +115,7 @@ def exposure_stage(
 
     Where the recipe keeps the transfer loss on, the transfer stage's pairs are a second task of every step.
     """
-    images = features.images(image_text.images)
+    images = image_vectors(image_text, features)
     ids = model.tokenise(tag, image_text.texts)
     image_of_text = np.asarray(image_text.image_of_text, dtype=np.int64)
     train, hold = np.flatnonzero(~held_out), np.flatnonzero(held_out)

@@ -9,7 +9,7 @@ from mla_extend.data.pairs import ImageText, ParallelText
 from mla_extend.data.test_sets import TestSet
 from mla_extend.evaluation import evaluation_json, split_report, text_transfer
 from mla_extend.language.model import MultilingualModel
-from mla_extend.training.prepare import Split
+from mla_extend.training.prepare import Split, image_vectors
 
 
 def evaluate_model(
@@ -22,7 +22,7 @@ def evaluate_model(
     """
     reports = {}
     for name, data in test_set.splits.items():
-        images = features.images(data.images)
+        images = image_vectors(data, features)
         native = features.text(data.native) if data.native is not None else None
         reports[name] = split_report(
             images,
