@@ -163,3 +163,19 @@ def pictures(tmp_path: Path) -> list[Path]:
         Image.fromarray(generator.integers(0, 255, (16, 16, 3), dtype=np.uint8)).save(path)
         paths.append(path)
     return paths
+
+
+@pytest.fixture
+def data(tmp_path: Path, pictures: list[Path]) -> dict[str, Path]:
+    """Write parallel text and image-text of a toy language."""
+    native, target = sentences(400)
+    parallel = tmp_path / "en-sw.tsv"
+    parallel.write_text("".join(f"{a}\t{b}\n" for a, b in zip(native, target, strict=True)), encoding="utf-8")
+    rows = [
+        {"image": f"pictures/{pictures[i % 50].name}", "caption": target[i], "english": native[i]} for i in range(200)
+    ]
+    images = tmp_path / "sw.jsonl"
+    images.write_text("".join(json.dumps(row) + "\n" for row in rows[:150]), encoding="utf-8")
+    test = tmp_path / "test.jsonl"
+    test.write_text("".join(json.dumps(row) + "\n" for row in rows[150:]), encoding="utf-8")
+    return {"parallel": parallel, "images": images, "test": test}

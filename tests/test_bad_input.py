@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 from mla_extend import files
 from mla_extend.errors import BaseError, BaseMismatchError, DataError, LanguageError, MlaExtendError, RecipeError
 from tests.conftest import save_dual_encoder, sentences
-from tests.test_cli_end_to_end import QUICK, add, data, run, tree  # noqa: F401 - a fixture
+from tests.test_cli_end_to_end import QUICK, add, run, tree
 
 NATIVE, TARGET = sentences(80)
 GOOD = "".join(f"{a}\t{b}\n" for a, b in zip(NATIVE, TARGET, strict=True))
@@ -110,7 +110,7 @@ def test_codes_recipes_devices_and_bases(dual_folder: Path, tmp_path: Path) -> N
     refused(BaseError, "cannot be loaded|safetensors", other, registry, "sw", *rest)
 
 
-def test_a_registry_of_another_base_is_refused(data: dict[str, Path], tmp_path: Path) -> None:  # noqa: F811
+def test_a_registry_of_another_base_is_refused(data: dict[str, Path], tmp_path: Path) -> None:
     base = save_dual_encoder(tmp_path / "one" / "same-name")
     registry = tmp_path / "adapters"
     add(data, base, registry)
@@ -126,7 +126,7 @@ def test_a_full_disk_leaves_the_registry_as_it_was(
     data: dict[str, Path],
     dual_folder: Path,
     tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     registry = tmp_path / "adapters"
     add(data, dual_folder, registry)
@@ -144,7 +144,7 @@ def test_a_full_disk_leaves_the_registry_as_it_was(
     assert [row["language"] for row in json.loads(run("list", "--json", registry=registry)[1])] == ["sw"]
 
 
-def test_a_run_that_diverges_says_so(data: dict[str, Path], dual_folder: Path, tmp_path: Path) -> None:  # noqa: F811
+def test_a_run_that_diverges_says_so(data: dict[str, Path], dual_folder: Path, tmp_path: Path) -> None:
     rates = ("--set", "transfer.learning_rate=1e30", "--set", "transfer.embedding_learning_rate=1e30")
     with pytest.raises(MlaExtendError, match=r"(diverged|collapsed).*learning.rate"):
         add(data, dual_folder, tmp_path / "adapters", *rates, "--set", "precision=fp32")

@@ -14,29 +14,12 @@ from typer.testing import CliRunner
 
 from mla_extend.cli import app as cli
 from mla_extend.cli.app import app
-from tests.conftest import sentences
 
 RUNNER = CliRunner()
 QUICK = [
     "--recipe", "quick", "--set", "transfer.max_steps=30", "--set", "exposure.max_steps=20", "--set",
     "transfer.batch=32", "--set", "exposure.batch=16", "--set", "acquirer.bottleneck=4",
 ]  # fmt: skip
-
-
-@pytest.fixture
-def data(tmp_path: Path, pictures: list[Path]) -> dict[str, Path]:
-    """Write parallel text and image-text of a toy language."""
-    native, target = sentences(400)
-    parallel = tmp_path / "en-sw.tsv"
-    parallel.write_text("".join(f"{a}\t{b}\n" for a, b in zip(native, target, strict=True)), encoding="utf-8")
-    rows = [
-        {"image": f"pictures/{pictures[i % 50].name}", "caption": target[i], "english": native[i]} for i in range(200)
-    ]
-    images = tmp_path / "sw.jsonl"
-    images.write_text("".join(json.dumps(row) + "\n" for row in rows[:150]), encoding="utf-8")
-    test = tmp_path / "test.jsonl"
-    test.write_text("".join(json.dumps(row) + "\n" for row in rows[150:]), encoding="utf-8")
-    return {"parallel": parallel, "images": images, "test": test}
 
 
 def run(*arguments: str, registry: Path) -> tuple[int, str, str]:
