@@ -202,7 +202,7 @@ def evaluate(
         return
     from mla_extend.cli.tables import evaluation_table  # noqa: PLC0415
 
-    OUT.print(evaluation_table(evaluation))
+    OUT.print(evaluation_table(evaluation, OUT.width))
 
 
 @app.command()

@@ -11,8 +11,13 @@ from mla_extend.cli.console import duration, size
 PLACES = (("t2i", "image_retrieval_recall"), ("i2t", "text_retrieval_recall"))
 
 
-def evaluation_table(evaluation: Mapping[str, Any]) -> Table:
-    """Draw an evaluation: one row a split, percentages."""
+WIDE = 130
+"""Columns of a terminal from which each cutoff has room of its own."""
+
+
+def evaluation_table(evaluation: Mapping[str, Any], width: int = WIDE) -> Table:
+    """Draw an evaluation: one row a split, percentages; each cutoff beside the mean where there is room."""
+    places = PLACES if width >= WIDE else ()
     native = evaluation.get("native", "native")
     table = Table(
         title=f"{evaluation['language']} on {evaluation['test_set']} (base {evaluation['base']}), per cent",
@@ -23,7 +28,7 @@ def evaluation_table(evaluation: Mapping[str, Any]) -> Table:
     )
     table.add_column("split")
     headings = ("images", "mean recall", "95 %", native, "ratio", "floor", "chance")
-    for heading in (*headings, *(f"{name} R@{k}" for name, _ in PLACES for k in (1, 5, 10))):
+    for heading in (*headings, *(f"{name} R@{k}" for name, _ in places for k in (1, 5, 10))):
         table.add_column(heading, justify="right")
     for name, split in evaluation["splits"].items():
         low, high = split["ci95"]
@@ -36,7 +41,7 @@ def evaluation_table(evaluation: Mapping[str, Any]) -> Table:
             "-" if split["ratio"] is None else f"{split['ratio']:.2f}",
             _percent(split["floor_mean_recall"]),
             _percent(split["chance_mean_recall"]),
-            *(_percent(split["metrics"][f"{metric}@{k}"]) for _, metric in PLACES for k in (1, 5, 10)),
+            *(_percent(split["metrics"][f"{metric}@{k}"]) for _, metric in places for k in (1, 5, 10)),
         )
     return table
 
@@ -87,7 +92,7 @@ def print_card(console: Console, card: Mapping[str, Any]) -> None:
     base, cost, proof = card["base"], card["cost"], card["isolation"]
     console.print(f"[bold]{card['language_name']}[/] ({card['language']}) for the base {base['name']}", highlight=False)
     if card["metrics"].get("splits"):
-        console.print(evaluation_table(card["metrics"]))
+        console.print(evaluation_table(card["metrics"], console.width))
     transfer = card["metrics"].get("text_transfer")
     if transfer:
         console.print(
