@@ -1,0 +1,121 @@
+"""A language's tokenizer, alignment and embedding starts."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import sentencepiece
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mla_extend.bases.open import open_base
+from mla_extend.errors import DataError
+from mla_extend.language.alignment import align
+from mla_extend.language.build import build_language
+from mla_extend.language.embedding import STARTS, StartInputs
+from mla_extend.language.model import MultilingualModel
+from mla_extend.language.tokenizer import (
+    BEGIN_ID,
+    END_ID,
+    PAD_ID,
+    UNK_ID,
+    LanguageTokenizer,
+    pad,
+    vocabulary_size,
+)
+from tests.conftest import NATIVE_WORDS, TARGET_WORDS, sentences
+
+NATIVE, TARGET = sentences(400)
+TOKENIZER = LanguageTokenizer.train(TARGET, 16)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.text(max_size=60))
+def test_nothing_is_ever_unknown(text: str) -> None:
+    ids = TOKENIZER.ids([text])[0]
+    assert UNK_ID not in ids
+    assert (ids[0], ids[-1]) == (BEGIN_ID, END_ID)
+    assert ids.count(END_ID) == 1
+    assert len(ids) <= 16
+
+
+@pytest.mark.parametrize("text", ["</s>", "<pad> <s>", "<0x41>", "<unk>"])
+def test_markup_in_a_text_is_text(text: str) -> None:
+    assert not {PAD_ID, UNK_ID, BEGIN_ID, END_ID} & set(TOKENIZER.plain_ids([text])[0])
+
+
+def test_ordinary_text_is_cut_as_sentencepiece_cuts_it() -> None:
+    assert TOKENIZER.pieces is not None
+    theirs = sentencepiece.SentencePieceProcessor(model_proto=TOKENIZER.pieces)
+    texts = [*TARGET, "Mbwa  MWEUSI", " paka ", "日本語", "ﬁ"]
+    assert TOKENIZER.plain_ids(texts) == theirs.encode(texts)
+
+
+def test_case_is_folded_only_where_asked() -> None:
+    assert TOKENIZER.ids(["PAKA"]) == TOKENIZER.ids(["paka"])
+    kept = LanguageTokenizer.train(TARGET, 16, lower=False)
+    assert kept.ids(["PAKA"]) != kept.ids(["paka"])
+
+
+def test_training_is_deterministic_and_round_trips(tmp_path: Path) -> None:
+    again = LanguageTokenizer.train(TARGET, 16)
+    assert again.content == TOKENIZER.content
+    TOKENIZER.save(tmp_path)
+    assert LanguageTokenizer.load(tmp_path, 16).ids(TARGET) == TOKENIZER.ids(TARGET)
+
+
+def test_the_vocabulary_grows_with_the_data_and_has_room_for_every_character() -> None:
+    assert vocabulary_size(["a" * 65_000]) == pytest.approx(2550, abs=60)
+    assert vocabulary_size(["a" * 2_100_000]) == pytest.approx(14_500, abs=200)
+    assert vocabulary_size([chr(0x4E00 + i) for i in range(3000)]) > 3000 + 256
+    with pytest.raises(DataError, match="no text"):
+        LanguageTokenizer.train(["", " "], 16)
+
+
+def test_padding() -> None:
+    batch = pad([[2, 5, 3], [2, 3]])
+    assert batch.ids.tolist() == [[2, 5, 3], [2, 3, PAD_ID]]
+    assert batch.mask.tolist() == [[1, 1, 1], [1, 1, 0]]
+    assert batch.ends.tolist() == [2, 1]
+
+
+def test_a_dictionary_is_found_in_parallel_text() -> None:
+    words = {word: i for i, word in enumerate(NATIVE_WORDS)}
+    target_words = {word: i for i, word in enumerate(TARGET_WORDS)}
+    alignment = align(
+        [[target_words[w] for w in text.split()] for text in TARGET],
+        [[words[w] for w in text.split()] for text in NATIVE],
+        len(target_words) + 1,
+        len(words),
+    )
+    weights = alignment.weights.toarray()
+    assert np.argmax(weights[:-1], axis=1).tolist() == list(range(len(TARGET_WORDS)))
+    assert weights[:-1].sum(axis=1) == pytest.approx(1)
+    assert alignment.aligned.tolist() == [True] * len(TARGET_WORDS) + [False]
+    assert (weights > 0).sum(axis=1).max() <= 8
+
+
+def test_starts() -> None:
+    native = torch.randn(50, 8) * 3 + 1
+    alignment = align([[5], [6]], [[7], [9]], 10, 50)
+    inputs = StartInputs(native, (0, 1, 2), 10, alignment, seed=0)
+    tables = {name: start(inputs) for name, start in STARTS.items()}
+    torch.testing.assert_close(tables["aligned"][5], native[7])
+    torch.testing.assert_close(tables["aligned"][6], native[9])
+    torch.testing.assert_close(tables["aligned"][8], tables["mean-std"][8])
+    assert tables["random"].std() < 0.03
+    for name in ("aligned", "mean-std"):
+        assert torch.equal(tables[name][PAD_ID], native[0])
+        assert torch.equal(tables[name][BEGIN_ID], native[1])
+        assert torch.equal(tables[name][END_ID], native[2])
+
+
+@pytest.mark.parametrize("start", [*STARTS, "native"])
+def test_a_language_is_built_alike_from_the_same_seed(start: str, base_folder: Path) -> None:
+    vectors = []
+    for _ in range(2):
+        model = MultilingualModel(open_base(str(base_folder)))
+        build_language(model, "sw", native=NATIVE, target=TARGET, start=start, bottleneck=4, seed=3)
+        vectors.append(model.encode_text(TARGET[:8], "sw"))
+    assert torch.equal(*vectors)

@@ -1,0 +1,127 @@
+"""Losses, batches, recipes, checkpoints, cached features."""
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from mla_extend.bases.feature_cache import FeatureCache, text_key
+from mla_extend.data.pairs import held_out_texts
+from mla_extend.errors import RecipeError, TrainingError
+from mla_extend.training.batches import BucketedBatches, padding_share
+from mla_extend.training.checkpoint import Checkpoint, CheckpointFile
+from mla_extend.training.losses import contrast_loss, mean_cosine, transfer_loss
+from mla_extend.training.recipe import StageRecipe, load_recipe, recipe_names
+
+
+def test_the_contrast_of_equal_vectors_is_log_b() -> None:
+    same = torch.ones(7, 4)
+    assert float(contrast_loss(same, same, 0.05)) == pytest.approx(math.log(7))
+
+
+def test_repeated_texts_are_no_negatives() -> None:
+    text = torch.eye(4)[[0, 0, 1, 2]]
+    equal = torch.tensor([0, 0, 1, 2])
+    with_mask = contrast_loss(text, text, 0.05, equal.unsqueeze(0) == equal.unsqueeze(1))
+    assert float(with_mask) < 1e-6
+    assert float(contrast_loss(text, text, 0.05)) > 0.3
+
+
+def test_the_transfer_loss_is_zero_at_the_teacher() -> None:
+    teacher = torch.randn(5, 6)
+    assert float(transfer_loss(teacher, teacher, "raw")) == 0
+    assert float(transfer_loss(3 * teacher, teacher, "normalised")) == pytest.approx(0, abs=1e-6)
+    assert float(transfer_loss(-teacher, teacher, "normalised")) == pytest.approx(4)
+
+
+def test_mean_cosine_tells_a_collapse() -> None:
+    assert mean_cosine(torch.ones(5, 3)) == pytest.approx(1)
+    assert mean_cosine(torch.eye(5)) == pytest.approx(0, abs=1e-6)
+
+
+def test_an_epoch_takes_each_row_once_in_an_order_of_its_own() -> None:
+    lengths = np.random.default_rng(0).integers(3, 40, 1000)
+    batches = BucketedBatches(lengths, 32, seed=1)
+    first = np.concatenate([batches.rows(step) for step in range(batches.per_epoch)])
+    second = np.concatenate([batches.rows(step + batches.per_epoch) for step in range(batches.per_epoch)])
+    assert len(first) == len(set(first)) == 31 * 32
+    assert first.tolist() != second.tolist()
+    again = BucketedBatches(lengths, 32, seed=1)
+    assert again.rows(40).tolist() == batches.rows(40).tolist()  # a step's rows need no step before
+    assert padding_share(lengths, batches) < 0.1
+
+
+def test_every_recipe_loads_and_takes_overrides() -> None:
+    assert {"default", "instant", "quick"} <= set(recipe_names())
+    for name in recipe_names():
+        assert load_recipe(name).name == name
+    assert load_recipe("default", ["transfer.max_steps=7", "tokenizer.lowercase=false"]).transfer.max_steps == 7
+    assert load_recipe("instant").transfer.max_steps == load_recipe("instant").exposure.max_steps == 0
+
+
+def test_all_problems_of_a_recipe_are_said_at_once(tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match=r"3 problem\(s\)") as caught:
+        load_recipe("default", ["transfer.nothing=1", "acquirer.bottleneck=-1", "rubbish"])
+    assert all(part in str(caught.value) for part in ("transfer.nothing", "acquirer.bottleneck", "'rubbish'"))
+    path = tmp_path / "mine.yaml"
+    path.write_text("- a\n")
+    with pytest.raises(RecipeError, match="must be a mapping"):
+        load_recipe(str(path))
+    path.write_text("a: [\n")
+    with pytest.raises(RecipeError, match="cannot be read"):
+        load_recipe(str(path))
+
+
+def test_steps_follow_the_data_within_their_bounds() -> None:
+    recipe = StageRecipe(epochs=10, min_steps=20, max_steps=100, batch=10)
+    assert [recipe.steps(pairs) for pairs in (5, 50, 1000)] == [20, 50, 100]
+
+
+def test_a_checkpoint_round_trips_and_damage_is_said(tmp_path: Path) -> None:
+    file = CheckpointFile(tmp_path / "checkpoint.safetensors")
+    assert file.load() is None
+    file.carried = {"stages": [1], "log": []}
+    file.save(Checkpoint({"a": torch.arange(3.0)}, {"stage": "transfer", "step": 3}))
+    other = CheckpointFile(file.path)
+    loaded = other.load()
+    assert loaded is not None
+    assert loaded.state == {"stage": "transfer", "step": 3}
+    assert torch.equal(loaded.tensors["a"], torch.arange(3.0))
+    assert other.carried == file.carried
+    file.path.write_bytes(b"rubbish")
+    with pytest.raises(TrainingError, match="without --resume"):
+        other.load()
+
+
+def test_features_are_encoded_once(tmp_path: Path) -> None:
+    asked: list[str] = []
+
+    def encode(texts: list[str]) -> np.ndarray:
+        asked.extend(texts)
+        return np.array([[len(text), 1] for text in texts], dtype=np.float32)
+
+    cache = FeatureCache(tmp_path)
+    assert cache.vectors(["a", "bb", "a"], text_key, encode).tolist() == [[1, 1], [2, 1], [1, 1]]
+    other = FeatureCache(tmp_path)
+    assert other.vectors(["bb", "ccc"], text_key, encode).tolist() == [[2, 1], [3, 1]]
+    assert cache.vectors(["ccc"], text_key, encode).tolist() == [[3, 1]]
+    assert asked == ["a", "bb", "ccc"]
+
+
+def test_a_shard_without_keys_is_no_shard(tmp_path: Path) -> None:
+    np.save(tmp_path / "half.npy", np.ones((3, 2), dtype=np.float32))
+
+    def encode(texts: list[str]) -> np.ndarray:
+        return np.zeros((len(texts), 2), dtype=np.float32)
+
+    assert FeatureCache(tmp_path).vectors(["a"], text_key, encode).tolist() == [[0, 0]]
+
+
+def test_the_held_out_slice_depends_on_the_texts_alone() -> None:
+    texts = [str(i) for i in range(1000)]
+    chosen = held_out_texts(texts, 0.05, 1000)
+    assert len(chosen) == 50
+    assert held_out_texts(list(reversed(texts)) + texts, 0.05, 1000) == chosen
+    assert len(held_out_texts(texts, 0.5, 10)) == 10
