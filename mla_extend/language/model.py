@@ -26,6 +26,7 @@ from mla_extend.language.peft_method import (
     AcquirerModel,
     adapter_tensors,
     attach,
+    join,
     load_tensors,
 )
 from mla_extend.language.tokenizer import LanguageTokenizer, TextBatch, pad
@@ -98,12 +99,11 @@ class MultilingualModel:
             raise LanguageError(f"{tag!r} is loaded already. Remove it first.")
         name = adapter_name(tag)
         if self._peft is None:
-            self._peft = attach(self.base.text_tower, name, config)
+            self._peft = attach(self.base.text_tower, name, config).eval()
+            # The native path is the rule: whoever runs the text tower without saying a language gets the base.
+            self.tuner.disable_adapter_layers()
         else:
-            self._peft.add_adapter(name, config)
-        self._peft.eval()
-        # The native path is the rule: whoever runs the text tower without saying a language gets the base.
-        self.tuner.disable_adapter_layers()
+            join(self._peft, name, config)
         self._languages[tag] = Language(tag, name, tokenizer)
         return self._languages[tag]
 

@@ -217,6 +217,7 @@ class AcquirerModel(BaseTuner):  # type: ignore[misc]
         # BaseTuner's constructor already injects the first adapter, which needs the routing; nn.Module's has not run
         # yet, hence the plain attribute.
         object.__setattr__(self, "routing", Routing())
+        object.__setattr__(self, "_layers", {})
         super().__init__(model, *args, **kwargs)
 
     def _create_and_replace(
@@ -239,15 +240,27 @@ class AcquirerModel(BaseTuner):  # type: ignore[misc]
             else:
                 layer = AcquirerBlock(target, self.routing)
             setattr(parent, target_name, layer)
-        if isinstance(layer, AcquirerEmbedding) or peft_config.bottleneck:
-            layer.update_layer(adapter_name, peft_config)
+        self.equip(layer, adapter_name, peft_config)
+
+    def equip(self, layer: Any, adapter: str, config: AcquirerConfig) -> None:
+        """Give a wrapper what one language owns there, on the base's device and without gradients unless active."""
+        if isinstance(layer, AcquirerEmbedding) or config.bottleneck:
+            layer.update_layer(adapter, config)
         device = next(layer.get_base_layer().parameters()).device
         for name in layer.adapter_layer_names:
             held = getattr(layer, name)
-            if adapter_name in held:
-                held[adapter_name].to(device=device)
-        if adapter_name not in self.active_adapters:
-            layer.set_requires_grad(adapter_name, False)
+            if adapter in held:
+                held[adapter].to(device=device).eval()
+        if adapter not in self.active_adapters:
+            layer.set_requires_grad(adapter, False)
+
+    def layers(self) -> dict[str, Any]:
+        """Return the wrappers by their path in the text tower."""
+        known: dict[str, Any] = self._layers
+        if not known:
+            modules = self.model.named_modules()
+            known.update((path, module) for path, module in modules if isinstance(module, self.tuner_layer_cls))
+        return known
 
     def _replace_module(self, parent: nn.Module, child_name: str, new_module: nn.Module, child: nn.Module) -> None:
         """Put a base module back in its place (`unload`); blocks have no `.weight` to move."""
@@ -308,16 +321,27 @@ def attach(tower: nn.Module, adapter: str, config: AcquirerConfig) -> PeftModel:
         return PeftModel(tower, config, adapter_name=adapter)
 
 
+def join(model: PeftModel, adapter: str, config: AcquirerConfig) -> None:
+    """Add a language to a text tower that is wrapped already, as PEFT's `add_adapter` would.
+
+    The wrappers are known, so that nothing is searched for: PEFT walks every module of every language each time, which
+    makes the hundredth language a hundred times as slow to load as the first.
+    """
+    tuner: AcquirerModel = model.base_model
+    tuner.peft_config[adapter] = config
+    for layer in tuner.layers().values():
+        tuner.equip(layer, adapter, config)
+
+
 def adapter_tensors(model: PeftModel, adapter: str) -> dict[str, Tensor]:
     """Return one language's tensors under the names that PEFT writes, without other languages'."""
     tensors: dict[str, Tensor] = {}
-    for path, module in model.named_modules():
-        if isinstance(module, AcquirerModel.tuner_layer_cls):
-            for held_name in module.adapter_layer_names:
-                held = getattr(module, held_name)
-                if adapter in held:
-                    for name, tensor in held[adapter].state_dict(keep_vars=True).items():
-                        tensors[f"{path}.{held_name}.{name}"] = tensor
+    for path, layer in model.base_model.layers().items():
+        for held_name in layer.adapter_layer_names:
+            held = getattr(layer, held_name)
+            if adapter in held:
+                for name, tensor in held[adapter].state_dict(keep_vars=True).items():
+                    tensors[f"base_model.model.{path}.{held_name}.{name}"] = tensor
     return tensors
 
 
