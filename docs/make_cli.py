@@ -22,7 +22,7 @@ def reference() -> str:
     lines += ["    mla-extend [OPTIONS] COMMAND [ARGUMENTS]", "", *_table(common)]
     lines += [
         "`-h` or `--help` explains a command. `--install-completion` and `--show-completion` are for the shell.",
-        "Exit codes: 0 for success, 1 for an error, 2 for a command line that cannot be parsed, 130 after an interruption.",
+        "Exit codes: 0 for success, 1 for an error, 2 for a command that cannot be parsed, 130 after an interruption.",
         "",
         "| command | what it does |",
         "| --- | --- |",
