@@ -9,6 +9,7 @@ import pytest
 from safetensors.torch import load_file, save_file
 
 from mla_extend import files
+from mla_extend.data.read import read_image_text
 from mla_extend.errors import BaseError, BaseMismatchError, DataError, LanguageError, MlaExtendError, RecipeError
 from tests.conftest import save_dual_encoder, sentences
 from tests.test_cli_end_to_end import QUICK, add, run, tree
@@ -88,6 +89,18 @@ def test_images_that_are_missing_or_broken_are_named_with_their_line(
     refused(DataError, r"line 1: no column with the image path", dual_folder, registry, *arguments, str(path))
     path.write_text('["a.png", "x"]\n')
     refused(DataError, r"line 1: list, not an object", dual_folder, registry, *arguments, str(path))
+
+
+def test_an_image_without_a_text_is_not_looked_for(tmp_path: Path, pictures: list[Path]) -> None:
+    def empty(i: int, row: dict[str, str]) -> None:
+        if i == 0:
+            row.update(image="nowhere.png", caption=" ")
+
+    path = image_rows(tmp_path / "some.jsonl", empty, pictures)
+    data = read_image_text(path)
+    assert len(data) == 79
+    assert len(data.images) == 60
+    assert data.lines[0] == 2
 
 
 def test_codes_recipes_devices_and_bases(dual_folder: Path, tmp_path: Path) -> None:

@@ -24,8 +24,8 @@ LEAST = 2
 def read_parallel(path: Path, language: str = "", native: str = "en") -> ParallelText:
     """Read parallel text.
 
-    Columns are found by name (`english`/`non_english`, `source`/`target`, or the two language codes), else the first
-    is the native one and the second the target. Pairs with an empty side are left out.
+    Columns are found by name (`english`/`non_english`, `source`/`target`; in JSONL also the two language codes), else
+    the first is the native one and the second the target. Pairs with an empty side are left out.
 
     Args:
         path: a TSV or JSONL file.
@@ -79,8 +79,10 @@ def read_image_text(path: Path, language: str = "", native: str = "en") -> Image
         image = _text(path, row, (*IMAGE_COLUMNS, "0"), "image path").strip()
         if not image:
             raise DataError(f"{path}, line {row.line}: the image path is empty. Mend or delete the line.")
-        place = images.setdefault(path.parent / image, len(images))
         found = [text for text in _texts(path, row, text_columns) if text.strip()]
+        if not found:
+            continue  # an image without a text teaches nothing and is not looked for
+        place = images.setdefault(path.parent / image, len(images))
         native_value = next(
             (row.values[name] for name in (*NATIVE_COLUMNS, native.lower()) if name in row.values), None
         )
