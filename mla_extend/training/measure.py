@@ -72,13 +72,8 @@ def estimate(
         native=[parallel.native[i] for i in kept],
         target=[parallel.target[i] for i in kept],
         more_text=image_text.texts if image_text else (),
-        start=recipe.embedding.start,
-        bottleneck=recipe.acquirer.bottleneck,
-        vocabulary=recipe.tokenizer.vocabulary,
-        lowercase=recipe.tokenizer.lowercase,
-        power=recipe.embedding.power,
-        best=recipe.embedding.best,
         seed=seed,
+        **recipe.build_arguments(),
     )
     seconds = time.monotonic() - started
     dim = model.base.native_vectors(["a"]).shape[1]

@@ -86,6 +86,17 @@ class Recipe(_Part):
     transfer: StageRecipe
     exposure: StageRecipe
 
+    def build_arguments(self) -> dict[str, Any]:
+        """Return what `build_language` takes from a recipe."""
+        return {
+            "start": self.embedding.start,
+            "power": self.embedding.power,
+            "best": self.embedding.best,
+            "bottleneck": self.acquirer.bottleneck,
+            "vocabulary": self.tokenizer.vocabulary,
+            "lowercase": self.tokenizer.lowercase,
+        }
+
 
 def recipe_folder() -> Path:
     """Return the folder of the recipes that come with the package."""

@@ -83,20 +83,14 @@ class Session:
         captions: list[str] = []
         if image_text is not None and split.captions is not None:
             captions = [text for text, held in zip(image_text.texts, split.captions, strict=True) if not held]
-        recipe = self.recipe
         built = build_language(
             self.model,
             self.tag,
             native=[parallel.native[i] for i in kept],
             target=[parallel.target[i] for i in kept],
             more_text=captions,
-            start=recipe.embedding.start,
-            bottleneck=recipe.acquirer.bottleneck,
-            vocabulary=recipe.tokenizer.vocabulary,
-            lowercase=recipe.tokenizer.lowercase,
-            power=recipe.embedding.power,
-            best=recipe.embedding.best,
             seed=self.seed,
+            **self.recipe.build_arguments(),
         )
         self._save_start(start, built)
         return built
