@@ -115,11 +115,14 @@ class Base:
         """Encode images (paths or PIL images): unnormalised vectors `[B, D]` in float32.
 
         Raises:
-            BaseError: the base has no image tower.
+            BaseError: the base does not say how images are prepared.
             DataError: an image cannot be read; the message names it.
         """
         if self.processor is None:
-            raise BaseError(f"The base {self.identity.name!r} has no image tower: images cannot be encoded with it.")
+            raise BaseError(
+                f"The base {self.identity.name!r} has no image preprocessing: there is no preprocessor_config.json in "
+                "its folder. Copy that file from where the model came from."
+            )
         vectors = []
         for chunk in chunks(list(images), IMAGE_BATCH):
             opened = [open_image(image) for image in chunk]

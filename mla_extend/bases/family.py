@@ -66,6 +66,23 @@ class Family(ABC):
         return pad, begin, end
 
 
+def load_pretrained(kind: Any, folder: Path) -> nn.Module:
+    """Load a model of a class of transformers, safetensors only and in float32.
+
+    Raises:
+        ValueError: a tensor is missing or has another shape; transformers would draw it at random.
+    """
+    model: nn.Module
+    model, info = kind.from_pretrained(
+        folder, use_safetensors=True, dtype=torch.float32, output_loading_info=True, ignore_mismatched_sizes=True
+    )
+    wrong = [f"{name} is missing" for name in sorted(info["missing_keys"])]
+    wrong += [f"{name} has the shape {list(found)} and not {list(due)}" for name, found, due in info["mismatched_keys"]]
+    if wrong:
+        raise ValueError("; ".join(wrong[:3]) + (f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""))
+    return model
+
+
 def as_features(output: Any) -> Tensor:
     """Return the vectors of a `get_*_features` call: a tensor in some versions, an output object in others."""
     features = output if isinstance(output, torch.Tensor) else output.pooler_output

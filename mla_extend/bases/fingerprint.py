@@ -9,12 +9,26 @@ from typing import Any
 
 from mla_extend.errors import BaseError
 
+WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
+
 VOLATILE_KEYS = frozenset(
     {"transformers_version", "_name_or_path", "name_or_path", "dtype", "torch_dtype", "_commit_hash"}
 )
-"""Keys of JSON files that say who wrote a model and where, not what it computes."""
+"""Keys of JSON files that say who wrote a model and where, not what it computes: it is loaded in float32 always."""
 
-PREPROCESSING = ("config.json", "preprocessor_config.json", "tokenizer.json", "tokenizer_config.json", "vocab.txt")
+PREPROCESSING = (
+    "config.json",
+    "preprocessor_config.json",
+    "processor_config.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.json",
+    "vocab.txt",
+    "merges.txt",
+    "*.model",
+)
 """Files beside the weights that decide what a vector is."""
 
 
@@ -27,19 +41,38 @@ def fingerprint(folder: Path) -> str:
         BaseError: the folder has no safetensors weights, or they are damaged.
     """
     digest = hashlib.sha256()
-    weights = sorted(folder.glob("*.safetensors"))
-    if not weights:
+    for name, tensor_digest in sorted(_tensor_digests(weight_files(folder)).items()):
+        digest.update(f"{name}\0{tensor_digest}\n".encode())
+    for pattern in PREPROCESSING:
+        for path in sorted(folder.glob(pattern)):
+            if path.is_file():
+                digest.update(f"{path.name}\0{_content_digest(path)}\n".encode())
+    return digest.hexdigest()
+
+
+def weight_files(folder: Path) -> list[Path]:
+    """Return the safetensors files that loading a model folder reads, and no others that may lie beside them.
+
+    Raises:
+        BaseError: there are none, or the index is damaged or names a file that is not there.
+    """
+    if (folder / WEIGHTS).exists():
+        return [folder / WEIGHTS]
+    index = folder / INDEX
+    if not index.exists():
         raise BaseError(
             f"{folder} holds no .safetensors weights. Only safetensors are loaded: convert the model "
             "(for example with its save_pretrained) and try again."
         )
-    for name, tensor_digest in sorted(_tensor_digests(weights).items()):
-        digest.update(f"{name}\0{tensor_digest}\n".encode())
-    for name in PREPROCESSING:
-        path = folder / name
-        if path.is_file():
-            digest.update(f"{name}\0{_content_digest(path)}\n".encode())
-    return digest.hexdigest()
+    try:
+        names = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
+        files = [folder / name for name in sorted(names)]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise BaseError(f"{index} names no weight_map of files ({error!r}). Fetch the model again.") from error
+    for file in files:
+        if not file.is_file():
+            raise BaseError(f"{index} names {file.name}, which is not there. Fetch the model again.")
+    return files
 
 
 def _tensor_digests(paths: list[Path]) -> dict[str, str]:
@@ -49,18 +82,19 @@ def _tensor_digests(paths: list[Path]) -> dict[str, str]:
             with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
                 (size,) = struct.unpack("<Q", content[:8])
                 header: dict[str, Any] = json.loads(content[8 : 8 + size])
+                header.pop("__metadata__", None)
                 view = memoryview(content)
                 try:
                     for name, about in header.items():
-                        if name == "__metadata__":
-                            continue
                         start, stop = about["data_offsets"]
+                        if 8 + size + stop > len(content):
+                            raise ValueError(f"the file ends before the tensor {name} does")
                         tensor = hashlib.sha256(f"{about['dtype']}{about['shape']}".encode())
                         tensor.update(view[8 + size + start : 8 + size + stop])
                         digests[name] = tensor.hexdigest()
                 finally:
                     view.release()
-        except (ValueError, KeyError, TypeError, struct.error) as error:
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, struct.error) as error:
             raise BaseError(f"{path} is not a readable safetensors file ({error}). Fetch the model again.") from error
     return digests
 

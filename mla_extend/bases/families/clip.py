@@ -6,7 +6,7 @@ from typing import Any
 from torch import Tensor, nn
 from transformers import CLIPModel
 
-from mla_extend.bases.family import Family, as_features, take_positions
+from mla_extend.bases.family import Family, as_features, load_pretrained, take_positions
 
 
 class Clip(Family):
@@ -19,8 +19,7 @@ class Clip(Family):
 
     def load(self, folder: Path) -> nn.Module:
         """Load a `CLIPModel`."""
-        model: nn.Module = CLIPModel.from_pretrained(folder, use_safetensors=True)
-        return model
+        return load_pretrained(CLIPModel, folder)
 
     def text_tower(self, model: Any) -> nn.Module:
         """Return the text transformer; older versions of transformers wrap it once more."""

@@ -6,7 +6,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from mla_extend.bases.dual_encoder_model import DualEncoderModel
-from mla_extend.bases.family import Family, mean_pool
+from mla_extend.bases.family import Family, load_pretrained, mean_pool
 
 
 class DualEncoder(Family):
@@ -19,8 +19,7 @@ class DualEncoder(Family):
 
     def load(self, folder: Path) -> nn.Module:
         """Load a `DualEncoderModel`."""
-        model: nn.Module = DualEncoderModel.from_pretrained(folder, use_safetensors=True)
-        return model
+        return load_pretrained(DualEncoderModel, folder)
 
     def text_tower(self, model: Any) -> nn.Module:
         """Return the text tower."""
