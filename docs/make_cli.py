@@ -65,8 +65,8 @@ def _is_flag(parameter: Any) -> bool:
 
 
 def _line(text: str | None) -> str:
-    """Return a help text on one line."""
-    return " ".join(str(text or "").split())
+    """Return a help text on one line, its brackets as they are read and not as rich is told of them."""
+    return " ".join(str(text or "").replace("\\[", "[").split())
 
 
 def _cell(text: str) -> str:

@@ -2,27 +2,68 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from mla_extend.bases.base import Base
+import numpy as np
+
+from mla_extend.bases.source import DEMO
 from mla_extend.data.codes import language_tag
-from mla_extend.data.pairs import ImageText, ParallelText
+from mla_extend.data.doctor import PROBLEMS, Findings, examine
+from mla_extend.data.formats.format import Wanted
+from mla_extend.data.given import TRAINING_SPLITS, Given, parse_columns, parse_given, split_of
+from mla_extend.data.leaks import LeakIndex
+from mla_extend.data.licences import is_noncommercial
+from mla_extend.data.pairs import ImageText, ParallelText, join_images, join_parallel
 from mla_extend.data.read import has_images, read_image_text, read_parallel
 from mla_extend.data.test_sets import TestSet, read_test_set
 from mla_extend.errors import DataError
-from mla_extend.files import sha256_file
-from mla_extend.progress import Progress
+from mla_extend.progress import SILENT, Progress
 from mla_extend.training.recipe import Recipe, load_recipe
 
-DEMO = "demo"
+if TYPE_CHECKING:  # it imports torch, which reading data does without
+    from mla_extend.bases.base import Base
+
+DEMO_WEIGHTED = re.compile(r"demo(?:=(\d+(?:\.\d+)?))?")
+COPIED = 0.5
+"""Share of pairs with equal sides from which a target column counts as a copy of the native one."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """Hold the arguments of a request as they were given.
+
+    Attributes:
+        language: a language code.
+        parallel_data, image_text: data as `data/given.py` reads it, or `demo`; each may be several.
+        test_set: the same, one.
+        recipe: a recipe's name or file, and `overrides` of its values.
+        licence: of the files given.
+        columns: `ROLE=COLUMN,...`.
+        format: name of the format of all training files that have no prefix of their own.
+        filter: `strict`, `default` or `off`.
+        seed: decides everything that is drawn.
+    """
+
+    language: str
+    parallel_data: Sequence[str | Path] = ()
+    image_text: Sequence[str | Path] = ()
+    test_set: str | Path | None = None
+    recipe: str = "default"
+    overrides: Sequence[str] = ()
+    licence: str | None = None
+    columns: str | None = None
+    format: str | None = None
+    filter: str = "default"
+    seed: int = 0
 
 
 @dataclass(frozen=True)
 class Request:
-    """Hold what is to be added: language, data, recipe, seed. `data` is what the card says of each file."""
+    """Hold what is to be added: language, data, recipe, seed. `data` is what the card says of each source."""
 
     tag: str
     parallel: ParallelText
@@ -31,100 +72,238 @@ class Request:
     recipe: Recipe
     seed: int
     data: list[dict[str, Any]]
+    filter: str = "default"
+    pairs_read: int = 0
+    columns: dict[str, str] = field(default_factory=dict)
 
-    def identity(self, base: Base) -> str:
-        """Return what makes a run the same run: base, language, data, recipe and seed."""
-        data = [[record["role"], record["sha256"]] for record in self.data if record["role"] != "test_set"]
-        parts = [base.identity.fingerprint, self.tag, data, self.recipe.model_dump(mode="json"), self.seed]
+    def identity(self, base: "Base") -> str:
+        """Return what makes a run the same run: base, language, data, its checks, recipe and seed."""
+        keys = ("role", "sha256", "split", "weight")
+        data = [[record.get(key) for key in keys] for record in self.data if record["role"] != "test_set"]
+        how = [self.filter, self.columns, self.recipe.model_dump(mode="json"), self.seed]
+        parts = [base.identity.fingerprint, self.tag, data, *how, len(self.parallel)]
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
-def read_request(
-    language: str,
-    parallel_data: str | Path,
-    image_text: str | Path | None,
-    test_set: str | Path | None,
-    recipe: str,
-    overrides: Sequence[str],
-    licence: str | None,
-    seed: int,
-    progress: Progress,
-) -> Request:
+@dataclass(frozen=True)
+class Source:
+    """Hold one source of data, and its licence."""
+
+    given: Given
+    licence: str | None
+
+    def record(self, role: str, rows: int, wanted: Wanted, **more: Any) -> dict[str, Any]:
+        """Return what the card says of it."""
+        given = self.given
+        record = {
+            "role": role,
+            "path": given.text,
+            "format": given.format.name,
+            "sha256": given.format.digest(given.path, given.wanted(wanted)),
+            "pairs": rows,
+            **more,
+            "licence": self.licence,
+        }
+        if given.split:
+            record["split"] = given.split
+        if given.weight != 1:
+            record["weight"] = given.weight
+        if is_noncommercial(self.licence):
+            record["noncommercial"] = True
+        return record
+
+
+def read_request(asked: Asked, native: str = "en", progress: Progress = SILENT) -> Request:
     """Read and check what was asked for.
+
+    Args:
+        asked: the arguments.
+        native: tag of the base's own language.
+        progress: told of long work.
 
     Raises:
         LanguageError: it is no language code.
         RecipeError: the recipe has problems.
-        DataError: a file cannot be used.
+        DataError: a source cannot be used.
     """
-    tag = language_tag(language)
-    typed = load_recipe(recipe, overrides)
-    files = _files(tag, parallel_data, image_text, test_set, licence, progress)
-    parallel = read_parallel(files["parallel"].path, tag)
-    images_path = files["image_text"].path if "image_text" in files else None
-    if images_path is None and has_images(parallel.source):
-        images_path = parallel.source
-    images = read_image_text(images_path, tag) if images_path is not None else None
-    tests = None
-    if "test_set" in files:
-        given = files["test_set"]
-        tests = read_test_set(given.path, tag, "en", name=given.name)
-    data = [_record("parallel", files["parallel"], len(parallel))]
-    if images is not None and images_path is not None:
-        data.append(_record("image_text", files.get("image_text", files["parallel"]), len(images)))
+    tag = language_tag(asked.language)
+    recipe = load_recipe(asked.recipe, asked.overrides)
+    columns = parse_columns(asked.columns)
+    wanted = Wanted(tag, native, columns)
+    texts = [_source(value, "parallel", asked, wanted, progress) for value in asked.parallel_data]
+    pictures = [_source(value, "image_text", asked, wanted, progress) for value in asked.image_text]
+    if not texts:
+        raise DataError("There is no parallel text. Give some with --parallel-data: a file, or demo.")
+    tests = _tests(asked, wanted, progress)
+    leaks = None
+    if tests is not None and tests[0].given.text != DEMO:
+        leaks = leak_index(tests[1])
+    read = [read_parallel(source.given, wanted) for source in texts]
+    parallel = join_parallel(read)
+    _refuse_copies(parallel)
+    findings = check_pairs(parallel, wanted, asked.filter, leaks, progress)
+    _refuse_nothing(parallel, findings)
+    data = _records("parallel", texts, read, findings, wanted)
+    images = None
+    pictures = pictures or [source for source in texts if has_images(source.given, wanted)]
+    if pictures:
+        shown = [read_image_text(source.given, wanted) for source in pictures]
+        images = join_images(shown)
+        seen = check_captions(images, wanted, asked.filter, leaks, progress)
+        _refuse_nothing(images, seen)
+        data += _records("image_text", pictures, shown, seen, wanted)
+        images = images.subset(seen.kept)
     if tests is not None:
-        data.append(_record("test_set", files["test_set"], sum(len(part) for part in tests.splits.values())))
-    return Request(tag, parallel, images, tests, typed, seed, data)
+        data.append(tests[0].record("test_set", tests[1].rows, wanted))
+        if asked.columns:
+            data[-1]["columns"] = asked.columns
+    return Request(
+        tag=tag,
+        parallel=parallel.subset(findings.kept),
+        image_text=images,
+        test_set=tests[1] if tests else None,
+        recipe=recipe,
+        seed=asked.seed,
+        data=data,
+        filter=asked.filter,
+        pairs_read=len(parallel),
+        columns={str(role): name for role, name in columns.items()},
+    )
 
 
-@dataclass(frozen=True)
-class Given:
-    """A file as it was given: what the user wrote, where it lies, its licence."""
-
-    name: str
-    path: Path
-    licence: str | None
-
-
-def _files(
-    tag: str,
-    parallel_data: str | Path,
-    image_text: str | Path | None,
-    test_set: str | Path | None,
-    licence: str | None,
-    progress: Progress,
-) -> dict[str, Given]:
-    asked = {"parallel": parallel_data, "image_text": image_text, "test_set": test_set}
-    if test_set is None and DEMO in (str(parallel_data), str(image_text)):
-        asked["test_set"] = DEMO
-    files: dict[str, Given] = {}
-    for role, value in asked.items():
-        if value is None:
-            continue
-        if str(value) == DEMO:
-            files[role] = demo_file(role, tag, progress)
-        else:
-            path = Path(value).expanduser()
-            if not path.exists():
-                raise DataError(f"{path} does not exist (given as {role.replace('_', ' ')}). Check the path.")
-            files[role] = Given(str(value), path, licence)
-    return files
+def check_pairs(
+    parallel: ParallelText, wanted: Wanted, level: str, leaks: LeakIndex | None, progress: Progress
+) -> Findings:
+    """Return what is wrong with pairs of parallel text."""
+    leaked = leaks.texts(parallel.target, parallel.native) if leaks is not None else None
+    return examine(
+        parallel.target,
+        parallel.native,
+        language=wanted.language,
+        native_language=wanted.native,
+        level=level,
+        leaked=leaked,
+        progress=progress,
+    )
 
 
-def demo_file(role: str, tag: str, progress: Progress) -> Given:
+def check_captions(
+    images: ImageText, wanted: Wanted, level: str, leaks: LeakIndex | None, progress: Progress
+) -> Findings:
+    """Return what is wrong with images' texts."""
+    leaked = None
+    if leaks is not None:
+        leaked = leaks.texts(images.texts) | leaks.images(images.images)[np.asarray(images.image_of_text)]
+    return examine(
+        images.texts,
+        None,
+        language=wanted.language,
+        native_language=wanted.native,
+        level=level,
+        leaked=leaked,
+        owners=images.image_of_text,
+        progress=progress,
+    )
+
+
+def leak_index(tests: TestSet) -> LeakIndex:
+    """Return what tells whether training data holds something of a test set."""
+    splits = list(tests.splits.values())
+    pictures = [split for split in splits if isinstance(split, ImageText)]
+    return LeakIndex(
+        [text for split in splits for text in (split.texts if isinstance(split, ImageText) else split.target)],
+        [text for split in splits for text in split.native or ()],
+        dict.fromkeys(image for split in pictures for image in split.images),
+    )
+
+
+def _refuse_nothing(data: ParallelText | ImageText, findings: Findings) -> None:
+    if not findings.kept.any():
+        reasons = ", ".join(f"{name} {count}" for name, count in findings.counts().items() if count)
+        raise DataError(
+            f"{data.source}: the checks leave nothing of {len(data)} rows ({reasons}). See mla-extend inspect, check "
+            "the language code, or keep everything with --filter off."
+        )
+
+
+def _records(
+    role: str,
+    sources: Sequence[Source],
+    read: Sequence[ParallelText | ImageText],
+    findings: Findings,
+    wanted: Wanted,
+) -> list[dict[str, Any]]:
+    """Return the records of the sources of one role: rows read, kept and dropped of each."""
+    records, start = [], 0
+    for source, data in zip(sources, read, strict=True):
+        mine = slice(start, start + len(data))
+        start += len(data)
+        codes, kept = findings.codes[mine], findings.kept[mine]
+        counts = np.bincount(codes[~kept], minlength=len(PROBLEMS) + 1)[1:]
+        dropped = {name: int(count) for name, count in zip(PROBLEMS, counts, strict=True) if count}
+        records.append(source.record(role, len(data), wanted, kept=int(kept.sum()), dropped=dropped))
+    return records
+
+
+def _source(value: str | Path, role: str, asked: Asked, wanted: Wanted, progress: Progress) -> Source:
+    """Return a source of training data as it was given."""
+    if (demo := DEMO_WEIGHTED.fullmatch(str(value))) and not Path(str(value)).exists():
+        source = demo_source(role, wanted.language, progress)
+        return replace(source, given=replace(source.given, text=str(value), weight=float(demo[1] or 1)))
+    given = parse_given(str(value), wanted, asked.format)
+    given = replace(given, split=split_of(given, wanted, TRAINING_SPLITS))
+    return Source(given, asked.licence or given.format.licence(given.path))
+
+
+def _tests(asked: Asked, wanted: Wanted, progress: Progress) -> tuple[Source, TestSet] | None:
+    value = asked.test_set
+    if value is None and any(DEMO_WEIGHTED.fullmatch(str(one)) for one in (*asked.parallel_data, *asked.image_text)):
+        value = DEMO
+    if value is None:
+        return None
+    return read_tests(value, wanted, progress)
+
+
+def read_tests(
+    value: str | Path, wanted: Wanted, progress: Progress, format_name: str | None = None
+) -> tuple[Source, TestSet]:
+    """Return a test set, `demo` or as `data/given.py` reads it, with where it came from.
+
+    Raises:
+        DataError: it is not there or cannot be used.
+    """
+    if str(value) == DEMO:
+        source = demo_source("test_set", wanted.language, progress)
+        return source, read_test_set(source.given, wanted, DEMO)
+    given = parse_given(str(value), wanted, format_name)
+    return Source(given, given.format.licence(given.path)), read_test_set(given, wanted)
+
+
+def demo_source(role: str, tag: str, progress: Progress) -> Source:
     """Return one of the demo's files for a language, making it if it is not in the cache."""
     from mla_extend.data.demo import demo_data  # noqa: PLC0415 - only the demo needs its packages
 
     data = demo_data(tag, progress)
     path = {"parallel": data.parallel, "image_text": data.image_text, "test_set": data.test_set}[role]
     licence = "; ".join(dict.fromkeys(str(part["licence"]) for part in data.licences))
-    return Given(DEMO, path, licence)
+    return Source(replace(parse_given(str(path), Wanted(tag)), text=DEMO), licence)
 
 
-def _record(role: str, given: Given, rows: int) -> dict[str, Any]:
-    if given.path.is_dir():
-        parts = {path.name: sha256_file(path) for path in sorted(given.path.iterdir()) if path.is_file()}
-        digest = hashlib.sha256(json.dumps(parts).encode()).hexdigest()
-    else:
-        digest = sha256_file(given.path)
-    return {"role": role, "path": given.name, "sha256": digest, "pairs": rows, "licence": given.licence}
+def _refuse_copies(parallel: ParallelText) -> None:
+    """Refuse parallel text that is mostly the same on both sides: most likely the wrong column was read."""
+    pairs = [(native, target) for native, target in zip(parallel.native, parallel.target, strict=True) if native]
+    same = [
+        native for native, target in pairs if native.casefold() == target.casefold() and any(map(str.isalpha, native))
+    ]
+    if len(same) > COPIED * len(pairs):
+        raise DataError(
+            f"{parallel.source}: in {len(same)} of {len(pairs)} pairs the target is a copy of the native text, for "
+            f"example {same[0][:60]!r}. Check that the second column holds the new language."
+        )
+
+
+def as_sources(value: str | Path | Sequence[str | Path] | None) -> tuple[str | Path, ...]:
+    """Return what a function got for its data, one or several, as a tuple."""
+    if value is None:
+        return ()
+    return (value,) if isinstance(value, str | Path) else tuple(value)

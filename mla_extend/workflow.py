@@ -13,7 +13,7 @@ from mla_extend.registry.card import Card, read_card
 from mla_extend.registry.languages import BaseRegistry
 from mla_extend.registry.place import registry_root
 from mla_extend.registry.store import Registry
-from mla_extend.request import Request, read_request
+from mla_extend.request import Asked, Request, as_sources, read_request
 from mla_extend.training.measure import Measure, estimate, package_versions
 from mla_extend.training.precision import pick_device
 from mla_extend.training.prepare import Split, split
@@ -21,21 +21,26 @@ from mla_extend.training.run_folder import RunFolder, claim_run
 from mla_extend.training.session import Session, Trained, write_log
 from mla_extend.training.stop import StopRequest
 from mla_extend.use.evaluate import evaluate_held_out, evaluate_model
-from mla_extend.use.load import RegistryModel, base_source
+from mla_extend.use.load import RegistryModel, find_base
 from mla_extend.use.prove import native_probe, prove
+
+Data = str | Path | Sequence[str | Path]
 
 
 def add_language(
     language: str,
     *,
-    parallel_data: str | Path,
-    image_text: str | Path | None = None,
+    parallel_data: Data,
+    image_text: Data = (),
     base: str | None = None,
     registry: str | Path | None = None,
     recipe: str = "default",
     overrides: Sequence[str] = (),
     test_set: str | Path | None = None,
     licence: str | None = None,
+    columns: str | None = None,
+    format: str | None = None,  # noqa: A002 - named as the option is
+    filter: str = "default",  # noqa: A002
     seed: int = 0,
     device: str = "auto",
     resume: bool = False,
@@ -46,14 +51,19 @@ def add_language(
 
     Args:
         language: a language code (BCP-47); it is checked and normalised.
-        parallel_data: a file of parallel text, or `demo`. With an image column it serves both stages.
-        image_text: a file of images with text in the language, or `demo`; `None` skips Language Exposure.
+        parallel_data: parallel text, or `demo`; one or several, each as `[FORMAT:]PATH[#SPLIT][=WEIGHT]`. With an image
+            column it serves both stages.
+        image_text: images with text in the language, or `demo`, given alike; none skips Language Exposure.
         base: `demo`, a model folder or a hub id; `None` takes the one that the registry holds, else the demo base.
         registry: the registry's folder; `None` takes `MLA_EXTEND_REGISTRY`, else `adapters/` in the current folder.
         recipe: a recipe's name, or a YAML file.
         overrides: `key=value` of recipe values.
-        test_set: images with text to evaluate on; `None` takes the demo's for demo data, else the held-out slice.
-        licence: licence of the data, for the card.
+        test_set: what to evaluate on; `None` takes the demo's for demo data, else the held-out slice. Training rows
+            that stand in it are dropped.
+        licence: licence of the data, for the card; `None` takes what the data says of itself.
+        columns: `ROLE=COLUMN,...`, where the columns have names of their own (`native`, `target`, `image`, `text`).
+        format: name of the data's format, where it is not recognised.
+        filter: `strict`, `default` or `off`: which faulty rows the checks drop.
         seed: decides everything that is drawn.
         device: `cpu`, `cuda`, `mps` or `auto`.
         resume: continue an interrupted run of the same data, recipe and seed.
@@ -68,8 +78,22 @@ def add_language(
             registry is then as it was.
     """
     measure = Measure()
-    request = read_request(language, parallel_data, image_text, test_set, recipe, overrides, licence, seed, progress)
-    model, home = _open(base, registry, device, progress)
+    asked = Asked(
+        language,
+        as_sources(parallel_data),
+        as_sources(image_text),
+        test_set=test_set,
+        recipe=recipe,
+        overrides=overrides,
+        licence=licence,
+        columns=columns,
+        format=format,
+        filter=filter,
+        seed=seed,
+    )
+    source, native = find_base(Registry(registry_root(registry)), base, progress)
+    request = read_request(asked, native, progress)
+    model, home = _open(source, native, registry, device, progress)
     home.check_name(request.tag, replace=replace)
     held_out = split(request.parallel, request.image_text, request.recipe)
     bare = native_probe(model)
@@ -98,20 +122,14 @@ def add_language(
 def plan_language(
     language: str,
     *,
-    parallel_data: str | Path,
-    image_text: str | Path | None = None,
     base: str | None = None,
     registry: str | Path | None = None,
-    recipe: str = "default",
-    overrides: Sequence[str] = (),
-    test_set: str | Path | None = None,
-    licence: str | None = None,
-    seed: int = 0,
     device: str = "auto",
     replace: bool = False,
     progress: Progress = SILENT,
+    **asked: Any,
 ) -> dict[str, Any]:
-    """Say what `add_language` would do with the same arguments: data, parameters, steps, time, memory.
+    """Say what `add_language` would do with the same arguments (`asked`): data, parameters, steps, time, memory.
 
     The language is built for that and a few steps are timed, in a folder that is thrown away; nothing is written to
     the registry.
@@ -119,8 +137,10 @@ def plan_language(
     Raises:
         MlaExtendError: as `add_language` does for what it is given.
     """
-    request = read_request(language, parallel_data, image_text, test_set, recipe, overrides, licence, seed, progress)
-    model, home = _open(base, registry, device, progress, create=False)
+    parallel, images = as_sources(asked.pop("parallel_data")), as_sources(asked.pop("image_text", ()))
+    source, native = find_base(Registry(registry_root(registry)), base, progress)
+    request = read_request(Asked(language, parallel, images, **asked), native, progress)
+    model, home = _open(source, native, registry, device, progress, create=False)
     if home is not None:
         home.check_name(request.tag, replace=replace)
     held_out = split(request.parallel, request.image_text, request.recipe)
@@ -129,25 +149,21 @@ def plan_language(
         "language_name": language_name(request.tag),
         "base": model.base.identity.name,
         "recipe": request.recipe.name,
-        "pairs": len(request.parallel),
+        "pairs": request.pairs_read,
+        "kept": len(request.parallel),
+        "data": request.data,
         "image_text": len(request.image_text) if request.image_text else 0,
         "held_out": int(held_out.pairs.sum()),
-        **estimate(model, request.tag, request.parallel, request.image_text, held_out, request.recipe, seed),
+        **estimate(model, request.tag, request.parallel, request.image_text, held_out, request.recipe, request.seed),
     }
 
 
 def _open(
-    base: str | None,
-    registry: str | Path | None,
-    device: str,
-    progress: Progress,
-    *,
-    create: bool = True,
+    source: str, native: str, registry: str | Path | None, device: str, progress: Progress, *, create: bool = True
 ) -> tuple[RegistryModel, Any]:
     """Open the base, and its part of the registry (made if it is not there, unless nothing is to be written)."""
     root = Registry(registry_root(registry))
-    source = base or base_source(root)
-    opened = open_base(source, device=str(pick_device(device)), progress=progress)
+    opened = open_base(source, device=str(pick_device(device)), native=native, progress=progress)
     there = opened.identity.name in root.bases()
     home: BaseRegistry | None = root.create(opened.record()) if create or there else None
     return RegistryModel(opened, home), home

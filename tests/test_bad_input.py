@@ -100,7 +100,7 @@ def test_an_image_without_a_text_is_not_looked_for(tmp_path: Path, pictures: lis
     data = read_image_text(path)
     assert len(data) == 79
     assert len(data.images) == 60
-    assert data.lines[0] == 2
+    assert data.where(0) == f"{path}, line 2"
 
 
 def test_codes_recipes_devices_and_bases(dual_folder: Path, tmp_path: Path) -> None:

@@ -17,7 +17,8 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from mla_extend.bases.fingerprint import fingerprint
-from mla_extend.bases.open import base_name, open_base
+from mla_extend.bases.open import open_base
+from mla_extend.bases.source import base_name
 from mla_extend.errors import BaseError, DataError
 
 WEIGHTS = "model.safetensors"

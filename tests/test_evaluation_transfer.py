@@ -10,9 +10,12 @@ from mla_extend.evaluation import text_transfer
 def test_equal_vectors_are_perfect():
     teacher = np.random.default_rng(0).standard_normal((60, 12))
     found = text_transfer(teacher, teacher)
-    assert (found.mse, found.to_english, found.from_english) == (0.0, 1.0, 1.0)
+    assert (found.mse, found.to_native_accuracy, found.from_native_accuracy) == (0.0, 1.0, 1.0)
     assert found.cosine == pytest.approx(1.0)
-    assert (found.pairs, found.candidates, found.english_candidates) == (60, 60, 60)
+    assert (found.pairs, found.candidates, found.native_candidates) == (60, 60, 60)
+    assert found.to_native_ci95.high == 1.0
+    assert 0.9 < found.to_native_ci95.low < 1.0
+    assert found.chance_to_native_accuracy == 1 / 60
 
 
 def test_mse_and_cosine_by_hand():
@@ -25,29 +28,44 @@ def test_scale_changes_mse_only():
     teacher = np.random.default_rng(0).standard_normal((20, 6))
     found = text_transfer(2 * teacher, teacher)
     assert found.mse == pytest.approx(np.mean(teacher**2), rel=1e-5)
-    assert (found.to_english, found.from_english) == (1.0, 1.0)
+    assert (found.to_native_accuracy, found.from_native_accuracy) == (1.0, 1.0)
 
 
 def test_collapsed_finds_nothing():
     teacher = np.random.default_rng(0).standard_normal((20, 6))
     found = text_transfer(np.tile(teacher[0], (20, 1)), teacher)
-    assert found.from_english == 0.0
-    assert found.to_english == 1 / 20
+    assert found.from_native_accuracy == 0.0
+    assert found.to_native_accuracy == 1 / 20
 
 
-def test_each_direction_counts_its_own_distractors():
+def test_distractors_stand_among_the_native_sentences_alone():
     teacher, ours = np.eye(4), np.eye(4) + 0.1
-    assert text_transfer(ours, teacher, english_distractors=ours).to_english == 0.0
-    assert text_transfer(ours, teacher, english_distractors=ours).from_english == 1.0
-    found = text_transfer(ours, teacher, distractors=teacher[:2])
-    assert (found.to_english, found.from_english) == (1.0, 0.5)
-    assert (found.candidates, found.english_candidates) == (6, 4)
+    found = text_transfer(ours, teacher, native_distractors=ours)
+    assert (found.to_native_accuracy, found.from_native_accuracy) == (0.0, 1.0)
+    assert (found.candidates, found.native_candidates) == (4, 8)
+
+
+def test_a_native_sentence_may_have_several_translations():
+    natives, owner = np.eye(3), [0, 0, 1, 2, 2]
+    ours = natives[owner] + 0.01 * np.arange(5)[:, None]
+    found = text_transfer(ours, natives, owner)
+    assert (found.to_native_accuracy, found.from_native_accuracy, found.pairs) == (1.0, 1.0, 5)
+    assert text_transfer(ours[::-1], natives, owner).to_native_accuracy == 1 / 5
+
+
+def test_the_floor_is_measured_against_the_same_candidates():
+    natives = np.eye(4)
+    assert text_transfer(natives, natives).floor_to_native_accuracy is None
+    assert text_transfer(natives, natives, floor_vectors=np.ones((4, 4))).floor_to_native_accuracy == 0.0
+    assert text_transfer(natives, natives, floor_vectors=natives).floor_to_native_accuracy == 1.0
 
 
 def test_says_what_does_not_fit():
-    with pytest.raises(DataError, match=r"\[3, 4\] and teacher vectors \[2, 4\]"):
+    with pytest.raises(DataError, match=r"\[3, 4\] and native vectors \[2, 4\]"):
         text_transfer(np.ones((3, 4)), np.ones((2, 4)))
-    with pytest.raises(DataError, match="English distractors have width 5, not 4"):
-        text_transfer(np.ones((2, 4)), np.ones((2, 4)), english_distractors=np.ones((2, 5)))
-    with pytest.raises(DataError, match="teacher vectors hold NaN"):
+    with pytest.raises(DataError, match="native distractors have width 5, not 4"):
+        text_transfer(np.ones((2, 4)), np.ones((2, 4)), native_distractors=np.ones((2, 5)))
+    with pytest.raises(DataError, match="native vectors hold NaN"):
         text_transfer(np.ones((2, 4)), np.full((2, 4), np.nan))
+    with pytest.raises(DataError, match="no correct item"):
+        text_transfer(np.eye(3), np.eye(3), [0, 0, 1])

@@ -15,15 +15,8 @@ from mla_extend.language.alignment import align
 from mla_extend.language.build import build_language
 from mla_extend.language.embedding import STARTS, StartInputs
 from mla_extend.language.model import MultilingualModel
-from mla_extend.language.tokenizer import (
-    BEGIN_ID,
-    END_ID,
-    PAD_ID,
-    UNK_ID,
-    LanguageTokenizer,
-    pad,
-    vocabulary_size,
-)
+from mla_extend.language.pieces import BEGIN_ID, END_ID, PAD_ID, UNK_ID, vocabulary_size
+from mla_extend.language.tokenizer import LanguageTokenizer, pad
 from tests.conftest import NATIVE_WORDS, TARGET_WORDS, sentences
 
 NATIVE, TARGET = sentences(400)

@@ -8,10 +8,16 @@ from typing import Annotated, Any
 import typer
 
 from mla_extend import __version__
+from mla_extend.cli.compare import compare
 from mla_extend.cli.console import ERR, OUT, print_json, progress
+from mla_extend.cli.continual import continual
+from mla_extend.cli.inspect import inspect
 from mla_extend.cli.options import (
     BaseSource,
+    Columns,
     Device,
+    Filter,
+    FormatName,
     Json,
     Language,
     NewLanguage,
@@ -19,6 +25,7 @@ from mla_extend.cli.options import (
     RegistryFolder,
     Seed,
 )
+from mla_extend.cli.report import report
 from mla_extend.errors import Interrupted, MlaExtendError
 
 app = typer.Typer(
@@ -57,19 +64,21 @@ def options(
 def add_language(
     language: NewLanguage,
     parallel_data: Annotated[
-        str,
+        list[str],
         typer.Option(
             "--parallel-data",
-            metavar="PATH|demo",
-            help="Parallel text: TSV or JSONL, the base's language first. With an image column it serves both stages.",
+            metavar="DATA|demo",
+            help="Parallel text, \\[FORMAT:]PATH\\[#SPLIT]\\[=WEIGHT]; may be repeated. With an image column it serves "
+            "both stages.",
         ),
     ],
     image_text: Annotated[
-        str | None,
+        list[str] | None,
         typer.Option(
             "--image-text",
-            metavar="PATH|demo",
-            help="Images with text in the language: JSONL or TSV. Without it, Language Exposure is skipped.",
+            metavar="DATA|demo",
+            help="Images with text in the language, given alike; may be repeated. Without it, Language Exposure is "
+            "skipped.",
         ),
     ] = None,
     base: BaseSource = None,
@@ -82,13 +91,23 @@ def add_language(
         str | None,
         typer.Option(
             "--test-set",
-            metavar="PATH|demo",
-            help="Images with text to evaluate on.  [default: demo data's own, else a slice held out of training]",
+            metavar="DATA|demo",
+            help="Images with text, or parallel text, to evaluate on; training rows that stand in it are dropped.  "
+            "\\[default: demo data's own, else a slice held out of training]",
             show_default=False,
         ),
     ] = None,
+    columns: Columns = None,
+    format_name: FormatName = None,
+    level: Filter = "default",
     licence: Annotated[
-        str | None, typer.Option("--license", metavar="NAME", help="Licence of your data, for the card.")
+        str | None,
+        typer.Option(
+            "--license",
+            metavar="NAME",
+            help="Licence of your data, for the card.  \\[default: what the data set says of itself]",
+            show_default=False,
+        ),
     ] = None,
     seed: Seed = 0,
     device: Device = "auto",
@@ -104,13 +123,16 @@ def add_language(
     """Add a language: build its tokenizer, embedding and acquirers, train them, evaluate, prove isolation, publish."""
     arguments: dict[str, Any] = {
         "parallel_data": parallel_data,
-        "image_text": image_text,
+        "image_text": image_text or (),
         "base": base,
         "registry": registry,
         "recipe": recipe,
         "overrides": overrides or (),
         "test_set": test_set,
         "licence": licence,
+        "columns": columns,
+        "format": format_name,
+        "filter": level,
         "seed": seed,
         "device": device,
         "replace": replace,
@@ -144,7 +166,7 @@ def list_languages(registry: RegistryFolder = None, json: Json = False) -> None:
     root = registry_root(registry)
     rows, problems = summaries(root)
     for problem in problems:
-        ERR.print(f"[yellow]Left out:[/] {problem}", highlight=False)
+        ERR.print(f"[yellow]Left out:[/] {_escape(problem)}", highlight=False)
     if json:
         print_json(rows)
         return
@@ -177,9 +199,32 @@ def evaluate(
         str | None,
         typer.Option(
             "--test-set",
-            metavar="PATH|demo",
-            help="Images with text: a JSONL or TSV file, or a folder with one a split.  [default: the one on the card]",
+            metavar="DATA|demo",
+            help="Images with text, or parallel text: a file, or LAYOUT:FOLDER.  \\[default: the one on the card]",
             show_default=False,
+        ),
+    ] = None,
+    columns: Columns = None,
+    protocol: Annotated[
+        str,
+        typer.Option(
+            "--protocol",
+            metavar="P",
+            help="standard: each caption counts; first: each image's first caption; mla: as in the MLA paper.",
+        ),
+    ] = "standard",
+    distractors: Annotated[
+        Path | None,
+        typer.Option(
+            "--distractors", metavar="FILE", help="Further native sentences, one a line, to find parallel text among."
+        ),
+    ] = None,
+    against: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--against",
+            metavar="translate=FILE",
+            help="Compare with searching in translation: the test captions, translated into the base's language.",
         ),
     ] = None,
     base: BaseSource = None,
@@ -195,14 +240,24 @@ def evaluate(
 
         bars.finish()
         evaluation = evaluate_language(
-            language, test_set=test_set, base=base, registry=registry, seed=seed, device=device, progress=bars
+            language,
+            test_set=test_set,
+            columns=columns,
+            protocol=protocol,
+            distractors=distractors,
+            against=against or (),
+            base=base,
+            registry=registry,
+            seed=seed,
+            device=device,
+            progress=bars,
         )
     if json:
         print_json(evaluation)
         return
-    from mla_extend.cli.tables import evaluation_table  # noqa: PLC0415
+    from mla_extend.cli.tables import print_evaluation  # noqa: PLC0415
 
-    OUT.print(evaluation_table(evaluation, OUT.width))
+    print_evaluation(OUT, evaluation)
 
 
 @app.command()
@@ -239,6 +294,10 @@ def verify(registry: RegistryFolder = None, json: Json = False) -> None:
         OUT.print("[green]✓[/] Every file is as it was published.")
     if problems:
         raise typer.Exit(FAILED)
+
+
+for command in (inspect, compare, continual, report):
+    app.command(command.__name__)(command)
 
 
 def main() -> None:

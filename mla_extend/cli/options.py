@@ -26,6 +26,12 @@ def _recipes(incomplete: str) -> Iterator[str]:
         yield from (path.stem for path in sorted(folder.glob("*.yaml")) if path.stem.startswith(incomplete))
 
 
+def _formats(incomplete: str) -> Iterator[str]:
+    from mla_extend.data.given import names  # noqa: PLC0415
+
+    yield from (name for name in names() if name.startswith(incomplete))
+
+
 NewLanguage = Annotated[str, typer.Argument(metavar="LANG", help="Language code (BCP-47), such as sw, pt-BR, zh-Hant.")]
 Language = Annotated[
     str, typer.Argument(metavar="LANG", help="Language code of a language in the registry.", autocompletion=_languages)
@@ -36,7 +42,7 @@ RegistryFolder = Annotated[
         "--registry",
         metavar="DIR",
         envvar="MLA_EXTEND_REGISTRY",
-        help="Registry folder.  [default: adapters in the current folder]",
+        help="Registry folder.  \\[default: adapters in the current folder]",
         show_default=False,
     ),
 ]
@@ -45,7 +51,7 @@ BaseSource = Annotated[
     typer.Option(
         "--base",
         metavar="PATH|HUB-ID|demo",
-        help="Base model.  [default: the one that the registry holds, else demo]",
+        help="Base model.  \\[default: the one that the registry holds, else demo]",
         show_default=False,
     ),
 ]
@@ -56,5 +62,25 @@ RecipeName = Annotated[
     str,
     typer.Option(
         "--recipe", metavar="NAME|FILE", help="default, instant, quick, or a YAML file.", autocompletion=_recipes
+    ),
+]
+Columns = Annotated[
+    str | None,
+    typer.Option(
+        "--columns",
+        metavar="ROLE=COLUMN,...",
+        help="Names of your data's columns, where they are not found: native, target, image, text.",
+    ),
+]
+FormatName = Annotated[
+    str | None,
+    typer.Option(
+        "--format", metavar="NAME", help="The data's format, where it is not recognised.", autocompletion=_formats
+    ),
+]
+Filter = Annotated[
+    str,
+    typer.Option(
+        "--filter", metavar="LEVEL", help="Which faulty rows are dropped: strict, default, or off (empty ones alone)."
     ),
 ]

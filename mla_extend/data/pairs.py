@@ -2,44 +2,191 @@
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import accumulate
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+Mask = NDArray[np.bool_]
+Integers = NDArray[np.int64]
+
 
 @dataclass(frozen=True)
-class ParallelText:
-    """Hold pairs: `native[i]` and `target[i]` say the same. `source` is the file they came from."""
+class Part:
+    """Say where rows come from: the source's name for messages, what its rows are counted in, and their weight."""
 
-    source: Path
+    name: str
+    unit: str = "line"
+    weight: float = 1.0
+
+
+@dataclass(frozen=True, eq=False)
+class ParallelText:
+    """Hold N pairs: `native[i]` and `target[i]` say the same.
+
+    Attributes:
+        parts: the sources, in the order given.
+        native: N texts of the base's language; empty ones are kept until the checks drop them.
+        target: N texts of the language.
+        part_of: `[N]`, the source of each pair.
+        rows: `[N]`, its number in there.
+    """
+
+    parts: tuple[Part, ...]
     native: list[str]
     target: list[str]
+    part_of: Integers
+    rows: Integers
 
     def __len__(self) -> int:
         """Return the number of pairs."""
         return len(self.target)
 
+    @property
+    def source(self) -> str:
+        """Return the names of the sources."""
+        return ", ".join(part.name for part in self.parts)
 
-@dataclass(frozen=True)
+    @property
+    def weights(self) -> NDArray[np.float64] | None:
+        """Return each pair's weight `[N]`, or `None` where all are alike."""
+        return _weights(self.parts, self.part_of)
+
+    def where(self, number: int) -> str:
+        """Return where a pair stands, for messages: `corpus.tsv, line 5`."""
+        return _where(self.parts, self.part_of, self.rows, number)
+
+    def subset(self, mask: Mask) -> "ParallelText":
+        """Return the pairs that a mask `[N]` names."""
+        kept = np.flatnonzero(mask)
+        return replace(
+            self,
+            native=[self.native[i] for i in kept],
+            target=[self.target[i] for i in kept],
+            part_of=self.part_of[kept],
+            rows=self.rows[kept],
+        )
+
+
+@dataclass(frozen=True, eq=False)
 class ImageText:
     """Hold images and their texts.
 
-    `images` are different files; text `i` belongs to `images[image_of_text[i]]` and stands in line `lines[i]` of
-    `source`; `native[i]` says the same in the base's language where the file has such a column, else `native` is None.
+    Attributes:
+        parts: the sources, in the order given.
+        images: I different files.
+        texts: C texts in the language.
+        image_of_text: C places in `images`.
+        part_of: `[C]`, the source of each text.
+        rows: `[C]`, its number in there.
+        native: texts in the base's language on the same images, or `None`.
+        native_image_of: their places in `images`, or `None` where `native[i]` translates `texts[i]`.
     """
 
-    source: Path
+    parts: tuple[Part, ...]
     images: list[Path]
     texts: list[str]
     image_of_text: list[int]
-    lines: list[int]
+    part_of: Integers
+    rows: Integers
     native: list[str] | None = None
+    native_image_of: list[int] | None = None
 
     def __len__(self) -> int:
         """Return the number of texts."""
         return len(self.texts)
+
+    @property
+    def source(self) -> str:
+        """Return the names of the sources."""
+        return ", ".join(part.name for part in self.parts)
+
+    @property
+    def weights(self) -> NDArray[np.float64] | None:
+        """Return each text's weight `[C]`, or `None` where all are alike."""
+        return _weights(self.parts, self.part_of)
+
+    def where(self, number: int) -> str:
+        """Return where a text stands, for messages: `photos.jsonl, line 5`."""
+        return _where(self.parts, self.part_of, self.rows, number)
+
+    def where_image(self, number: int) -> str:
+        """Return where an image stands first, for messages."""
+        return self.where(self.image_of_text.index(number))
+
+    def subset(self, mask: Mask) -> "ImageText":
+        """Return the texts that a mask `[C]` names; every image stays, to be told from the right one."""
+        kept = np.flatnonzero(mask)
+        native, owners = self.native, self.native_image_of
+        if native is not None and owners is None:
+            native = [native[i] for i in kept]
+        elif native is not None and owners is not None:
+            there = {self.image_of_text[i] for i in kept}
+            chosen = [i for i, owner in enumerate(owners) if owner in there]
+            native, owners = [native[i] for i in chosen], [owners[i] for i in chosen]
+        return replace(
+            self,
+            texts=[self.texts[i] for i in kept],
+            image_of_text=[self.image_of_text[i] for i in kept],
+            part_of=self.part_of[kept],
+            rows=self.rows[kept],
+            native=native,
+            native_image_of=owners,
+        )
+
+
+def join_parallel(texts: Sequence[ParallelText]) -> ParallelText:
+    """Return the pairs of several sources as one."""
+    if len(texts) == 1:
+        return texts[0]
+    return ParallelText(
+        parts=tuple(part for text in texts for part in text.parts),
+        native=[one for text in texts for one in text.native],
+        target=[one for text in texts for one in text.target],
+        part_of=_shifted(texts),
+        rows=np.concatenate([text.rows for text in texts]),
+    )
+
+
+def join_images(texts: Sequence[ImageText]) -> ImageText:
+    """Return the images with text of several sources as one; a file that several name is one image.
+
+    Native text is kept only if it stands beside each text of each source.
+    """
+    if len(texts) == 1:
+        return texts[0]
+    place: dict[Path, int] = {}
+    owners = [place.setdefault(text.images[i], len(place)) for text in texts for i in text.image_of_text]
+    for text in texts:
+        for image in text.images:
+            place.setdefault(image, len(place))
+    aligned = all(text.native is not None and text.native_image_of is None for text in texts)
+    return ImageText(
+        parts=tuple(part for text in texts for part in text.parts),
+        images=list(place),
+        texts=[one for text in texts for one in text.texts],
+        image_of_text=owners,
+        part_of=_shifted(texts),
+        rows=np.concatenate([text.rows for text in texts]),
+        native=[one for text in texts for one in text.native or ()] if aligned else None,
+    )
+
+
+def _shifted(texts: Sequence[ParallelText | ImageText]) -> Integers:
+    starts = accumulate((len(text.parts) for text in texts), initial=0)
+    return np.concatenate([text.part_of + start for text, start in zip(texts, starts, strict=False)])
+
+
+def _weights(parts: Sequence[Part], part_of: Integers) -> NDArray[np.float64] | None:
+    weights = np.array([part.weight for part in parts])
+    return None if (weights == weights[0]).all() else weights[part_of]
+
+
+def _where(parts: Sequence[Part], part_of: Integers, rows: Integers, number: int) -> str:
+    part = parts[part_of[number]]
+    return f"{part.name}, {part.unit} {rows[number]}"
 
 
 def held_out_texts(texts: Sequence[str], fraction: float, largest: int) -> set[str]:
@@ -56,6 +203,6 @@ def held_out_texts(texts: Sequence[str], fraction: float, largest: int) -> set[s
     return set(different[: max(2, min(round(fraction * len(different)), largest))])
 
 
-def held_out_mask(texts: Sequence[str], held_out: set[str]) -> NDArray[np.bool_]:
+def held_out_mask(texts: Sequence[str], held_out: set[str]) -> Mask:
     """Say for each text whether it is held out."""
     return np.fromiter((text in held_out for text in texts), dtype=np.bool_, count=len(texts))

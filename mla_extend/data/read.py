@@ -1,174 +1,237 @@
-"""Read the files that users have into parallel text and image-text, checked as far as one file can be."""
+"""Read what users have into parallel text and image-text, checked as far as one source can be."""
 
-from collections.abc import Iterable, Sequence
+import hashlib
+import secrets
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from mla_extend.data.formats import FORMATS
-from mla_extend.data.formats.format import (
-    IMAGE_COLUMNS,
-    NATIVE_COLUMNS,
-    TARGET_COLUMNS,
-    TEXT_COLUMNS,
-    Format,
-    Row,
-)
-from mla_extend.data.pairs import ImageText, ParallelText
+import numpy as np
+
+from mla_extend.cache import cache_folder
+from mla_extend.data.formats.format import Row, Wanted
+from mla_extend.data.given import TRAINING_SPLITS, Given, parse_given, split_of
+from mla_extend.data.pairs import ImageText, ParallelText, Part
 from mla_extend.errors import DataError
 
-COPIED = 0.5
-"""Share of pairs with equal sides from which a target column counts as a copy of the native one."""
 LEAST = 2
 
 
-def read_parallel(path: Path, language: str = "", native: str = "en") -> ParallelText:
+def read_parallel(source: Given | Path | str, wanted: Wanted | None = None) -> ParallelText:
     """Read parallel text.
 
-    Columns are found by name (`english`/`non_english`, `source`/`target`; in JSONL also the two language codes), else
-    the first is the native one and the second the target. Pairs with an empty side are left out.
+    Columns are found by name (`english`/`non_english`, `source`/`target`, the two language codes, or what the user
+    named), else the first is the native one and the second the target. Pairs with an empty side are kept; the checks
+    of `data/doctor.py` count and drop them.
 
     Args:
-        path: a TSV or JSONL file.
-        language: code of the target language, which may name its column.
-        native: code of the base's language, which may name its column.
+        source: what to read; of several splits, the training one.
+        wanted: the languages and columns looked for.
 
     Raises:
-        DataError: the file or a line cannot be used; the message names it.
+        DataError: the source or a row cannot be used; the message names it.
     """
-    sources: list[str] = []
+    reader = _Reader(source, wanted)
+    natives: list[str] = []
     targets: list[str] = []
-    for row in _rows(path):
-        source = _text(path, row, (*NATIVE_COLUMNS, native.lower(), "0"), "native text")
-        target = _text(path, row, (*TARGET_COLUMNS, language.lower(), *TEXT_COLUMNS, "1"), "target text")
-        if source.strip() and target.strip():
-            sources.append(source.strip())
-            targets.append(target.strip())
-    if len(targets) < LEAST:
-        raise DataError(f"{path} holds {len(targets)} pair(s) of text. Give a file with pairs, one a line.")
-    same = sum(s.casefold() == t.casefold() and any(map(str.isalpha, s)) for s, t in zip(sources, targets, strict=True))
-    if same > COPIED * len(targets):
-        raise DataError(
-            f"{path}: in {same} of {len(targets)} pairs the target is a copy of the native text, for example "
-            f"{sources[0][:60]!r}. Check that the second column holds the new language."
-        )
-    return ParallelText(path, sources, targets)
+    numbers: list[int] = []
+    for row in reader.rows():
+        natives.append(reader.text(row, "native", "native text").strip())
+        targets.append(reader.text(row, "target", "target text").strip())
+        numbers.append(row.number)
+    whole = sum(bool(native and target) for native, target in zip(natives, targets, strict=True))
+    if whole < LEAST:
+        raise DataError(f"{reader.name} holds {whole} pair(s) of text. Give a file with pairs, one a line.")
+    return ParallelText((reader.part,), natives, targets, np.zeros(len(targets), dtype=np.int64), np.array(numbers))
 
 
-def has_images(path: Path) -> bool:
-    """Say whether a file's first row has an image column, so that it serves both stages."""
-    first = next(iter(_rows(path)), None)
-    return first is not None and any(name in first.values for name in IMAGE_COLUMNS)
+def has_images(source: Given | Path | str, wanted: Wanted | None = None) -> bool:
+    """Say whether a source's first row has an image column, so that it serves both stages."""
+    reader = _Reader(source, wanted)
+    first = next(reader.rows(), None)
+    if first is None:
+        return False
+    # A file without a header has images if its first column names one that is there.
+    unnamed = first.values.get("0")
+    there = isinstance(unnamed, str) and bool(unnamed) and is_there(reader.folder / unnamed)
+    return there or any(name in first.values for name in reader.wanted.names("image") if name != "0")
 
 
-def read_image_text(path: Path, language: str = "", native: str = "en") -> ImageText:
+def has_native(source: Given | Path | str, wanted: Wanted | None = None) -> bool:
+    """Say whether a source's first row names the native text of its text, so that it is parallel text too."""
+    reader = _Reader(source, wanted)
+    first = next(reader.rows(), None)
+    return first is not None and isinstance(reader.native_value(first), str)
+
+
+def read_image_text(source: Given | Path | str, wanted: Wanted | None = None) -> ImageText:
     """Read images with their texts.
 
-    A text is a string or a list of strings; relative paths are relative to the file. A column of native text
-    (`english`), where each row has it, is kept for comparison.
+    A text is a string or a list of strings; relative paths are relative to the source. Images that lie in the source
+    itself (parquet, tar) are unpacked into the cache. Native text, where each captioned image has some, is kept for
+    comparison.
 
     Raises:
-        DataError: the file or a line cannot be used, or an image does not exist; the message names it.
+        DataError: the source or a row cannot be used, or an image does not exist; the message names it.
     """
+    reader = _Reader(source, wanted)
     images: dict[Path, int] = {}
     texts: list[str] = []
-    image_of_text: list[int] = []
-    lines: list[int] = []
+    owners: list[int] = []
+    numbers: list[int] = []
     natives: list[str] = []
-    text_columns = (*TEXT_COLUMNS, *TARGET_COLUMNS, language.lower(), "1")
-    for row in _rows(path):
-        image = _text(path, row, (*IMAGE_COLUMNS, "0"), "image path").strip()
-        if not image:
-            raise DataError(f"{path}, line {row.line}: the image path is empty. Mend or delete the line.")
-        found = [text for text in _texts(path, row, text_columns) if text.strip()]
+    native_owners: list[int] = []
+    apart = False
+    for row in reader.rows():
+        found = [text.strip() for text in reader.texts(row) if text.strip()]
         if not found:
             continue  # an image without a text teaches nothing and is not looked for
-        place = images.setdefault(path.parent / image, len(images))
-        native_value = next(
-            (row.values[name] for name in (*NATIVE_COLUMNS, native.lower()) if name in row.values), None
-        )
-        for i, text in enumerate(found):
-            texts.append(text.strip())
-            image_of_text.append(place)
-            lines.append(row.line)
-            natives += _native_of(native_value, i)
+        place = images.setdefault(reader.image(row), len(images))
+        texts += found
+        owners += [place] * len(found)
+        numbers += [row.number] * len(found)
+        value = reader.native_value(row)
+        beside = _native_texts(value, len(found))
+        apart |= not isinstance(value, str)
+        natives += beside
+        native_owners += [place] * len(beside)
     if len(texts) < LEAST:
-        raise DataError(f"{path} holds {len(texts)} image(s) with text. Give a file with an image and its text a line.")
-    _check_images(path, images, image_of_text, lines)
-    complete = natives if len(natives) == len(texts) else None
-    return ImageText(path, list(images), texts, image_of_text, lines, complete)
-
-
-def _check_images(path: Path, images: Iterable[Path], image_of_text: Sequence[int], lines: Sequence[int]) -> None:
-    missing = [(i, image) for i, image in enumerate(images) if not image.is_file()]
-    if missing:
-        number, image = missing[0]
         raise DataError(
-            f"{path}, line {lines[image_of_text.index(number)]}: the image {image} does not exist"
-            + (f" (nor do {len(missing) - 1} others)" if len(missing) > 1 else "")
-            + f". Paths are relative to {path.parent}; mend the path or take the line out."
+            f"{reader.name} holds {len(texts)} image(s) with text. Give a file with an image and its text a line."
+        )
+    _check_images(reader, images, owners, numbers)
+    complete = set(native_owners) == set(owners)
+    return ImageText(
+        parts=(reader.part,),
+        images=list(images),
+        texts=texts,
+        image_of_text=owners,
+        part_of=np.zeros(len(texts), dtype=np.int64),
+        rows=np.array(numbers),
+        native=natives if complete else None,
+        # A string translates the row's text; a list holds captions that somebody wrote for the image on their own.
+        native_image_of=native_owners if complete and (apart or native_owners != owners) else None,
+    )
+
+
+class _Reader:
+    """Read one source: its rows, and their values by role."""
+
+    def __init__(self, source: Given | Path | str, wanted: Wanted | None) -> None:
+        wanted = wanted or Wanted()
+        self.given = source if isinstance(source, Given) else parse_given(str(source), wanted)
+        split = wanted.split or split_of(self.given, wanted, TRAINING_SPLITS)
+        self.wanted = Wanted(wanted.language, wanted.native, wanted.columns, split)
+        path, reader = self.given.path, self.given.format
+        files = reader.files(path, self.wanted)
+        self.name = str(files[0]) if len(files) == 1 else str(path)
+        self.part = Part(self.name, reader.unit, self.given.weight)
+        self.folder = path if path.is_dir() else path.parent
+
+    def rows(self) -> Iterator[Row]:
+        return self.given.format.rows(self.given.path, self.wanted)
+
+    def at(self, row: Row) -> str:
+        return f"{self.name}, {self.part.unit} {row.number}"
+
+    def text(self, row: Row, role: Any, what: str) -> str:
+        """Return a row's one text from the first of the columns that it has."""
+        name = self._column(row, self.wanted.names(role), what)
+        value = row.values[name]
+        if value is None:
+            return ""
+        if not isinstance(value, str):
+            raise DataError(f"{self.at(row)}: the {what} in column {name!r} is {_short(value)}, not a text.")
+        return _whole(value)
+
+    def texts(self, row: Row) -> Sequence[str]:
+        """Return a row's texts from the first of the columns that it has."""
+        name = self._column(row, self.wanted.names("text"), "text")
+        value = row.values[name]
+        values = value if isinstance(value, list) else [] if value is None else [value]
+        if not all(isinstance(text, str) for text in values):
+            raise DataError(f"{self.at(row)}: the text in column {name!r} is {_short(value)}, not a text or a list.")
+        return [_whole(text) for text in values]
+
+    def native_value(self, row: Row) -> Any:
+        """Return what a row has as native text, from a named column; `None` if nothing."""
+        columns = [name for name in self.wanted.names("native") if name != "0" or "native" in self.wanted.columns]
+        return next((row.values[name] for name in columns if name in row.values), None)
+
+    def image(self, row: Row) -> Path:
+        """Return the path of a row's image, unpacked first if it lies in the row."""
+        name = self._column(row, self.wanted.names("image"), "image path")
+        value = row.values[name]
+        if isinstance(value, Mapping):  # as the `datasets` library stores images
+            value = value.get("bytes") or value.get("path")
+        if isinstance(value, bytes):
+            return unpacked(value)
+        if not isinstance(value, str):
+            raise DataError(f"{self.at(row)}: the image path in column {name!r} is {_short(value)}, not a text.")
+        if not value.strip():
+            raise DataError(f"{self.at(row)}: the image path is empty. Mend or delete the line.")
+        return self.folder / value.strip()
+
+    def _column(self, row: Row, columns: Sequence[str], what: str) -> str:
+        for name in columns:
+            if name in row.values:
+                return name
+        names = [name for name in columns if not name.isdigit()]
+        raise DataError(
+            f"{self.at(row)}: no column with the {what}. It has {sorted(row.values)}; expected one of {names}. "
+            "Name the columns with --columns."
         )
 
 
-def _native_of(value: Any, number: int) -> list[str]:
+def unpacked(content: bytes) -> Path:
+    """Return the path of an image that was given as bytes: written once into the cache, under its hash."""
+    path = cache_folder() / "unpacked" / hashlib.sha256(content).hexdigest()
+    if not path.exists() or path.stat().st_size != len(content):
+        # Renamed into place but not made durable: for a cache of many small files that would take most of the time.
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+        temporary.write_bytes(content)
+        temporary.replace(path)
+    return path
+
+
+def is_there(path: Path) -> bool:
+    """Say whether a path is that of a file; a text that is too long for a path, or holds NUL, is none."""
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False
+
+
+def _whole(text: str) -> str:
+    """Return a text that can be written as UTF-8: half a character, as JSON may spell one, becomes U+FFFD."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return text
+
+
+def _native_texts(value: Any, count: int) -> list[str]:
+    """Return native texts: one for each of `count` texts where one stands for all, else all there are."""
     if isinstance(value, str):
-        return [value.strip()]
-    if isinstance(value, list) and number < len(value) and isinstance(value[number], str):
-        return [value[number].strip()]
+        return [_whole(value.strip())] * count if value.strip() else []
+    if isinstance(value, list):
+        return [_whole(text.strip()) for text in value if isinstance(text, str) and text.strip()]
     return []
 
 
-def format_of(path: Path) -> Format:
-    """Return the format of a file, by its name.
-
-    Raises:
-        DataError: there is no such file, it is empty, or of no known format.
-    """
-    if not path.is_file():
-        what = "is a folder" if path.is_dir() else "does not exist"
-        raise DataError(f"{path} {what}. Give a file of parallel text or of images with text.")
-    try:
-        empty = path.stat().st_size == 0
-    except OSError as error:
-        raise DataError(f"{path} cannot be read ({error.strerror}).") from error
-    if empty:
-        raise DataError(f"{path} is empty. Give a file with at least {LEAST} lines.")
-    for known in FORMATS:
-        if path.suffix.lower() in known.suffixes:
-            return known
-    suffixes = ", ".join(suffix for known in FORMATS for suffix in known.suffixes)
-    raise DataError(
-        f"{path}: the format of {path.suffix or 'a file without suffix'!r} is not known. Known: {suffixes}."
-    )
+def _check_images(reader: _Reader, images: Mapping[Path, int], owners: Sequence[int], numbers: Sequence[int]) -> None:
+    missing = [(place, image) for image, place in images.items() if not is_there(image)]
+    if missing:
+        place, image = missing[0]
+        raise DataError(
+            f"{reader.name}, {reader.part.unit} {numbers[owners.index(place)]}: the image {image} does not exist"
+            + (f" (nor do {len(missing) - 1} others)" if len(missing) > 1 else "")
+            + f". Paths are relative to {reader.folder}; mend the path or take the line out."
+        )
 
 
-def _rows(path: Path) -> Iterable[Row]:
-    return format_of(path).rows(path)
-
-
-def _text(path: Path, row: Row, columns: Sequence[str], what: str) -> str:
-    """Return a row's one text from the first of the columns that it has."""
-    name = _column(path, row, columns, what)
-    value = row.values[name]
-    if not isinstance(value, str):
-        raise DataError(f"{path}, line {row.line}: the {what} in column {name!r} is {value!r}, not a text.")
-    return value
-
-
-def _texts(path: Path, row: Row, columns: Sequence[str]) -> list[str]:
-    """Return a row's texts from the first of the columns that it has."""
-    name = _column(path, row, columns, "text")
-    value = row.values[name]
-    values = value if isinstance(value, list) else [value]
-    if not all(isinstance(text, str) for text in values):
-        raise DataError(f"{path}, line {row.line}: the text in column {name!r} is {value!r}, not a text or a list.")
-    return values
-
-
-def _column(path: Path, row: Row, columns: Sequence[str], what: str) -> str:
-    for name in columns:
-        if name and name in row.values:
-            return name
-    names = [name for name in dict.fromkeys(columns) if name and not name.isdigit()]
-    raise DataError(
-        f"{path}, line {row.line}: no column with the {what}. It has {sorted(row.values)}; expected one of {names}."
-    )
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."

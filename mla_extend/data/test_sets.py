@@ -1,10 +1,12 @@
-"""Test sets: images with captions, in one file or in a folder with a file a split."""
+"""Test sets: images with captions, or parallel text alone, in one part or several."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from mla_extend.data.pairs import ImageText
-from mla_extend.data.read import read_image_text
+from mla_extend.data.formats.format import Wanted
+from mla_extend.data.given import TRAINING_SPLITS, Given, parse_given, split_of
+from mla_extend.data.pairs import ImageText, ParallelText
+from mla_extend.data.read import has_images, read_image_text, read_parallel
 from mla_extend.errors import DataError
 
 
@@ -15,21 +17,35 @@ class TestSet:
     __test__ = False  # pytest would take it for a class of tests
 
     name: str
-    source: Path
-    splits: dict[str, ImageText]
+    splits: dict[str, ImageText | ParallelText]
+
+    @property
+    def rows(self) -> int:
+        """Return how many texts its splits hold together."""
+        return sum(len(split) for split in self.splits.values())
 
 
-def read_test_set(path: Path, language: str, native: str, name: str | None = None) -> TestSet:
-    """Read a test set: a file of images with text is one split, called `test`; a folder has one a file, by its name.
+def read_test_set(source: Given | Path | str, wanted: Wanted, name: str | None = None) -> TestSet:
+    """Read a test set: images with text, or parallel text where there is no image column.
+
+    A source without parts is one split, called `test`; of one with parts it is the one named, else all but those that
+    are there to train on.
 
     Raises:
-        DataError: there is nothing to read, or a file cannot be used.
+        DataError: there is nothing to read, or something cannot be used.
     """
-    if path.is_dir():
-        files = sorted(file for file in path.iterdir() if file.suffix == ".jsonl")
-        if not files:
-            raise DataError(f"The folder {path} holds no .jsonl file, so no test set. Give a file of images with text.")
-        splits = {file.stem: read_image_text(file, language, native) for file in files}
-    else:
-        splits = {"test": read_image_text(path, language, native)}
-    return TestSet(name or path.stem, path, splits)
+    given = source if isinstance(source, Given) else parse_given(str(source), wanted)
+    there = given.format.splits(given.path, wanted) if given.split is None else ()
+    names = tuple(name for name in there if name not in TRAINING_SPLITS) or (split_of(given, wanted) or "",)
+    splits = {split or "test": _split(given, replace(wanted, split=split or None)) for split in names}
+    return TestSet(name or given.path.stem, splits)
+
+
+def _split(given: Given, wanted: Wanted) -> ImageText | ParallelText:
+    if has_images(given, wanted):
+        return read_image_text(given, wanted)
+    data = read_parallel(given, wanted)
+    empty = next((i for i, pair in enumerate(zip(data.native, data.target, strict=True)) if not all(pair)), None)
+    if empty is not None:
+        raise DataError(f"{data.where(empty)}: one side is empty. A test set has none: mend or delete the line.")
+    return data

@@ -194,7 +194,9 @@ def _hit_chance(total: int, correct: Integers, k: int) -> npt.NDArray[np.float64
     return result
 
 
-def check_protocol(protocol: str) -> None:
-    """Raise DataError if a protocol is not one of those known."""
-    if protocol not in get_args(Protocol):
+def check_protocol(protocol: str) -> Protocol:
+    """Return a protocol; raise DataError if it is not one of those known."""
+    known: tuple[Protocol, ...] = get_args(Protocol)
+    if protocol not in known:
         raise DataError(f"There is no protocol {protocol!r}; use one of {', '.join(get_args(Protocol))}.")
+    return next(name for name in known if name == protocol)

@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from mla_extend.evaluation.intervals import RESAMPLES, Interval, bootstrap, ratio_bootstrap
 from mla_extend.evaluation.recall import Protocol, chance, check_protocol, evaluate_retrieval
+from mla_extend.evaluation.transfer import TextTransfer
 
 
 @dataclass(frozen=True)
@@ -97,7 +98,7 @@ def evaluation_json(
     language: str,
     base: str,
     test_set: str,
-    splits: Mapping[str, SplitReport],
+    splits: Mapping[str, SplitReport | TextTransfer],
     *,
     seed: int,
     protocol: Protocol = "standard",

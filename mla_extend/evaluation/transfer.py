@@ -1,78 +1,101 @@
-"""How near a language's texts come to the English teacher's vectors, for when there are no images."""
+"""How near a language's texts come to the native teacher's vectors, for when there are no images."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from mla_extend.errors import DataError
-from mla_extend.evaluation.ranks import Vectors, as_vectors, ranks, unit
+from mla_extend.evaluation.intervals import Interval, wilson
+from mla_extend.evaluation.ranks import as_indices, as_vectors, ranks, unit
 
 
 @dataclass(frozen=True)
 class TextTransfer:
     """Hold the figures of text-only transfer; accuracies are fractions from 0 to 1.
 
-    `to_english` is how often a sentence finds its English translation first among all, `from_english` the reverse.
-    Chance is 1 over the number of candidates.
+    `to_native_accuracy` is how often a sentence finds its native translation first among `native_candidates`,
+    `from_native_accuracy` how often a native sentence finds one of its translations first among `candidates`, each
+    with its Wilson interval. `floor_to_native_accuracy` is that of the base fed the language directly, `None` where it
+    was not measured. Chance is 1 over the number of candidates.
     """
 
+    pairs: int
+    to_native_accuracy: float
+    to_native_ci95: Interval
+    from_native_accuracy: float
+    from_native_ci95: Interval
     mse: float
     cosine: float
-    to_english: float
-    from_english: float
-    pairs: int
-    english_candidates: int
+    native_candidates: int
     candidates: int
+    floor_to_native_accuracy: float | None
+    chance_to_native_accuracy: float
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the figures as JSON values, the names of the fields as keys."""
+        return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
 
 
 def text_transfer(
     vectors: npt.ArrayLike,
-    teacher: npt.ArrayLike,
+    native_vectors: npt.ArrayLike,
+    native_of: npt.ArrayLike | None = None,
     *,
-    english_distractors: npt.ArrayLike | None = None,
-    distractors: npt.ArrayLike | None = None,
+    native_distractors: npt.ArrayLike | None = None,
+    floor_vectors: npt.ArrayLike | None = None,
 ) -> TextTransfer:
-    """Compare translations with the English sentences that they translate.
+    """Compare translations with the native sentences that they translate.
 
-    `mse` is the mean over sentences and entries of the squared difference, on the vectors as given (what native
-    language transfer minimises); `cosine` is the mean of the pairs' cosines; the accuracies are R@1 by cosine with
-    ties counted against. A sentence that occurs twice ties with itself: drop repetitions before.
+    `mse` is the mean over pairs and entries of the squared difference, on the vectors as given (what native language
+    transfer minimises); `cosine` is the mean of the pairs' cosines; the accuracies are R@1 by cosine with ties counted
+    against.
 
     Args:
         vectors: `[N, D]`, N sentences of the language, width D.
-        teacher: `[N, D]`, the English sentence of each.
-        english_distractors: `[M, D]` further English sentences among the candidates of `to_english`, or `None`.
-        distractors: `[M, D]` further sentences of the language among those of `from_english`, or `None`.
+        native_vectors: `[M, D]`, M different native sentences.
+        native_of: `[N]`, the native sentence of each; `None`: the one in the same place.
+        native_distractors: `[K, D]` further native sentences among the candidates of `to_native_accuracy`, different
+            from the M, or `None`.
+        floor_vectors: `[N, D]`, the same sentences fed to the base directly, or `None`.
 
     Raises:
-        DataError: shapes that do not fit, empty or NaN vectors.
+        DataError: shapes that do not fit, empty or NaN vectors, a native sentence without a translation.
     """
-    ours, theirs = as_vectors(vectors, "text vectors"), as_vectors(teacher, "teacher vectors")
-    if ours.shape != theirs.shape:
+    ours, theirs = as_vectors(vectors, "text vectors"), as_vectors(native_vectors, "native vectors")
+    if ours.shape[1] != theirs.shape[1] or (native_of is None and len(ours) != len(theirs)):
         raise DataError(
-            f"Text vectors have the shape {list(ours.shape)} and teacher vectors {list(theirs.shape)}; "
-            "give one English vector for each sentence, from one base."
+            f"Text vectors have the shape {list(ours.shape)} and native vectors {list(theirs.shape)}; "
+            "give one native vector for each sentence, from one base."
         )
-    english = _candidates(theirs, english_distractors, "English distractors")
-    own = _candidates(ours, distractors, "distractors")
-    right = np.arange(len(ours))
-    difference = ours - theirs
+    owner = np.arange(len(ours)) if native_of is None else as_indices(native_of, "native_of", len(ours), len(theirs))
+    gallery = unit(theirs)
+    if native_distractors is not None:
+        more = as_vectors(native_distractors, "native distractors")
+        if more.shape[1] != theirs.shape[1]:
+            raise DataError(
+                f"The native distractors have width {more.shape[1]}, not {theirs.shape[1]}; encode them with one base."
+            )
+        gallery = np.concatenate([gallery, unit(more)])
+    own, teachers = unit(ours), gallery[: len(theirs)]
+    translations = [np.flatnonzero(owner == number) for number in range(len(theirs))]
+    there = ranks(own, gallery, owner) == 1
+    back = ranks(teachers, own, translations) == 1
+    floor = None
+    if floor_vectors is not None:
+        floor = float(np.mean(ranks(unit(as_vectors(floor_vectors, "floor vectors")), gallery, owner) == 1))
+    difference = ours - theirs[owner]
     return TextTransfer(
-        mse=float(np.einsum("nd,nd->n", difference, difference).mean(dtype=np.float64) / ours.shape[1]),
-        cosine=float(np.einsum("nd,nd->n", own[: len(ours)], english[: len(ours)]).mean(dtype=np.float64)),
-        to_english=float(np.mean(ranks(own[: len(ours)], english, right) == 1)),
-        from_english=float(np.mean(ranks(english[: len(ours)], own, right) == 1)),
         pairs=len(ours),
-        english_candidates=len(english),
+        to_native_accuracy=float(there.mean()),
+        to_native_ci95=wilson(int(there.sum()), len(there)),
+        from_native_accuracy=float(back.mean()),
+        from_native_ci95=wilson(int(back.sum()), len(back)),
+        mse=float(np.einsum("nd,nd->n", difference, difference).mean(dtype=np.float64) / ours.shape[1]),
+        cosine=float(np.einsum("nd,nd->n", own, teachers[owner]).mean(dtype=np.float64)),
+        native_candidates=len(gallery),
         candidates=len(own),
+        floor_to_native_accuracy=floor,
+        chance_to_native_accuracy=1 / len(gallery),
     )
-
-
-def _candidates(vectors: Vectors, distractors: npt.ArrayLike | None, name: str) -> Vectors:
-    if distractors is None:
-        return unit(vectors)
-    more = as_vectors(distractors, name)
-    if more.shape[1] != vectors.shape[1]:
-        raise DataError(f"The {name} have width {more.shape[1]}, not {vectors.shape[1]}; encode them with one base.")
-    return unit(np.concatenate([vectors, more]))

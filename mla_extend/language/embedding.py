@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from mla_extend.language.alignment import Alignment
-from mla_extend.language.tokenizer import BEGIN_ID, END_ID, PAD_ID
+from mla_extend.language.pieces import BEGIN_ID, END_ID, PAD_ID
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,8 @@ class Card:
         language_name: in English.
         base: `name`, `fingerprint`, `family`, `native`, and `source` and `licence` where they are known.
         recipe: as resolved, every default filled in.
-        data: for each file of parallel text: `role`, `path`, `sha256`, `pairs`, `licence` (`None`: unknown).
+        data: for each source: `role`, `path`, `format`, `sha256`, `pairs` as read, `kept` and `dropped` (by reason),
+            `licence` (`None`: unknown), and where they apply `split`, `weight`, `columns`, `noncommercial`.
         metrics: the evaluation's JSON.
         versions: of the packages that made it, `mla-extend` among them.
         seed: of the run.
@@ -57,6 +58,11 @@ class Card:
     files: dict[str, str] = field(default_factory=dict)
     isolation: dict[str, Any] = field(default_factory=dict)
     schema: int = SCHEMA
+
+    @property
+    def noncommercial(self) -> bool:
+        """Say whether a source that it was trained on may not be used commercially."""
+        return any(record.get("noncommercial") for record in self.data if record.get("role") != "test_set")
 
     def to_json(self) -> dict[str, Any]:
         """Return the card as JSON values, as they will be read: keys as texts, tuples as lists.

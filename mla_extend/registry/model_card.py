@@ -1,12 +1,11 @@
 """The model card of a version: its card, written for people, in the form that model hubs read."""
 
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from mla_extend.bases.source import HUB_ID
 from mla_extend.registry.card import PACKAGE, Card
 
-HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 UNKNOWN = "unknown"
 
 

@@ -48,6 +48,17 @@ class Registry:
             raise RegistryError(f"{self.root} holds no base named {name!r}. {hint}")
         return BaseRegistry(self.base_folder(name))
 
+    def base_source(self) -> str | None:
+        """Return where the only base came from; `None` where there is none yet.
+
+        Raises:
+            RegistryError: there are several.
+        """
+        names = self.bases()
+        if len(names) > 1:
+            raise RegistryError(f"{self.root} holds several bases: {', '.join(names)}. Say which with --base.")
+        return self.open(names[0]).base.source if names else None
+
     def create(self, record: BaseRecord) -> "BaseRegistry":
         """Open the registry of a base, making it first if it is not there.
 

@@ -40,8 +40,9 @@ def _row(card: Card) -> dict[str, Any]:
         "bytes": card.bytes,
         "created": card.created,
         "test_set": card.metrics.get("test_set"),
-        "mean_recall": {name: split["mean_recall"] for name, split in splits.items()},
+        "mean_recall": {name: split["mean_recall"] for name, split in splits.items() if "mean_recall" in split},
         "ratios": {name: split["ratio"] for name, split in splits.items() if split.get("ratio") is not None},
+        "noncommercial": card.noncommercial,
         "isolated": bool(card.isolation.get("ok")),
     }
 

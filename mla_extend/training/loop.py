@@ -123,7 +123,7 @@ class _Run:
         self.tensors = tensors
         self.optimiser = self._optimiser()
         self.batches = [
-            BucketedBatches(task.lengths, stage.recipe.batch, trainer.seed + place)
+            BucketedBatches(task.lengths, stage.recipe.batch, trainer.seed + place, task.weights)
             for place, (task, _, _) in enumerate(stage.tasks)
         ]
         self.every = max(1, stage.steps // self.recipe.evaluations)

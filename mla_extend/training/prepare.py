@@ -7,14 +7,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mla_extend.bases.features import Features
-from mla_extend.data.pairs import ImageText, ParallelText, held_out_mask, held_out_texts
+from mla_extend.data.pairs import ImageText, Mask, ParallelText, held_out_mask, held_out_texts
 from mla_extend.errors import DataError, ImageError
 from mla_extend.language.model import MultilingualModel
 from mla_extend.training.loop import Stage
 from mla_extend.training.recipe import Recipe
 from mla_extend.training.tasks import GALLERY, ExposureTask, ExposureValidation, TransferTask, TransferValidation
-
-Mask = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -61,7 +59,7 @@ def split(parallel: ParallelText, image_text: ImageText | None, recipe: Recipe) 
     return result
 
 
-def _enough(source: Path, rows: int, batch: int, steps: int, stage: str) -> None:
+def _enough(source: str, rows: int, batch: int, steps: int, stage: str) -> None:
     if steps and rows < batch:
         raise DataError(
             f"{source} leaves {rows} rows to train on, fewer than a batch of {batch}. Give more data, or take smaller "
@@ -79,8 +77,7 @@ def image_vectors(image_text: ImageText, features: Features) -> NDArray[np.float
         return features.images(image_text.images)
     except ImageError as error:
         number = image_text.images.index(Path(str(error.image)))
-        line = image_text.lines[image_text.image_of_text.index(number)]
-        raise DataError(f"{image_text.source}, line {line}: {error}") from error
+        raise DataError(f"{image_text.where_image(number)}: {error}") from error
 
 
 def transfer_stage(
@@ -90,7 +87,13 @@ def transfer_stage(
     teacher = features.text(parallel.native)
     ids = model.tokenise(tag, parallel.target)
     train, hold = np.flatnonzero(~held_out), np.flatnonzero(held_out)
-    task = TransferTask([ids[i] for i in train], teacher[train], [parallel.native[i] for i in train])
+    weights = parallel.weights
+    task = TransferTask(
+        [ids[i] for i in train],
+        teacher[train],
+        [parallel.native[i] for i in train],
+        None if weights is None else weights[train],
+    )
     held_native = {parallel.native[i] for i in hold}
     different = {parallel.native[i]: i for i in train}.values()
     others = [i for i in different if parallel.native[i] not in held_native][:GALLERY]
@@ -119,7 +122,14 @@ def exposure_stage(
     ids = model.tokenise(tag, image_text.texts)
     image_of_text = np.asarray(image_text.image_of_text, dtype=np.int64)
     train, hold = np.flatnonzero(~held_out), np.flatnonzero(held_out)
-    task = ExposureTask([ids[i] for i in train], images, image_of_text[train], [image_text.texts[i] for i in train])
+    weights = image_text.weights
+    task = ExposureTask(
+        [ids[i] for i in train],
+        images,
+        image_of_text[train],
+        [image_text.texts[i] for i in train],
+        None if weights is None else weights[train],
+    )
     validation = ExposureValidation(
         [ids[i] for i in hold], [image_text.texts[i] for i in hold], image_of_text[hold], images
     )

@@ -22,6 +22,8 @@ from mla_extend.training.recipe import StageRecipe
 Ids = Sequence[Sequence[int]]
 Rows = NDArray[np.int64]
 Vectors = NDArray[np.float32]
+Weights = NDArray[np.float64] | None
+"""How often each row is stepped over, beside the others; `None` where all are alike."""
 
 CUTOFFS = (1, 5, 10)
 GALLERY = 5_000
@@ -32,6 +34,7 @@ class Task(Protocol):
     """Hold training rows and say what is lost on some of them."""
 
     lengths: Rows
+    weights: Weights
 
     def loss(self, model: MultilingualModel, rows: Rows, recipe: StageRecipe) -> Tensor:
         """Return the mean loss over rows of the task."""
@@ -40,11 +43,12 @@ class Task(Protocol):
 class TransferTask:
     """Parallel text: ids of the target sentences, and vectors `[N, D]` of the native ones (unnormalised)."""
 
-    def __init__(self, ids: Ids, teacher: Vectors, native: Sequence[str]) -> None:
+    def __init__(self, ids: Ids, teacher: Vectors, native: Sequence[str], weights: Weights = None) -> None:
         self.ids = ids
         self.teacher = teacher
         self.lengths = np.array([len(row) for row in ids], dtype=np.int64)
         self.meaning = _numbered(native)
+        self.weights = weights
 
     def loss(self, model: MultilingualModel, rows: Rows, recipe: StageRecipe) -> Tensor:
         """Return the distance to the teacher, and where wanted the contrast with the batch's teachers."""
@@ -62,12 +66,15 @@ class TransferTask:
 class ExposureTask:
     """Captions and images: ids of the captions, vectors `[I, D]` of the images, and each caption's image."""
 
-    def __init__(self, ids: Ids, images: Vectors, image_of_text: Rows, texts: Sequence[str]) -> None:
+    def __init__(
+        self, ids: Ids, images: Vectors, image_of_text: Rows, texts: Sequence[str], weights: Weights = None
+    ) -> None:
         self.ids = ids
         self.images = images
         self.image_of_text = image_of_text
         self.lengths = np.array([len(row) for row in ids], dtype=np.int64)
         self.meaning = _numbered(texts)
+        self.weights = weights
 
     def loss(self, model: MultilingualModel, rows: Rows, recipe: StageRecipe) -> Tensor:
         """Return the contrast with the batch's images; equal captions and equal images are no negatives."""

@@ -1,5 +1,7 @@
 """Evaluate a language of a model: encode a test set and hand the vectors to the evaluation room."""
 
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -7,32 +9,80 @@ import numpy as np
 from mla_extend.bases.features import Features
 from mla_extend.data.pairs import ImageText, ParallelText
 from mla_extend.data.test_sets import TestSet
-from mla_extend.evaluation import evaluation_json, split_report, text_transfer
+from mla_extend.errors import DataError
+from mla_extend.evaluation import (
+    Protocol,
+    RetrievalResult,
+    SplitReport,
+    TextTransfer,
+    evaluate_retrieval,
+    evaluation_json,
+    split_report,
+    text_transfer,
+)
 from mla_extend.language.model import MultilingualModel
 from mla_extend.training.prepare import Split, image_vectors
 
 
 def evaluate_model(
-    model: MultilingualModel, tag: str, test_set: TestSet, features: Features, *, seed: int = 0
+    model: MultilingualModel,
+    tag: str,
+    test_set: TestSet,
+    features: Features,
+    *,
+    seed: int = 0,
+    protocol: Protocol = "standard",
+    distractors: Sequence[str] = (),
+    translations: Mapping[str, Path] | None = None,
 ) -> dict[str, Any]:
     """Return the evaluation of one language on all splits of a test set, as `evaluation_json` lays it out.
 
     Beside each figure stand the base's own on the same images (where the test set has native captions), the floor (the
-    base fed the language directly) and chance.
+    base fed the language directly) and chance. Splits of parallel text have the figures of `text_transfer`.
+
+    Args:
+        model: holds the language.
+        tag: the language.
+        test_set: what it is evaluated on.
+        features: encodes images and native text, from the cache where they are known.
+        seed: of the bootstrap.
+        protocol: how several captions an image count.
+        distractors: further native sentences for splits of parallel text.
+        translations: files with the captions in the native language, made by another system, by its name.
+
+    Raises:
+        DataError: an image cannot be read, or a file of translations does not fit.
     """
-    reports = {}
+    reports: dict[str, SplitReport | TextTransfer] = {}
+    beside: dict[str, dict[str, Any]] = {}
     for name, data in test_set.splits.items():
-        images = image_vectors(data, features)
-        native = features.text(data.native) if data.native is not None else None
-        reports[name] = split_report(
-            images,
-            model.text_vectors(data.texts, tag).numpy(),
-            np.asarray(data.image_of_text),
-            native_text_vectors=native,
-            floor_text_vectors=model.text_vectors(data.texts, model.native).numpy(),
-            seed=seed,
-        )
-    return evaluation_json(tag, model.base.identity.name, test_set.name, reports, seed=seed)
+        if isinstance(data, ImageText):
+            reports[name] = _retrieval(model, tag, data, features, seed, protocol)
+            beside[name] = {
+                other: _against(model, tag, data, features, path, seed, protocol)
+                for other, path in (translations or {}).items()
+            }
+        elif translations:
+            raise DataError(f"The split {name!r} has no images, so --against has nothing to compare on it.")
+        else:
+            reports[name] = _transfer(model, tag, data, features, distractors)
+    evaluation = evaluation_json(tag, model.base.identity.name, test_set.name, reports, seed=seed, protocol=protocol)
+    for name, others in beside.items():
+        if others:
+            evaluation["splits"][name]["against"] = others
+    return evaluation
+
+
+def retrieve(
+    model: MultilingualModel, tag: str, data: ImageText, features: Features, protocol: Protocol = "standard"
+) -> RetrievalResult:
+    """Return the ranks of a language on images with text.
+
+    Raises:
+        DataError: an image cannot be read; the message names the file and the line.
+    """
+    vectors = model.text_vectors(data.texts, tag).numpy()
+    return evaluate_retrieval(image_vectors(data, features), vectors, np.asarray(data.image_of_text), protocol)
 
 
 def evaluate_held_out(
@@ -47,22 +97,57 @@ def evaluate_held_out(
 ) -> dict[str, Any]:
     """Return the evaluation on the slice that chose the checkpoint, for want of a test set: a little too good.
 
-    Captions look among all images of the training data; without images, sentences look among their translations
-    (`text_transfer`), and there are no splits.
+    Sentences look among their translations; captions, where there are images, among all images of the training data.
     """
-    rows = np.flatnonzero(held_out.pairs)
-    native = [parallel.native[i] for i in rows]
-    transfer = text_transfer(model.text_vectors([parallel.target[i] for i in rows], tag).numpy(), features.text(native))
-    splits: dict[str, ImageText] = {}
+    splits: dict[str, ImageText | ParallelText] = {}
     if image_text is not None and held_out.captions is not None:
-        kept = np.flatnonzero(held_out.captions)
-        splits["held-out"] = ImageText(
-            image_text.source,
-            image_text.images,
-            [image_text.texts[i] for i in kept],
-            [image_text.image_of_text[i] for i in kept],
-            [image_text.lines[i] for i in kept],
-            [image_text.native[i] for i in kept] if image_text.native is not None else None,
-        )
-    evaluation = evaluate_model(model, tag, TestSet("held-out", parallel.source, splits), features, seed=seed)
-    return {**evaluation, "text_transfer": vars(transfer)}
+        splits["held-out"] = image_text.subset(held_out.captions)
+    splits["held-out text"] = parallel.subset(held_out.pairs)
+    return evaluate_model(model, tag, TestSet("held-out", splits), features, seed=seed)
+
+
+def _retrieval(
+    model: MultilingualModel, tag: str, data: ImageText, features: Features, seed: int, protocol: Protocol
+) -> SplitReport:
+    native = features.text(data.native) if data.native is not None else None
+    return split_report(
+        image_vectors(data, features),
+        model.text_vectors(data.texts, tag).numpy(),
+        np.asarray(data.image_of_text),
+        native_text_vectors=native,
+        native_image_of_text=np.asarray(data.native_image_of) if data.native_image_of is not None else None,
+        floor_text_vectors=model.text_vectors(data.texts, model.native).numpy(),
+        seed=seed,
+        protocol=protocol,
+    )
+
+
+def _transfer(
+    model: MultilingualModel, tag: str, data: ParallelText, features: Features, distractors: Sequence[str]
+) -> TextTransfer:
+    number = {text: i for i, text in enumerate(dict.fromkeys(data.native))}
+    more = [text for text in dict.fromkeys(distractors) if text not in number]
+    return text_transfer(
+        model.text_vectors(data.target, tag).numpy(),
+        features.text(list(number)),
+        np.array([number[text] for text in data.native]),
+        native_distractors=features.text(more) if more else None,
+        floor_vectors=model.text_vectors(data.target, model.native).numpy(),
+    )
+
+
+def _against(
+    model: MultilingualModel,
+    tag: str,
+    data: ImageText,
+    features: Features,
+    path: Path,
+    seed: int,
+    protocol: Protocol,
+) -> dict[str, Any]:
+    from mla_extend.against import against_report, read_translations  # noqa: PLC0415 - seldom asked for
+
+    translated = features.text(read_translations(path, data.texts))
+    result = retrieve(model, tag, data, features, protocol)
+    images, owner = image_vectors(data, features), np.asarray(data.image_of_text)
+    return against_report(images, translated, owner, result, seed=seed, protocol=protocol)

@@ -4,8 +4,8 @@ import threading
 from pathlib import Path
 
 from mla_extend.bases.base import Base
-from mla_extend.bases.open import DEMO, base_name, open_base
-from mla_extend.errors import RegistryError
+from mla_extend.bases.open import open_base
+from mla_extend.bases.source import DEMO, base_name, native_language
 from mla_extend.language.model import MultilingualModel
 from mla_extend.progress import SILENT, Progress
 from mla_extend.registry.card import check_base
@@ -72,23 +72,27 @@ def load_model(
         RegistryError: the registry holds several bases and none is named.
     """
     root = Registry(registry_root(registry))
-    source = base or base_source(root)
-    opened = open_base(source, device=str(pick_device(device)), native=_native(root, source), progress=progress)
+    source, native = find_base(root, base, progress)
+    opened = open_base(source, device=str(pick_device(device)), native=native, progress=progress)
     return RegistryModel(opened, open_registry(root, opened))
 
 
-def base_source(root: Registry) -> str:
-    """Return where the base of a registry came from; of an empty registry, the demo base.
+def find_base(root: Registry, base: str | None = None, progress: Progress = SILENT) -> tuple[str, str]:
+    """Return where the base is opened from, and its native language, without opening it.
+
+    Args:
+        root: the registry; where it knows the base, its word on the native language counts.
+        base: as given; `None` takes the one that the registry holds, else the demo base.
+        progress: told of a base that has to be fetched.
 
     Raises:
-        RegistryError: there are several.
+        RegistryError: the registry holds several bases and none is named.
+        BaseError: there is no such base.
     """
-    names = root.bases()
-    if not names:
-        return DEMO
-    if len(names) > 1:
-        raise RegistryError(f"{root.root} holds several bases: {', '.join(names)}. Say which with --base.")
-    return root.open(names[0]).base.source
+    source = base or root.base_source() or DEMO
+    name = base_name(source)
+    known = root.open(name).base.native if name in root.bases() else None
+    return source, known or native_language(source, progress)
 
 
 def open_registry(root: Registry, base: Base) -> BaseRegistry | None:
@@ -100,8 +104,3 @@ def open_registry(root: Registry, base: Base) -> BaseRegistry | None:
     if base.identity.name not in root.bases():
         return None
     return root.create(base.record())
-
-
-def _native(root: Registry, source: str) -> str | None:
-    name = base_name(source)
-    return root.open(name).base.native if name in root.bases() else None

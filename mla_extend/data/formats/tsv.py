@@ -3,27 +3,17 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from mla_extend.data.formats.format import (
-    IMAGE_COLUMNS,
-    NATIVE_COLUMNS,
-    TARGET_COLUMNS,
-    TEXT_COLUMNS,
-    Format,
-    Row,
-    text_lines,
-)
+from mla_extend.data.formats.format import Format, Row, Wanted, by_position, text_lines
 from mla_extend.errors import DataError
-
-NAMES = frozenset(NATIVE_COLUMNS + TARGET_COLUMNS + IMAGE_COLUMNS + TEXT_COLUMNS)
 
 
 class Tsv(Format):
-    """Columns by number; a first line whose cells are all names of known columns is a header."""
+    """Columns by number; a first line whose cells are all names of known columns or codes of the two is a header."""
 
     name = "tsv"
     suffixes = (".tsv", ".tab")
 
-    def rows(self, path: Path) -> Iterator[Row]:
+    def rows(self, path: Path, wanted: Wanted) -> Iterator[Row]:
         """Give the rows; empty lines are left out."""
         header: list[str] | None = None
         for line, text in text_lines(path):
@@ -32,7 +22,7 @@ class Tsv(Format):
             cells = text.split("\t")
             if header is None:
                 names = [cell.strip().lower() for cell in cells]
-                if len(cells) > 1 and NAMES.issuperset(names):
+                if len(cells) > 1 and is_header(names, wanted):
                     header = names
                     continue
                 header = []
@@ -41,5 +31,10 @@ class Tsv(Format):
                     f"{path}, line {line}: one column, {text[:60]!r}. Each line needs two columns with a tab between "
                     "them; mend or delete the line."
                 )
-            keys = header if len(header) >= len(cells) else header + [str(i) for i in range(len(header), len(cells))]
-            yield Row(line, dict(zip(keys, cells, strict=False)))
+            yield Row(line, by_position(header, cells))
+
+
+def is_header(names: list[str], wanted: Wanted) -> bool:
+    """Say whether a first line's lower-cased cells are names of columns, or one of them a name that the user gave."""
+    chosen = {name for name in wanted.columns.values() if not name.isdigit()}
+    return wanted.header_names.issuperset(names) or not chosen.isdisjoint(names)

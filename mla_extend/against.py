@@ -1,0 +1,130 @@
+"""Compare a language with what needs no training: the captions machine-translated and given to the base itself."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy.typing as npt
+
+from mla_extend.data.formats.format import Row, Wanted, check_file, suffix_of, text_lines
+from mla_extend.data.formats.jsonl import Jsonl
+from mla_extend.data.formats.tsv import Tsv
+from mla_extend.errors import DataError
+from mla_extend.evaluation import Protocol, RetrievalResult, bootstrap, evaluate_retrieval, paired_bootstrap
+
+NAMED = 3
+"""How many of several captions a message quotes."""
+
+
+def read_translations(path: Path, captions: Sequence[str]) -> list[str]:
+    """Read the captions of a test set in the base's native language, one for each caption and in their order.
+
+    Args:
+        path: `.tsv` or `.jsonl` (`.gz` too) with the columns `caption` and `translation`, matched by the caption's
+            text and free to hold more captions than these; any other file is plain text with one translation a line,
+            in the order of the test set.
+        captions: the captions of the test set.
+
+    Raises:
+        DataError: the file cannot be read, a caption has no translation or two, or the lines are not as many.
+    """
+    check_file(path, "the captions in the native language, one a line, or as columns caption and translation")
+    suffix = suffix_of(path)
+    if suffix in Jsonl.suffixes:
+        return _matched(path, Jsonl().rows(path, Wanted()), captions)
+    if suffix in Tsv.suffixes:
+        wanted = Wanted(columns={"text": "caption", "target": "translation"})
+        return _matched(path, Tsv().rows(path, wanted), captions)
+    return _in_order(path, captions)
+
+
+def _in_order(path: Path, captions: Sequence[str]) -> list[str]:
+    lines = [text.strip() for _, text in text_lines(path)]
+    if len(lines) != len(captions):
+        raise DataError(
+            f"{path} has {len(lines)} lines and the test set {len(captions)} captions. Give one line a caption in the "
+            "test set's order, or a .tsv or .jsonl with the columns caption and translation."
+        )
+    for number, line in enumerate(lines, start=1):
+        if not line:
+            raise DataError(f"{path}, line {number} is empty. Translate the caption {captions[number - 1]!r}.")
+    return lines
+
+
+def _matched(path: Path, rows: Iterator[Row], captions: Sequence[str]) -> list[str]:
+    wanted = {caption.strip() for caption in captions}
+    found: dict[str, str] = {}
+    for row in rows:
+        caption = _text(path, row, "caption", "0")
+        if caption not in wanted:
+            continue
+        translation = _text(path, row, "translation", "1")
+        if found.setdefault(caption, translation) != translation:
+            raise DataError(
+                f"{path}, line {row.number}: {caption!r} has the translations {found[caption]!r} and {translation!r}. "
+                "Keep one of them."
+            )
+    missing = [caption for caption in dict.fromkeys(captions) if caption.strip() not in found]
+    if missing:
+        quoted = ", ".join(repr(caption) for caption in missing[:NAMED])
+        more = f" and {len(missing) - NAMED} more" if len(missing) > NAMED else ""
+        raise DataError(
+            f"{path} has no translation of {len(missing)} of the test set's {len(set(captions))} different captions: "
+            f"{quoted}{more}. Add them, the captions letter for letter."
+        )
+    return [found[caption.strip()] for caption in captions]
+
+
+def _text(path: Path, row: Row, column: str, position: str) -> str:
+    text = row.values.get(column, row.values.get(position))
+    if not isinstance(text, str) or not text.strip():
+        raise DataError(
+            f"{path}, line {row.number}: the column {column!r} is missing or empty. Each line needs caption and "
+            "translation."
+        )
+    return text.strip()
+
+
+def against_report(
+    images: npt.ArrayLike,
+    translated_vectors: npt.ArrayLike,
+    image_of_text: npt.ArrayLike,
+    result: RetrievalResult,
+    *,
+    seed: int = 0,
+    protocol: Protocol = "standard",
+) -> dict[str, Any]:
+    """Report the base on the translated captions, and by how much a language's own captions exceed it.
+
+    Args:
+        images: `[I, D]`, I images of width D.
+        translated_vectors: `[C, D]`, the translated captions as the base itself encodes them.
+        image_of_text: `[C]`, each caption's image.
+        result: the language's own ranks on the same images.
+        seed: of the bootstrap, which draws the images of both together.
+        protocol: as for `evaluate_retrieval`; that of `result`.
+
+    Returns:
+        JSON values: `name`, `mean_recall` with `ci95`, `t2i_mean_recall` and `metrics` of the translated captions;
+        `difference` (the language's mean recall less theirs) with `difference_ci95` and the two-sided `p`.
+
+    Raises:
+        DataError: the ranks are of another protocol or of other images, or as `evaluate_retrieval` does.
+    """
+    if result.protocol != protocol:
+        raise DataError(
+            f"The language was evaluated by the protocol {result.protocol!r} and the translated captions by "
+            f"{protocol!r}; use one for both."
+        )
+    theirs = evaluate_retrieval(images, translated_vectors, image_of_text, protocol)
+    comparison = paired_bootstrap(result, theirs, seed=seed)
+    return {
+        "name": "translate",
+        "mean_recall": theirs.mean_recall,
+        "ci95": list(bootstrap(theirs, seed=seed).mean_recall),
+        "t2i_mean_recall": theirs.t2i_mean,
+        "metrics": theirs.metrics(),
+        "difference": comparison.difference,
+        "difference_ci95": list(comparison.interval),
+        "p": comparison.p_value,
+    }

@@ -1,0 +1,60 @@
+"""`mla-extend inspect`: what is wrong with data, before anything is trained on it."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mla_extend.cli.console import OUT, print_json, progress
+from mla_extend.cli.options import BaseSource, Columns, Filter, FormatName, Json, RegistryFolder
+
+
+def inspect(
+    paths: Annotated[list[str], typer.Argument(metavar="DATA...", help="Parallel text, or images with text.")],
+    language: Annotated[str, typer.Option("--language", metavar="LANG", help="Code of the language.")],
+    native: Annotated[str, typer.Option("--native", metavar="LANG", help="Code of the base's own language.")] = "en",
+    test_set: Annotated[
+        str | None,
+        typer.Option("--test-set", metavar="DATA|demo", help="Sentences and images that must not stand in the data."),
+    ] = None,
+    columns: Columns = None,
+    format_name: FormatName = None,
+    level: Filter = "default",
+    base: BaseSource = None,
+    registry: RegistryFolder = None,
+    html: Annotated[
+        Path | None, typer.Option("--html", metavar="FILE", help="Write a page with samples of each problem.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Look for faults in data: repetitions, copies, wrong script or language, broken text, leaks of the test set."""
+    from mla_extend.inspect import inspect_data, summary  # noqa: PLC0415
+
+    with progress() as bars:
+        found = inspect_data(
+            paths,
+            language,
+            native=native,
+            test_set=test_set,
+            columns=columns,
+            format=format_name,
+            filter=level,
+            base=base,
+            registry=registry,
+            progress=bars,
+        )
+    if html is not None:
+        from mla_extend.files import atomic_path  # noqa: PLC0415
+        from mla_extend.report.inspection import inspection_page  # noqa: PLC0415
+
+        with atomic_path(html.expanduser()) as temporary:
+            temporary.write_text(inspection_page(found), encoding="utf-8")
+    if json:
+        print_json(found)
+        return
+    from mla_extend.cli.tables import problems_table  # noqa: PLC0415
+
+    OUT.print(problems_table(found))
+    OUT.print(summary(found), highlight=False)
+    if html is not None:
+        OUT.print(f"Samples of each problem: {html}", highlight=False)

@@ -1,0 +1,166 @@
+"""WebDataset: tars whose members belong together by name, in the layout of img2dataset.
+
+The standard library's `tarfile` is enough: members are read in the order they stand in, nothing is written to disk, and
+a tar that breaks off is told, which readers made for streaming pass over.
+"""
+
+import gzip
+import json
+import re
+import tarfile
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from mla_extend.data.formats.format import Format, Row, Wanted, check_file, known_columns, suffix_of
+from mla_extend.errors import DataError
+
+IMAGES = ("jpg", "jpeg", "png", "webp")
+RANGE = re.compile(r"\{(\d+)\.\.(\d+)\}")
+MOST_TARS = 1_000_000
+
+
+class WebDataset(Format):
+    """Samples of `key.jpg` (or png, webp), `key.txt` and `key.json`: one tar, a folder of tars, or `{000..003}.tar`."""
+
+    name = "webdataset"
+    suffixes = (".tar",)
+    unit = "sample"
+
+    def recognises(self, path: Path, wanted: Wanted) -> bool:
+        """Take a `.tar` (packed or not, or several in braces) and a folder with tars in it."""
+        return bool(_tars_in(path)) if path.is_dir() else suffix_of(path) in self.suffixes
+
+    def check(self, path: Path) -> None:
+        """Check that each tar is there and not empty."""
+        for tar in self.files(path, Wanted()):
+            check_file(tar, "a .tar of images with text, or a folder of them")
+
+    def files(self, path: Path, wanted: Wanted) -> list[Path]:
+        """Return the tars, in order.
+
+        Raises:
+            DataError: the folder has none, or the braces hold no range.
+        """
+        if not path.is_dir():
+            return _expanded(path)
+        tars = _tars_in(path)
+        if not tars:
+            raise DataError(
+                f"The folder {path} holds no .tar file. Give a .tar of images with text, or a folder of them."
+            )
+        return tars
+
+    def rows(self, path: Path, wanted: Wanted) -> Iterator[Row]:
+        """Give the samples, numbered over all tars; those whose JSON has a `status` other than `success` are left out.
+
+        A row holds the image's bytes as `image`, the text as `txt` and `caption`, and what the JSON has.
+        """
+        number = 0
+        for tar in self.files(path, wanted):
+            for key, parts in samples(tar):
+                number += 1
+                values = _values(parts, f"{tar}, {key}")
+                if values.get("status") in (None, "success"):
+                    yield Row(number, values)
+
+
+def samples(path: Path) -> Iterator[tuple[str, dict[str, bytes]]]:
+    """Give a tar's samples: a key, and the content of its members by lower-cased extension.
+
+    The key is a member's path up to the first point of its file name (`dir/000.seg.png` is `seg.png` of `dir/000`).
+    Members of one key stand next to each other. Folders, links and hidden files are left out, and nothing is written
+    to disk. A tar that is packed with gzip is unpacked on the way.
+
+    Raises:
+        DataError: the tar cannot be read, is damaged, or a key has two members of one extension.
+    """
+    key, parts = "", dict[str, bytes]()
+    for name, content in _members(path):
+        folder, slash, file = name.removeprefix("./").rpartition("/")
+        stem, point, extension = file.partition(".")
+        if not stem or not point:
+            continue
+        if folder + slash + stem != key:
+            if parts:
+                yield key, parts
+            key, parts = folder + slash + stem, {}
+        if extension.lower() in parts:
+            raise DataError(f"{path} holds {name} twice. Write the tar again with each member once.")
+        parts[extension.lower()] = content
+    if parts:
+        yield key, parts
+
+
+def _members(path: Path) -> Iterator[tuple[str, bytes]]:
+    """Give the names and contents of a tar's files."""
+    last = "the start"
+    try:
+        with path.open("rb") as start:
+            packed = start.read(2) == b"\x1f\x8b"
+        with gzip.open(path) if packed else path.open("rb") as file, tarfile.open(fileobj=file, mode="r:") as tar:
+            while (member := tar.next()) is not None:
+                # The list of members would grow with the tar.
+                tar.members.clear()  # type: ignore[attr-defined]
+                content = tar.extractfile(member) if member.isreg() else None
+                if content is not None:
+                    yield member.name, content.read()
+                    last = member.name
+            # The library takes a broken header for the end.
+            file.seek(tar.offset)
+            block = file.read(tarfile.BLOCKSIZE)
+            if any(block) or 0 < len(block) < tarfile.BLOCKSIZE:
+                raise tarfile.ReadError("no header where one should be")
+    except (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise DataError(f"{path} is damaged after {last} ({error}). Copy or fetch the file again.") from error
+    except OSError as error:
+        reason = error.strerror or error
+        raise DataError(f"{path} cannot be read ({reason}). Check the path and its permissions.") from error
+
+
+def _values(parts: dict[str, bytes], where: str) -> dict[str, Any]:
+    """Return a sample's values by column name."""
+    values: dict[str, Any] = {}
+    image = next((parts[extension] for extension in IMAGES if extension in parts), None)
+    if "json" in parts:
+        try:
+            found = json.loads(parts["json"])
+        except (ValueError, RecursionError) as error:
+            raise DataError(f"{where}.json: not JSON ({error}). Write the sample again.") from error
+        if not isinstance(found, dict):
+            raise DataError(f"{where}.json: {type(found).__name__}, not an object with named values.")
+        values = known_columns(found)
+    elif image is not None and "txt" not in parts:
+        raise DataError(
+            f"{where}: an image with neither .txt nor .json next to it. Write the tar with a sample's members one "
+            "after the other, for example with tar --sort=name."
+        )
+    if image is not None:
+        values["image"] = image
+    if "txt" in parts:
+        try:
+            text = parts["txt"].decode("utf-8-sig")
+        except UnicodeDecodeError as error:
+            raise DataError(f"{where}.txt: not UTF-8 (position {error.start + 1}). Write the sample again.") from error
+        # The text file is what models are trained on; a caption in the JSON is where it came from.
+        values["txt"] = values["caption"] = text
+    return values
+
+
+def _tars_in(folder: Path) -> list[Path]:
+    return sorted(file for file in folder.glob("*") if suffix_of(file) == ".tar" and not file.name.startswith("."))
+
+
+def _expanded(path: Path) -> list[Path]:
+    """Return the paths that `{000..003}` stands for, with as many digits as it is written with."""
+    found = None if path.exists() else RANGE.search(str(path))
+    if found is None:
+        return [path]
+    first, last = found.groups()
+    count = int(last) - int(first) + 1
+    if not 0 < count <= MOST_TARS:
+        raise DataError(f"{path}: {found[0]} is no range of files. Write the first number, two points, and the last.")
+    before, after = str(path)[: found.start()], str(path)[found.end() :]
+    names = (f"{before}{i:0{len(first)}}{after}" for i in range(int(first), int(last) + 1))
+    return [tar for name in names for tar in _expanded(Path(name))]

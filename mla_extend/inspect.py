@@ -1,0 +1,162 @@
+"""The data doctor: what is wrong with data before anything is trained on it. Imports no torch."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mla_extend.bases.source import DEMO, text_positions
+from mla_extend.data.codes import language_name, language_tag
+from mla_extend.data.doctor import PROBLEMS, Findings
+from mla_extend.data.formats.format import Wanted
+from mla_extend.data.given import parse_columns, parse_given
+from mla_extend.data.pairs import ImageText, ParallelText, join_images, join_parallel
+from mla_extend.data.read import has_images, has_native, read_image_text, read_parallel
+from mla_extend.errors import DataError
+from mla_extend.language.pieces import tokenizer_json, train_pieces, vocabulary_size
+from mla_extend.progress import SILENT, Progress
+from mla_extend.registry.place import registry_root
+from mla_extend.registry.store import Registry
+from mla_extend.request import check_captions, check_pairs, leak_index, read_tests
+
+SAMPLES = 8
+"""Rows shown of each problem."""
+LEARNED = 50_000
+"""Sentences, evenly taken, that the tokenizer is built from here; its vocabulary has the size that all would give."""
+COUNTED = 20_000
+"""Sentences, evenly taken, over which tokens a word are averaged."""
+TRUNCATED = "truncated"
+
+
+def inspect_data(
+    paths: Sequence[str | Path],
+    language: str,
+    *,
+    native: str = "en",
+    test_set: str | Path | None = None,
+    columns: str | None = None,
+    format: str | None = None,  # noqa: A002 - named as the option is
+    filter: str = "default",  # noqa: A002
+    base: str | None = None,
+    registry: str | Path | None = None,
+    progress: Progress = SILENT,
+) -> dict[str, Any]:
+    """Return what is wrong with data, and how much the checks of `add_language` would keep.
+
+    Args:
+        paths: parallel text and images with text, each as `[FORMAT:]PATH[#SPLIT]`.
+        language: code of the language.
+        native: code of the base's own language.
+        test_set: data whose sentences and images must not stand in the rest.
+        columns: `ROLE=COLUMN,...`.
+        format: name of the data's format, where it is not recognised.
+        filter: `strict`, `default` or `off`: the level whose `kept` is told.
+        base: where the base would come from, which decides where text is cut.
+        registry: the registry's folder, for the base that it holds.
+        progress: told of long work.
+
+    Returns:
+        `{"pairs", "kept", "problems": {NAME: count}, "samples": {NAME: [...]}, "tokens": {...}, ...}`. Each row counts
+        under its first problem, but `truncated` is counted over the rows kept. `tokens` is `None` if none are.
+
+    Raises:
+        LanguageError: it is no language code.
+        DataError: a source cannot be used.
+    """
+    wanted = Wanted(language_tag(language), native, parse_columns(columns))
+    leaks = leak_index(read_tests(test_set, wanted, progress)[1]) if test_set is not None else None
+    given = [parse_given(str(path), wanted, format) for path in paths]
+    if not given:
+        raise DataError("There is nothing to inspect. Give a file of parallel text or of images with text.")
+    progress.start("Reading")
+    texts: list[ParallelText] = []
+    pictures: list[ImageText] = []
+    for one in given:
+        if has_images(one, wanted) and not has_native(one, wanted):
+            pictures.append(read_image_text(one, wanted))
+        else:
+            texts.append(read_parallel(one, wanted))
+    progress.finish()
+    found: list[tuple[ParallelText | ImageText, Findings]] = []
+    if texts:
+        parallel = join_parallel(texts)
+        found.append((parallel, check_pairs(parallel, wanted, filter, leaks, progress)))
+    if pictures:
+        images = join_images(pictures)
+        found.append((images, check_captions(images, wanted, filter, leaks, progress)))
+    kept = [text for data, findings in found for text, keep in zip(_target(data), findings.kept, strict=True) if keep]
+    tokens = None
+    positions, positions_of = text_positions(base or Registry(registry_root(registry)).base_source() or DEMO)
+    if kept:
+        tokens = {**_tokens(kept, positions, progress), "positions": positions, "positions_of": positions_of}
+    problems = {name: sum(findings.counts()[name] for _, findings in found) for name in PROBLEMS}
+    return {
+        "paths": [str(path) for path in paths],
+        "language": wanted.language,
+        "language_name": language_name(wanted.language),
+        "native": native,
+        "level": filter,
+        "pairs": sum(len(data) for data, _ in found),
+        "kept": len(kept),
+        "problems": {**problems, TRUNCATED: tokens[TRUNCATED] if tokens else 0},
+        "samples": {name: _samples(name, found) for name in PROBLEMS if problems[name]},
+        "tokens": tokens,
+        "licence": next((licence for one in given if (licence := one.format.licence(one.path))), None),
+    }
+
+
+def _target(data: ParallelText | ImageText) -> list[str]:
+    return data.target if isinstance(data, ParallelText) else data.texts
+
+
+def _samples(name: str, found: Sequence[tuple[ParallelText | ImageText, Findings]]) -> list[dict[str, Any]]:
+    return [
+        {
+            "where": data.where(row),
+            "native": data.native[row] if isinstance(data, ParallelText) else None,
+            "target": _target(data)[row],
+            "note": None if isinstance(data, ParallelText) else data.images[data.image_of_text[row]].name,
+        }
+        for data, findings in found
+        for row in findings.samples(name, SAMPLES)
+    ][:SAMPLES]
+
+
+def _tokens(texts: Sequence[str], positions: int, progress: Progress) -> dict[str, Any]:
+    """Return what the tokenizer that would be built makes of the texts: its size, tokens a word, texts cut."""
+    from tokenizers import Tokenizer  # noqa: PLC0415 - after the checks, which need none
+
+    progress.start("Building a tokenizer")
+    different = list(dict.fromkeys(texts))
+    pieces = train_pieces(_evenly(different, LEARNED), size=vocabulary_size(different))
+    tokenizer = Tokenizer.from_str(tokenizer_json(pieces))
+    sample = _evenly(texts, COUNTED)
+    words = sum(len(text.split()) for text in sample)
+    counted = sum(len(encoding.ids) for encoding in tokenizer.encode_batch(list(sample), add_special_tokens=False))
+    # A text has at most as many tokens as bytes, one for the leading space, and two special ones.
+    long = [text for text in texts if len(text.encode("utf-8", "surrogatepass")) + 3 > positions]
+    cut = 0
+    for start in range(0, len(long), 1024):
+        batch = tokenizer.encode_batch(long[start : start + 1024])
+        cut += sum(len(encoding.ids) > positions for encoding in batch)
+    progress.finish()
+    return {
+        "vocabulary": tokenizer.get_vocab_size(),
+        "per_word": round(counted / max(1, words), 3),
+        TRUNCATED: cut,
+        "truncated_share": round(cut / max(1, len(texts)), 6),
+    }
+
+
+def _evenly(texts: Sequence[str], most: int) -> Sequence[str]:
+    if len(texts) <= most:
+        return texts
+    return [texts[i] for i in np.linspace(0, len(texts) - 1, most).astype(int)]
+
+
+def summary(found: Mapping[str, Any]) -> str:
+    """Return the outcome in one sentence."""
+    lost = found["pairs"] - found["kept"]
+    share = lost / found["pairs"] if found["pairs"] else 0
+    return f"{found['kept']:,} of {found['pairs']:,} rows are kept at --filter {found['level']} ({share:.1%} dropped)."

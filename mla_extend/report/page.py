@@ -1,0 +1,142 @@
+"""The page about a registry: how good its languages are, what they cost, what they were made from, and examples."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from mla_extend import __version__
+from mla_extend.errors import DataError, RegistryError
+from mla_extend.files import atomic_path
+from mla_extend.progress import SILENT, Progress
+from mla_extend.registry.languages import BaseRegistry
+from mla_extend.registry.place import registry_root
+from mla_extend.report.examples import KINDS, Examples, Key, example_json, find_examples, within
+from mla_extend.report.gather import find_homes, gather
+from mla_extend.report.plots import Plot, file_name, pairs_plot, ratio_plot
+from mla_extend.report.render import png_uri, render
+
+SUFFIXES = (".html", ".htm")
+
+
+@dataclass(frozen=True)
+class Report:
+    """Say what was written: the page, its plots as files of their own, and the data behind it as JSON values."""
+
+    path: Path
+    plots: list[Path]
+    data: dict[str, Any]
+
+
+def write_report(
+    registry: str | Path | None = None,
+    base: str | None = None,
+    out: str | Path = "report.html",
+    examples: bool = True,
+    device: str = "auto",
+    seed: int = 0,
+    progress: Progress = SILENT,
+) -> Path:
+    """Write one HTML page about a registry's languages, that needs no other file; return its path.
+
+    Args:
+        registry: the registry's folder; `None` takes `MLA_EXTEND_REGISTRY`, else `adapters/` in the current folder.
+        base: a base's name or source; `None` takes all bases.
+        out: the page. Its plots are also written as PNG files, into the folder `NAME_plots` beside it.
+        examples: encode the test sets that can be read here, and show queries with their images.
+        device: `cpu`, `cuda`, `mps` or `auto`, for the examples.
+        seed: draws the captions that are looked at for examples where a test set has very many.
+        progress: told of long work.
+
+    Raises:
+        RegistryError: there is no language, no such base, or no card that can be read.
+        DataError: `out` is a folder, or has another suffix than `.html`.
+    """
+    return make_report(registry, base, out, examples, device, seed, progress).path
+
+
+def make_report(
+    registry: str | Path | None = None,
+    base: str | None = None,
+    out: str | Path = "report.html",
+    examples: bool = True,
+    device: str = "auto",
+    seed: int = 0,
+    progress: Progress = SILENT,
+) -> Report:
+    """Do what `write_report` does, and return all that was written."""
+    path = _checked(Path(out).expanduser())
+    root = registry_root(registry)
+    homes = find_homes(root, base)
+    bases, problems = gather(homes)
+    if not any(one["languages"] for one in bases):
+        if problems:
+            raise RegistryError(f"No language of {root} can be read. The first problem: {problems[0]}")
+        raise RegistryError(f"{root} holds no language yet. Add one: mla-extend add-language LANG --parallel-data FILE")
+    found, pictures = within(_examples(homes, device, seed, progress)) if examples else ({}, {})
+    progress.start("Drawing")
+    plots = _plots(bases)
+    progress.finish()
+    data = {
+        "registry": str(root),
+        "written": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
+        "package": __version__,
+        "bases": bases,
+        "problems": problems,
+    }
+    page = render(
+        "report.html",
+        **data,
+        plots={key: [(plot, png_uri(plot.light), png_uri(plot.dark)) for plot in some] for key, some in plots.items()},
+        examples=found if examples else None,
+        pictures=pictures,
+        kinds=KINDS,
+    )
+    saved = _save_plots(path, [plot for some in plots.values() for plot in some])
+    with atomic_path(path) as temporary:
+        temporary.write_text(page, encoding="utf-8")
+    shown = [{"base": name, "language": tag, **example_json(one)} for (name, tag), one in found.items()]
+    return Report(path, saved, {**data, "examples": shown})
+
+
+def _checked(path: Path) -> Path:
+    if path.is_dir():
+        raise DataError(f"{path} is a folder. Give the name of a file, such as {path / 'report.html'}.")
+    if path.suffix.lower() not in SUFFIXES:
+        raise DataError(f"{path} does not end in .html. Give the name of a page, such as {path.stem}.html.")
+    return path
+
+
+def _examples(homes: list[BaseRegistry], device: str, seed: int, progress: Progress) -> dict[Key, Examples]:
+    return {
+        (home.base.name, tag): one for home in homes for tag, one in find_examples(home, device, seed, progress).items()
+    }
+
+
+def _plots(bases: list[dict[str, Any]]) -> dict[Key, list[Plot]]:
+    """Return the plots by base and split, each with a name of its own."""
+    plots: dict[Key, list[Plot]] = {}
+    taken: set[str] = set()
+    for base in bases:
+        for split, rows in base["retrieval"].items():
+            name = file_name(base["name"], split)
+            if name in taken:
+                name = file_name(name, str(len(taken)))
+            taken.add(name)
+            drawn = [
+                ratio_plot(f"ratio-{name}", rows, base["native_name"]),
+                pairs_plot(f"recall-and-pairs-{name}", rows),
+            ]
+            plots[base["name"], split] = [plot for plot in drawn if plot is not None]
+    return plots
+
+
+def _save_plots(page: Path, plots: list[Plot]) -> list[Path]:
+    folder = page.with_name(f"{page.stem}_plots")
+    paths = []
+    for plot in plots:
+        path = folder / f"{plot.name}.png"
+        with atomic_path(path) as temporary:
+            temporary.write_bytes(plot.light)
+        paths.append(path)
+    return paths
