@@ -115,9 +115,14 @@ class Base:
         """Encode images (paths or PIL images): unnormalised vectors `[B, D]` in float32.
 
         Raises:
-            BaseError: the base does not say how images are prepared.
+            BaseError: the base has no image tower, or does not say how images are prepared.
             DataError: an image cannot be read; the message names it.
         """
+        if not self.family.has_images:
+            raise BaseError(
+                f"The base {self.identity.name!r} is a text model without an image tower: nothing with images can be done "
+                "with it. Use parallel text."
+            )
         if self.processor is None:
             raise BaseError(
                 f"The base {self.identity.name!r} has no image preprocessing: there is no preprocessor_config.json in "
@@ -126,7 +131,7 @@ class Base:
         vectors = []
         for chunk in chunks(list(images), IMAGE_BATCH):
             opened = [open_image(image) for image in chunk]
-            pixels = self.processor(images=opened, return_tensors="pt")["pixel_values"].to(self.device)
+            pixels = self.family.pixels(self.processor, opened).to(self.device)
             vectors.append(self.family.image_features(self.model, pixels).float().cpu())
         if not vectors:
             raise DataError("There is no image to encode: the list is empty.")

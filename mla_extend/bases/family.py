@@ -13,6 +13,13 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from mla_extend.bases.fingerprint import weight_files
+from mla_extend.errors import BaseError
+from mla_extend.files import read_json
+
+TOKENIZER_FILES = ("tokenizer.json", "vocab.json", "vocab.txt", "*.model")
+PROCESSOR_FILES = ("preprocessor_config.json", "processor_config.json")
+
 
 class Family(ABC):
     """Take one family of models apart."""
@@ -26,9 +33,48 @@ class Family(ABC):
     blocks: ClassVar[str]
     """Regular expression that matches, in full, the path of each text block inside the text tower and nothing else."""
 
+    has_images: ClassVar[bool] = True
+    """Whether there is an image tower; without one a language has Native Language Transfer alone."""
+
+    def recognises(self, folder: Path) -> bool:
+        """Say whether a folder holds a model of the family, by a look at its small files; never raise."""
+        return model_type(folder) in self.model_types
+
+    def weight_files(self, folder: Path) -> list[Path]:
+        """Return the safetensors files that `load` reads.
+
+        Raises:
+            BaseError: there are none, or one that is named is not there.
+        """
+        return weight_files(folder)
+
     @abstractmethod
     def load(self, folder: Path) -> nn.Module:
         """Load the model from a local folder, safetensors only."""
+
+    def load_tokenizer(self, folder: Path) -> Any:
+        """Load the native tokenizer: called on texts as those of transformers are.
+
+        Raises:
+            BaseError: its files are not there. What a library raises over damaged ones is told by the caller.
+        """
+        from transformers import AutoTokenizer  # noqa: PLC0415 - half a second
+
+        # Without its files, some classes of tokenizer open all the same, with an empty vocabulary.
+        if not any(any(folder.glob(name)) for name in TOKENIZER_FILES):
+            raise BaseError(
+                f"There is no tokenizer in {folder} (one of {', '.join(TOKENIZER_FILES)}). Copy its files from where "
+                "the model came from."
+            )
+        return AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+
+    def load_processor(self, folder: Path) -> Any:
+        """Load the image preprocessing that works on PIL images; `None` where the folder has none."""
+        from transformers import AutoImageProcessor  # noqa: PLC0415
+
+        if not self.has_images or not any((folder / name).is_file() for name in PROCESSOR_FILES):
+            return None
+        return AutoImageProcessor.from_pretrained(folder, backend="pil", trust_remote_code=False)  # no torchvision
 
     @abstractmethod
     def text_tower(self, model: nn.Module) -> nn.Module:
@@ -37,6 +83,15 @@ class Family(ABC):
     @abstractmethod
     def max_tokens(self, model: nn.Module) -> int:
         """Return how many positions the text tower has, special tokens included."""
+
+    def padded_length(self, model: nn.Module) -> int | None:
+        """Return the length that every row of ids is padded to; `None` where the longest row of a batch decides."""
+        return None
+
+    def hidden_states(self, tower: nn.Module, ids: Tensor, mask: Tensor) -> Tensor:
+        """Run the text tower on ids and mask, both `[B, T]`: hidden states `[B, T, W]`, after its last norm."""
+        states: Tensor = tower(input_ids=ids, attention_mask=mask).last_hidden_state
+        return states
 
     @abstractmethod
     def pool(self, model: nn.Module, hidden: Tensor, mask: Tensor, ends: Tensor) -> Tensor:
@@ -53,6 +108,11 @@ class Family(ABC):
     def image_features(self, model: nn.Module, pixels: Tensor) -> Tensor:
         """Return the family's own unnormalised vectors `[B, D]` of preprocessed images."""
 
+    def pixels(self, processor: Any, images: list[Any]) -> Tensor:
+        """Prepare RGB PIL images as the processor says: `[B, 3, H, W]`."""
+        prepared: Tensor = processor(images=images, return_tensors="pt")["pixel_values"]
+        return prepared
+
     def native_encoding(self, tokenizer: Any, texts: list[str], max_tokens: int) -> tuple[Tensor, Tensor]:
         """Tokenise native text as the family's users do: ids and mask, both `[B, T]`."""
         encoding = tokenizer(texts, padding=True, truncation=True, max_length=max_tokens, return_tensors="pt")
@@ -64,6 +124,15 @@ class Family(ABC):
         end = tokenizer.eos_token_id if tokenizer.eos_token_id is not None else tokenizer.sep_token_id
         pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else end
         return pad, begin, end
+
+
+def model_type(folder: Path) -> str | None:
+    """Return the `model_type` of a folder's `config.json`, `None` where there is none to be read."""
+    try:
+        found = read_json(folder / "config.json")["model_type"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return found if isinstance(found, str) else None
 
 
 def load_pretrained(kind: Any, folder: Path) -> nn.Module:

@@ -4,6 +4,7 @@ import hashlib
 import json
 import mmap
 import struct
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,25 +29,39 @@ PREPROCESSING = (
     "vocab.txt",
     "merges.txt",
     "*.model",
+    "open_clip_config.json",
+    "modules.json",
+    "*/config.json",
 )
 """Files beside the weights that decide what a vector is."""
 
 
-def fingerprint(folder: Path) -> str:
+def fingerprint(folder: Path, weights: Sequence[Path] | None = None) -> str:
     """Return the SHA-256, in hexadecimal, over every tensor and every preprocessing file of a model folder.
 
-    Tensors are taken by name, so the same weights in other shards give the same fingerprint.
+    Tensors are taken by name, so the same weights in other shards give the same fingerprint. Weights in a folder of
+    their own (as sentence-transformers keeps a module's) are named by it, and that folder's settings belong to it.
+
+    Args:
+        folder: of the model.
+        weights: the files that loading reads; `None` for those that transformers would.
 
     Raises:
         BaseError: the folder has no safetensors weights, or they are damaged.
     """
     digest = hashlib.sha256()
-    for name, tensor_digest in sorted(_tensor_digests(weight_files(folder)).items()):
+    files = weight_files(folder) if weights is None else weights
+    tensors: dict[str, str] = {}
+    for place in sorted({file.parent for file in files}):
+        prefix = "" if place == folder else f"{place.relative_to(folder).as_posix()}/"
+        found = _tensor_digests([file for file in files if file.parent == place])
+        tensors.update({f"{prefix}{name}": value for name, value in found.items()})
+    for name, tensor_digest in sorted(tensors.items()):
         digest.update(f"{name}\0{tensor_digest}\n".encode())
     for pattern in PREPROCESSING:
         for path in sorted(folder.glob(pattern)):
             if path.is_file():
-                digest.update(f"{path.name}\0{_content_digest(path)}\n".encode())
+                digest.update(f"{path.relative_to(folder).as_posix()}\0{_content_digest(path)}\n".encode())
     return digest.hexdigest()
 
 

@@ -1,7 +1,7 @@
 """Open a base: the demo's, a local folder's, or a hub repository's."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +15,6 @@ from mla_extend.bases.source import NATIVE, about_base, base_folder, base_name, 
 from mla_extend.errors import BaseError
 from mla_extend.files import read_json
 from mla_extend.progress import SILENT, Progress
-
-TOKENIZER_FILES = ("tokenizer.json", "vocab.json", "vocab.txt", "*.model")
-PROCESSOR_FILES = ("preprocessor_config.json", "processor_config.json")
 
 
 def open_base(source: str, *, device: str = "cpu", native: str | None = None, progress: Progress = SILENT) -> Base:
@@ -37,11 +34,14 @@ def open_base(source: str, *, device: str = "cpu", native: str | None = None, pr
     folder = base_folder(source, progress)
     about = about_base(folder)
     family = _family(folder)
-    print_of_weights = fingerprint(folder)  # before they are loaded: it says better what is wrong with them
+    # Before the weights are loaded: it says better what is wrong with them.
+    print_of_weights = fingerprint(folder, family.weight_files(folder))
     with _quiet_transformers():
-        model = _load(family, folder)
-        tokenizer = _load_tokenizer(folder)
-        processor = _load_processor(folder)
+        model = _load(f"{family.name} model in", family.load, folder, "Fetch it again, or correct its config.json.")
+        tokenizer = _load("tokenizer in", family.load_tokenizer, folder, "Fetch the model again.")
+        processor = _load(
+            "image preprocessing of", family.load_processor, folder, "Correct preprocessor_config.json, or fetch it."
+        )
     identity = BaseIdentity(
         name=str(about.get("name") or base_name(source)),
         source=source,
@@ -67,64 +67,31 @@ def _licence(about: dict[str, Any]) -> str | None:
 
 
 def _family(folder: Path) -> Family:
+    for family in FAMILIES:
+        if family.recognises(folder):
+            return family
     try:
-        config = read_json(folder / "config.json")
-        model_type = config["model_type"]
+        found = read_json(folder / "config.json")["model_type"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise BaseError(
             f"{folder} is not a model folder: its config.json cannot be read or names no model_type "
             f"({reason(error)}). Give the folder of a model as transformers saves it."
         ) from error
-    for family in FAMILIES:
-        if model_type in family.model_types:
-            return family
     known = ", ".join(sorted(name for family in FAMILIES for name in family.model_types))
     raise BaseError(
-        f"{folder} holds a model of type {model_type!r}, which has no text tower that languages can be added to. "
+        f"{folder} holds a model of type {found!r}, which has no text tower that languages can be added to. "
         f"Known types: {known}."
     )
 
 
-def _load(family: Family, folder: Path) -> Any:
+def _load(what: str, load: Callable[[Path], Any], folder: Path, remedy: str) -> Any:
+    """Load one part of a base; what a library raises over a wrong file is told in one line."""
     try:
-        return family.load(folder)
+        return load(folder)
+    except BaseError:
+        raise
     except Exception as error:
-        raise BaseError(
-            f"The model in {folder} cannot be loaded as {family.name} ({reason(error)}). Fetch the model again, or "
-            "correct its config.json."
-        ) from error
-
-
-def _load_tokenizer(folder: Path) -> Any:
-    from transformers import AutoTokenizer  # noqa: PLC0415
-
-    # Without its files, some classes of tokenizer open all the same, with an empty vocabulary.
-    if not any(any(folder.glob(name)) for name in TOKENIZER_FILES):
-        raise BaseError(
-            f"There is no tokenizer in {folder} (one of {', '.join(TOKENIZER_FILES)}). Copy its files from where the "
-            "model came from."
-        )
-    try:
-        return AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
-    except Exception as error:
-        raise BaseError(
-            f"The tokenizer in {folder} cannot be loaded ({reason(error)}). Fetch the model again."
-        ) from error
-
-
-def _load_processor(folder: Path) -> Any:
-    """Return the image processor that works on PIL images, so that torchvision is never needed."""
-    if not any((folder / name).is_file() for name in PROCESSOR_FILES):
-        return None
-    from transformers import AutoImageProcessor  # noqa: PLC0415
-
-    try:
-        return AutoImageProcessor.from_pretrained(folder, backend="pil", trust_remote_code=False)
-    except Exception as error:
-        raise BaseError(
-            f"The image preprocessing of {folder} cannot be loaded ({reason(error)}). Fetch the model again, or "
-            f"correct its {PROCESSOR_FILES[0]}."
-        ) from error
+        raise BaseError(f"The {what} {folder} cannot be loaded ({reason(error)}). {remedy}") from error
 
 
 @contextlib.contextmanager

@@ -229,7 +229,7 @@ class MultilingualModel:
         """Run the text tower on ids of the language that is routed or in training: unnormalised vectors `[B, D]`."""
         device = self.base.device
         ids, mask, ends = batch.ids.to(device), batch.mask.to(device), batch.ends.to(device)
-        hidden = self.base.text_tower(input_ids=ids, attention_mask=mask).last_hidden_state
+        hidden = self.base.family.hidden_states(self.base.text_tower, ids, mask)
         return self.base.family.pool(self.base.model, hidden, mask, ends)
 
     def tokenise(self, tag: str, texts: Sequence[str]) -> list[list[int]]:
