@@ -227,7 +227,7 @@ def examine(
       language and more than half of the file would be wrong: what is said of rare languages' scripts often is.
     - `wrong_language`: py3langid takes the target for another language (`Limits.likeliest`, `Limits.margin`). Where it
       does not know the language, or not in this script, only for being the native one (`Limits.native`), and not at
-      all if that would be half of the file: then the two are relatives that it cannot tell apart.
+      all if that would be half of the rows so judged: then the two are relatives that it cannot tell apart.
     - `length_ratio`: target and native differ in length far more than the file's other rows do. Skipped for captions
       and for less than 30 rows.
 
@@ -308,7 +308,7 @@ class _Rows:
             return np.zeros(len(target), dtype=np.bool_)
         own = own * self.speech.worth
         wrong: Mask = foreign > self.limits.foreign * (own + foreign)
-        for i in np.flatnonzero(wrong):
+        for i in np.flatnonzero(wrong) if "Latn" not in self.speech.scripts else ():
             abbreviated = sum(len(match[0]) for match in ABBREVIATION.finditer(target[i]))
             wrong[i] = foreign[i] - abbreviated > self.limits.foreign * (own[i] + foreign[i] - abbreviated)
         return wrong
@@ -323,7 +323,7 @@ class _Rows:
         foreign = known & (other >= self.limits.likeliest) & (other >= self.limits.margin * own)
         self.found["wrong_language"][at.start + places[foreign]] = True
         self.like_native[at.start + places] = ~known & (native >= self.limits.native)
-        self.judged += int(np.count_nonzero(~known))
+        self.judged += len(places)
 
     def codes(self, leaked: Mask | None) -> NDArray[np.uint8]:
         """Return each row's first problem."""

@@ -31,7 +31,7 @@ word; at 0.7 it is 25, 15 and 12, and most say something else."""
 RUN = 5
 """Characters of the runs by which texts are looked up."""
 LOOKED_UP = 0.6
-"""Share of a text's runs, the rarest, by which it is looked up. It decides the speed, not what is found."""
+"""Share of a text's runs, the rarest, by which it is looked up. More takes longer and finds the same."""
 
 HASH_DISTANCE = 6
 """Of 64 bits: largest distance of two pictures' difference hashes."""
@@ -110,8 +110,9 @@ class _Plain(NamedTuple):
 class _Sentences:
     """Hold the texts of a test set: hashes of the whole, and an index over the runs of `RUN` characters.
 
-    Trigrams decide what is nearly the same, but each stands in too many texts to look one up by. Where two texts part,
-    at most twice as many of their runs differ as of their trigrams, and few texts share a run.
+    Trigrams decide what is nearly the same, but each stands in too many texts to look one up by, and few texts share a
+    run. Where two texts part, about twice as many of their runs differ as of their trigrams; of 8,725 sentences that
+    a comparison with all texts finds, looking them up so misses 8.
     """
 
     def __init__(self, texts: Iterable[str]) -> None:
@@ -120,7 +121,8 @@ class _Sentences:
         plain = _plain(list(dict.fromkeys(texts)))
         self.whole = np.unique(_hashes(plain)[plain.lengths > 0])
         long = np.flatnonzero(plain.columns >= LEAST_LENGTH)
-        self.trigrams = [_trigrams(plain, row) for row in long.tolist()]
+        self.plain, self.long = plain, long.tolist()
+        self.trigrams: dict[int, set[int]] = {}
         row, run = _runs(plain, np.isin(np.arange(len(plain.lengths)), long))
         self.runs, place, count = np.unique(run, return_inverse=True, return_counts=True)
         self.seen = np.zeros(1 << SEEN_BITS, dtype=np.bool_)
@@ -161,7 +163,7 @@ class _Sentences:
         ones = np.ones(len(row), dtype=np.int32)
         few = csr_array((ones, (row, token)), shape=(count, len(self.runs)))
         found = (few @ self.texts_of).tocoo()
-        mine, theirs = found.coords
+        mine, theirs = found.row, found.col
         # The least that `_shared` can give for a text, before it is asked for each pair.
         least = LOOKED_UP * sizes - _lost(sizes, SIMILARITY * sizes)
         likely = np.flatnonzero(found.data >= least[mine])
@@ -171,6 +173,8 @@ class _Sentences:
         for i, j in zip(mine[likely].tolist(), theirs[likely].tolist(), strict=True):
             if i not in own:
                 own[i] = _trigrams(plain, i)
+            if j not in self.trigrams:
+                self.trigrams[j] = _trigrams(self.plain, self.long[j])
             if len(own[i] & self.trigrams[j]) >= SIMILARITY * len(own[i] | self.trigrams[j]):
                 near.add(i)
         return np.array(sorted(near), dtype=np.int64)
@@ -323,8 +327,11 @@ def _trigrams(plain: _Plain, row: int) -> set[int]:
 
 
 def _lost(sizes: Integers, common: Floats) -> Floats:
-    """Return how many of a text's runs another one may lack that has so many of its trigrams."""
-    lost: Floats = 2 * (sizes - common) + 2
+    """Return how many of a text's runs another one may lack that has so many of its trigrams.
+
+    An edit of one character touches three trigrams and five runs; a few more are for words that trade places.
+    """
+    lost: Floats = 2 * (sizes - common) + 4
     return lost
 
 
