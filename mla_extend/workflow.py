@@ -8,6 +8,8 @@ from typing import Any
 from mla_extend.bases.features import Features
 from mla_extend.bases.open import open_base
 from mla_extend.data.codes import language_name
+from mla_extend.data.pairs import ImageText
+from mla_extend.errors import BaseError
 from mla_extend.progress import SILENT, Progress
 from mla_extend.registry.card import Card, read_card
 from mla_extend.registry.languages import BaseRegistry
@@ -95,6 +97,7 @@ def add_language(
     request = read_request(asked, native, progress)
     model, home = _open(source, native, registry, device, progress)
     home.check_name(request.tag, replace=replace)
+    _refuse_images(model, request)
     held_out = split(request.parallel, request.image_text, request.recipe)
     bare = native_probe(model)
     features = Features(model.base, progress)
@@ -106,7 +109,7 @@ def add_language(
         staged = _stage(run, model, request.tag, trained)
         card = _card(model, request, trained, metrics, measure)
         model.remove(request.tag)
-        progress.start("Proving that nothing else moved")
+        progress.start("Proving isolation")
         version = home.publish(
             request.tag,
             staged,
@@ -143,6 +146,7 @@ def plan_language(
     model, home = _open(source, native, registry, device, progress, create=False)
     if home is not None:
         home.check_name(request.tag, replace=replace)
+    _refuse_images(model, request)
     held_out = split(request.parallel, request.image_text, request.recipe)
     return {
         "language": request.tag,
@@ -167,6 +171,17 @@ def _open(
     there = opened.identity.name in root.bases()
     home: BaseRegistry | None = root.create(opened.record()) if create or there else None
     return RegistryModel(opened, home), home
+
+
+def _refuse_images(model: RegistryModel, request: Request) -> None:
+    """Refuse images for a base that has no image tower, before anything is built."""
+    tests = request.test_set.splits.values() if request.test_set else ()
+    pictures = request.image_text is not None or any(isinstance(split, ImageText) for split in tests)
+    if pictures and not model.base.family.has_images:
+        raise BaseError(
+            f"The base {model.base.identity.name!r} is a text model without an image tower, so that it cannot be "
+            "trained or evaluated with images. Give parallel text alone."
+        )
 
 
 def _train(

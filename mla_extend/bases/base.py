@@ -2,6 +2,8 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
+from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -11,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mla_extend.bases.family import Family
+from mla_extend.bases.video import is_video, pool_frames, read_frames
 from mla_extend.errors import BaseError, DataError, ImageError
 from mla_extend.registry.base_record import BaseRecord
 
@@ -76,6 +79,12 @@ class Base:
         """Return the device that the model is on."""
         return self.embedding.weight.device
 
+    @cached_property
+    def begins(self) -> bool:
+        """Say whether native text begins with a token of its own, as a language's text then does."""
+        whole, plain = (self.tokenizer(["a"], add_special_tokens=special)["input_ids"][0] for special in (True, False))
+        return bool(whole[:1] != plain[:1])
+
     def record(self) -> BaseRecord:
         """Return what a registry keeps of the base."""
         return BaseRecord(**asdict(self.identity))
@@ -112,7 +121,7 @@ class Base:
 
     @torch.no_grad()
     def image_vectors(self, images: Iterable[ImageLike]) -> Tensor:
-        """Encode images (paths or PIL images): unnormalised vectors `[B, D]` in float32.
+        """Encode images and videos (paths, or PIL images): unnormalised vectors `[B, D]` in float32.
 
         Raises:
             BaseError: the base has no image tower, or does not say how images are prepared.
@@ -128,14 +137,26 @@ class Base:
                 f"The base {self.identity.name!r} has no image preprocessing: there is no preprocessor_config.json in "
                 "its folder. Copy that file from where the model came from."
             )
-        vectors = []
-        for chunk in chunks(list(images), IMAGE_BATCH):
-            opened = [open_image(image) for image in chunk]
-            pixels = self.family.pixels(self.processor, opened).to(self.device)
+        items = list(images)
+        sizes: list[int] = []
+
+        def opened() -> Iterator[Image.Image]:
+            for item in items:
+                frames = read_frames(item) if is_video(item) else [open_image(item)]
+                sizes.append(len(frames))
+                yield from frames
+
+        frames, vectors = opened(), []
+        while chunk := list(islice(frames, IMAGE_BATCH)):
+            pixels = self.family.pixels(self.processor, chunk).to(self.device)
             vectors.append(self.family.image_features(self.model, pixels).float().cpu())
         if not vectors:
             raise DataError("There is no image to encode: the list is empty.")
-        return torch.cat(vectors)
+        found = torch.cat(vectors)
+        if not any(map(is_video, items)):
+            return found
+        parts = zip(items, torch.split(found, sizes), strict=True)
+        return torch.stack([pool_frames(part) if is_video(item) else part[0] for item, part in parts])
 
     def encode_native(self, texts: Sequence[str]) -> Tensor:
         """Encode native text: L2-normalised vectors `[B, D]`."""

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from mla_extend.bases.fingerprint import weight_files
+from mla_extend.bases.source import model_type
 from mla_extend.errors import BaseError
-from mla_extend.files import read_json
 
 TOKENIZER_FILES = ("tokenizer.json", "vocab.json", "vocab.txt", "*.model")
 PROCESSOR_FILES = ("preprocessor_config.json", "processor_config.json")
@@ -105,13 +105,15 @@ class Family(ABC):
         """Return the family's own unnormalised vectors `[B, D]` of native text: the path that must never change."""
 
     @abstractmethod
-    def image_features(self, model: nn.Module, pixels: Tensor) -> Tensor:
-        """Return the family's own unnormalised vectors `[B, D]` of preprocessed images."""
+    def image_features(self, model: nn.Module, pixels: Any) -> Tensor:
+        """Return the family's own unnormalised vectors `[B, D]` of what `pixels` has prepared."""
 
-    def pixels(self, processor: Any, images: list[Any]) -> Tensor:
-        """Prepare RGB PIL images as the processor says: `[B, 3, H, W]`."""
-        prepared: Tensor = processor(images=images, return_tensors="pt")["pixel_values"]
-        return prepared
+    def pixels(self, processor: Any, images: list[Any]) -> Any:
+        """Prepare RGB PIL images as the processor says: a tensor `[B, 3, H, W]`.
+
+        A family whose image tower takes more may return anything with a `to(device)` that gives itself, moved.
+        """
+        return processor(images=images, return_tensors="pt")["pixel_values"]
 
     def native_encoding(self, tokenizer: Any, texts: list[str], max_tokens: int) -> tuple[Tensor, Tensor]:
         """Tokenise native text as the family's users do: ids and mask, both `[B, T]`."""
@@ -125,14 +127,12 @@ class Family(ABC):
         pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else end
         return pad, begin, end
 
+    def sigmoid_terms(self, model: nn.Module) -> tuple[Tensor, Tensor] | None:
+        """Return the scale and the bias of the sigmoid contrast between texts and images that the model has learned.
 
-def model_type(folder: Path) -> str | None:
-    """Return the `model_type` of a folder's `config.json`, `None` where there is none to be read."""
-    try:
-        found = read_json(folder / "config.json")["model_type"]
-    except (OSError, ValueError, KeyError, TypeError):
+        `None` where its contrast was a softmax over the batch.
+        """
         return None
-    return found if isinstance(found, str) else None
 
 
 def load_pretrained(kind: Any, folder: Path) -> nn.Module:

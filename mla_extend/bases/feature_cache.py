@@ -14,6 +14,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from mla_extend.bases.video import is_video, video_key
 from mla_extend.files import atomic_path, sha256_file
 from mla_extend.progress import SILENT, Progress
 
@@ -31,8 +32,9 @@ def text_key(text: str) -> bytes:
 
 
 def image_key(path: Path) -> bytes:
-    """Return the key of an image file: the hash of its bytes, wherever it lies."""
-    return bytes.fromhex(sha256_file(path))
+    """Return the key of an image or video: the hash of its bytes, wherever it lies, and how frames are taken of it."""
+    content = sha256_file(path)
+    return video_key(content) if is_video(path) else bytes.fromhex(content)
 
 
 class FeatureCache:

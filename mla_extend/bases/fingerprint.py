@@ -31,9 +31,9 @@ PREPROCESSING = (
     "*.model",
     "open_clip_config.json",
     "modules.json",
-    "*/config.json",
+    "sentence_*_config.json",
 )
-"""Files beside the weights that decide what a vector is."""
+"""Files that decide what a vector is, beside the weights or in a module's folder such as `1_Pooling`."""
 
 
 def fingerprint(folder: Path, weights: Sequence[Path] | None = None) -> str:
@@ -58,7 +58,7 @@ def fingerprint(folder: Path, weights: Sequence[Path] | None = None) -> str:
         tensors.update({f"{prefix}{name}": value for name, value in found.items()})
     for name, tensor_digest in sorted(tensors.items()):
         digest.update(f"{name}\0{tensor_digest}\n".encode())
-    for pattern in PREPROCESSING:
+    for pattern in (*PREPROCESSING, *(f"[0-9]_*/{pattern}" for pattern in PREPROCESSING)):
         for path in sorted(folder.glob(pattern)):
             if path.is_file():
                 digest.update(f"{path.relative_to(folder).as_posix()}\0{_content_digest(path)}\n".encode())

@@ -10,7 +10,17 @@ from mla_extend.progress import SILENT, Progress
 
 DEMO = "demo"
 NATIVE = "en"
+NATIVE_OF_TYPE = {"chinese_clip": "zh"}
+"""The native language of kinds of models whose folders name none; that of all others is English."""
 CLIP_POSITIONS, DEMO_POSITIONS = 77, 512
+POSITIONS_OF_TYPE = {
+    "clip": CLIP_POSITIONS,
+    "metaclip_2": CLIP_POSITIONS,
+    "siglip": 64,
+    "siglip2": 64,
+    "chinese_clip": 512,
+}
+"""Positions of the text tower where a configuration leaves them at the library's default."""
 HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 HUB_FILES = ["*.json", "*.safetensors", "*.txt", "*.model"]
 REASON_LENGTH = 200
@@ -39,7 +49,7 @@ def base_name(source: str) -> str:
 
 
 def native_language(source: str, progress: Progress = SILENT) -> str:
-    """Return the native language that a base's folder names, else English, without opening the model.
+    """Return the native language that a base's folder names, else its kind's, without opening the model.
 
     Raises:
         BaseError: there is no such base.
@@ -57,8 +67,9 @@ def text_positions(source: str) -> tuple[int, str]:
     folder = local_folder(source)
     try:
         config = read_json(folder / "config.json") if folder is not None else {}
-        return int(config["text_config"]["max_position_embeddings"]), source
-    except (OSError, ValueError, KeyError, TypeError):
+        positions = config["text_config"].get("max_position_embeddings") or POSITIONS_OF_TYPE[config["model_type"]]
+        return int(positions), source
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return CLIP_POSITIONS, "CLIP, as the base is not at hand"
 
 
@@ -71,10 +82,25 @@ def local_folder(source: str) -> Path | None:
     return folder if source and folder.is_dir() else None
 
 
+def model_type(folder: Path) -> str | None:
+    """Return the `model_type` of a folder's `config.json`, `None` where there is none to be read."""
+    try:
+        found = read_json(folder / "config.json")["model_type"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return found if isinstance(found, str) else None
+
+
 def about_base(folder: Path) -> dict[str, Any]:
+    """Return what a folder's `mla_extend.json` says of the base, and its kind's native language if it says none.
+
+    Raises:
+        BaseError: the file cannot be read, or holds something else.
+    """
+    native = NATIVE_OF_TYPE.get(model_type(folder) or "")
     path = folder / "mla_extend.json"
     if not path.is_file():
-        return {}
+        return {"native": native}
     try:
         about = read_json(path)
     except (OSError, ValueError) as error:
@@ -89,7 +115,7 @@ def about_base(folder: Path) -> dict[str, Any]:
             raise BaseError(
                 f"{path}: {key!r} is {about[key]!r}, not of type {kind.__name__}. Correct it or take it away."
             )
-    return about
+    return {**about, "native": about.get("native") or native}
 
 
 def reason(error: BaseException) -> str:

@@ -10,6 +10,9 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.progress import Progress as Bars
 
+WIDE = 110
+"""Columns of a terminal from which bars are drawn."""
+
 OUT = Console()
 ERR = Console(stderr=True)
 
@@ -60,12 +63,12 @@ def _short(value: float) -> str:
 
 @contextmanager
 def progress() -> Iterator[BarProgress]:
-    """Give a progress that draws bars while the context lasts."""
+    """Give a progress that draws bars while the context lasts; a narrow terminal has room for the numbers alone."""
+    wide = (BarColumn(bar_width=24), TimeElapsedColumn()) if ERR.width >= WIDE else ()
     columns = (
         TextColumn("{task.description}"),
-        BarColumn(bar_width=24),
         MofNCompleteColumn(),
-        TimeElapsedColumn(),
+        *wide,
         TimeRemainingColumn(),
         TextColumn("{task.fields[figures]}"),
     )

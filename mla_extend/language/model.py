@@ -29,7 +29,8 @@ from mla_extend.language.peft_method import (
     join,
     load_tensors,
 )
-from mla_extend.language.tokenizer import LanguageTokenizer, TextBatch, pad
+from mla_extend.language.pieces import PAD_ID
+from mla_extend.language.tokenizer import LanguageTokenizer, TextBatch, pad, widen
 
 ENCODE_BATCH = 128
 
@@ -228,15 +229,30 @@ class MultilingualModel:
     def forward(self, batch: TextBatch) -> Tensor:
         """Run the text tower on ids of the language that is routed or in training: unnormalised vectors `[B, D]`."""
         device = self.base.device
+        length = self.base.family.padded_length(self.base.model)
+        if length is not None:
+            batch = widen(batch, length, self._pad_ids(len(batch.ids)))
         ids, mask, ends = batch.ids.to(device), batch.mask.to(device), batch.ends.to(device)
         hidden = self.base.family.hidden_states(self.base.text_tower, ids, mask)
         return self.base.family.pool(self.base.model, hidden, mask, ends)
 
+    def _pad_ids(self, rows: int) -> list[int]:
+        """Return each row's pad id: of its language's own table, or of the native one where it reads that."""
+        native = self.base.family.special_ids(self.base.tokenizer)[0]
+        table = self.tuner.layers()[self.base.family.embedding]
+        ids = [native] * rows
+        for run in table.runs(rows):
+            if run.adapter in table.acquirer_embedding:
+                ids[run.start : run.stop] = [PAD_ID] * (run.stop - run.start)
+        return ids
+
     def tokenise(self, tag: str, texts: Sequence[str]) -> list[list[int]]:
-        """Return a language's ids of each text, with its begin and end tokens."""
+        """Return a language's ids of each text, with its end token, and its begin token where the base has one."""
         tokenizer = self.language(tag).tokenizer
         if tokenizer is not None:
-            return tokenizer.ids(texts)
+            rows = tokenizer.ids(texts)
+            # A tower that never saw one would find every word one place further on than it learned.
+            return rows if self.base.begins else [row[1:] for row in rows]
         encoded: Any = self.base.tokenizer(list(texts), truncation=True, max_length=self.base.max_tokens)
         ids: list[list[int]] = encoded["input_ids"]
         return ids

@@ -98,7 +98,7 @@ class _RoutedLayer(BaseTunerLayer):  # type: ignore[misc]
     base_layer: nn.Module
     routing: Routing
 
-    def _runs(self, rows: int) -> Plan:
+    def runs(self, rows: int) -> Plan:
         if self.routing.plan is not None:
             return self.routing.plan
         if self.disable_adapters or not self.active_adapters:
@@ -158,7 +158,7 @@ class AcquirerBlock(nn.Module, _RoutedLayer):
         return self._apply_runs(output)
 
     def _apply_runs(self, hidden: Tensor) -> Tensor:
-        runs = self._runs(hidden.shape[0])
+        runs = self.runs(hidden.shape[0])
         if len(runs) == 1:
             return self._apply_one(hidden, runs[0].adapter)
         return torch.cat([self._apply_one(hidden[run.start : run.stop], run.adapter) for run in runs])
@@ -193,7 +193,7 @@ class AcquirerEmbedding(nn.Module, _RoutedLayer):
 
     def forward(self, ids: Tensor) -> Tensor:
         """Map ids `[B, T]` to vectors `[B, T, W]` in the base's dtype."""
-        runs = self._runs(ids.shape[0])
+        runs = self.runs(ids.shape[0])
         if len(runs) == 1:
             return self._look_up(ids, runs[0].adapter)
         return torch.cat([self._look_up(ids[run.start : run.stop], run.adapter) for run in runs])

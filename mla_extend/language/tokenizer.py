@@ -89,3 +89,14 @@ def pad(rows: Sequence[Sequence[int]], pad_id: int = PAD_ID) -> TextBatch:
         ids[i, : len(row)] = torch.as_tensor(row, dtype=torch.long)
     mask = (torch.arange(width).unsqueeze(0) < lengths.unsqueeze(1)).to(torch.long)
     return TextBatch(ids, mask, lengths - 1)
+
+
+def widen(batch: TextBatch, length: int, pad_ids: Sequence[int]) -> TextBatch:
+    """Pad a batch on to a fixed length, each row with a pad id of its own, also where it was padded before."""
+    rows, width = batch.ids.shape
+    fill = torch.tensor(pad_ids, dtype=torch.long).unsqueeze(1)
+    ids = fill.repeat(1, length)
+    ids[:, :width] = torch.where(batch.mask.bool(), batch.ids, fill)
+    mask = torch.zeros(rows, length, dtype=torch.long)
+    mask[:, :width] = batch.mask
+    return TextBatch(ids, mask, batch.ends)

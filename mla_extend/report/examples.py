@@ -178,17 +178,22 @@ def choose(
 
 
 def thumbnail(path: Path) -> str:
-    """Return a small JPEG of an image as a data URI, what is transparent in white.
+    """Return a small JPEG of an image, or of a video's middle frame, as a data URI, what is transparent in white.
 
     Raises:
         DataError: the image cannot be read.
     """
     from PIL import Image, ImageOps  # noqa: PLC0415 - a page without examples needs none of it
 
+    from mla_extend.bases.video import is_video, read_frames  # noqa: PLC0415
+
     try:
-        with Image.open(path) as opened:
-            opened.draft("RGB", (2 * SIDE, 2 * SIDE))
-            clear = ImageOps.exif_transpose(opened).convert("RGBA")
+        if is_video(path):
+            clear = read_frames(path, 1)[0].convert("RGBA")
+        else:
+            with Image.open(path) as opened:
+                opened.draft("RGB", (2 * SIDE, 2 * SIDE))
+                clear = ImageOps.exif_transpose(opened).convert("RGBA")
         clear.thumbnail((SIDE, SIDE))
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise DataError(f"The image {path} cannot be read ({error}). Replace it or take it out.") from error

@@ -1,4 +1,4 @@
-"""The two losses, and the checks that a run is one. Shapes: `B` batch, `D` width of the shared space."""
+"""The losses, and the checks that a run is one. Shapes: `B` batch, `D` width of the shared space."""
 
 import torch
 from torch import Tensor
@@ -34,6 +34,27 @@ def contrast_loss(text: Tensor, other: Tensor, temperature: float, same: Tensor 
         logits = logits.masked_fill(others, float("-inf"))
     labels = torch.arange(len(logits), device=logits.device)
     return (F.cross_entropy(logits, labels) + F.cross_entropy(logits.T, labels)) / 2
+
+
+def sigmoid_loss(text: Tensor, other: Tensor, scale: Tensor, bias: Tensor, same: Tensor | None = None) -> Tensor:
+    """Return the sigmoid contrast between text `[B, D]` and what it goes with `[B, D]` (SigLIP): each pair by itself.
+
+    Args:
+        text: vectors of any length.
+        other: vectors of any length, row `i` with row `i`.
+        scale: what cosines are multiplied by.
+        bias: what is added to that; negative, since most pairs do not go together.
+        same: as in `contrast_loss`.
+
+    The sum over a row's pairs, averaged over the rows.
+    """
+    cosines = F.normalize(text, dim=-1) @ F.normalize(other, dim=-1).T
+    own = torch.eye(len(cosines), dtype=torch.bool, device=cosines.device)
+    logits = cosines * scale + bias
+    losses = F.softplus(torch.where(own, -logits, logits))
+    if same is not None:
+        losses = losses.masked_fill(same & ~own, 0)
+    return losses.sum(dim=1).mean()
 
 
 def mean_cosine(vectors: Tensor) -> float:

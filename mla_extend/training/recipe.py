@@ -63,6 +63,7 @@ class StageRecipe(_Part):
     mse: float = Field(default=0.0, ge=0)
     mse_of: Literal["normalised", "raw"] = "normalised"
     contrast: float = Field(default=0.0, ge=0)
+    contrast_of: Literal["auto", "softmax"] = "auto"
     temperature: float = Field(default=0.05, gt=0)
     transfer: float = Field(default=0.0, ge=0)
     average: float = Field(default=0.0, ge=0, lt=1)

@@ -16,7 +16,7 @@ from torch import Tensor
 from mla_extend.evaluation.ranks import ranks, unit
 from mla_extend.language.model import MultilingualModel
 from mla_extend.language.tokenizer import pad
-from mla_extend.training.losses import contrast_loss, mean_cosine, transfer_loss
+from mla_extend.training.losses import contrast_loss, mean_cosine, sigmoid_loss, transfer_loss
 from mla_extend.training.recipe import StageRecipe
 
 Ids = Sequence[Sequence[int]]
@@ -81,6 +81,10 @@ class ExposureTask:
         text = model.forward(pad([self.ids[i] for i in rows])).float()
         images = torch.from_numpy(self.images[self.image_of_text[rows]]).to(text.device)
         same = _equal(self.meaning[rows], text.device) | _equal(self.image_of_text[rows], text.device)
+        base = model.base
+        terms = base.family.sigmoid_terms(base.model) if recipe.contrast_of == "auto" else None
+        if terms is not None:
+            return recipe.contrast * sigmoid_loss(text, images, *terms, same)
         return recipe.contrast * contrast_loss(text, images, recipe.temperature, same)
 
 

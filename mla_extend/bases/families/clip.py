@@ -1,25 +1,26 @@
-"""Hugging Face `CLIPModel`: causal mask, end-token pooling, linear projection."""
+"""Hugging Face `CLIPModel` and `MetaClip2Model`: causal mask, end-token pooling, linear projection."""
 
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor, nn
-from transformers import CLIPModel
+from transformers import CLIPModel, MetaClip2Model
 
 from mla_extend.bases.family import Family, as_features, load_pretrained, take_positions
+from mla_extend.bases.source import model_type
 
 
 class Clip(Family):
-    """CLIP as Hugging Face saves it (Radford et al. 2021)."""
+    """CLIP as Hugging Face saves it (Radford et al. 2021), and MetaCLIP 2, which has another tokenizer."""
 
     name = "clip"
-    model_types = ("clip",)
+    model_types = ("clip", "metaclip_2")
     embedding = "embeddings.token_embedding"
     blocks = r"encoder\.layers\.\d+"
 
     def load(self, folder: Path) -> nn.Module:
-        """Load a `CLIPModel`."""
-        return load_pretrained(CLIPModel, folder)
+        """Load a `CLIPModel` or a `MetaClip2Model`."""
+        return load_pretrained(MetaClip2Model if model_type(folder) == "metaclip_2" else CLIPModel, folder)
 
     def text_tower(self, model: Any) -> nn.Module:
         """Return the text transformer; older versions of transformers wrap it once more."""
