@@ -3,7 +3,7 @@
 import hashlib
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,7 +20,7 @@ from mla_extend.data.licences import is_noncommercial
 from mla_extend.data.pairs import ImageText, ParallelText, join_images, join_parallel
 from mla_extend.data.read import has_images, read_image_text, read_parallel
 from mla_extend.data.test_sets import TestSet, read_test_set
-from mla_extend.errors import DataError
+from mla_extend.errors import DataError, LanguageError
 from mla_extend.progress import SILENT, Progress
 from mla_extend.training.recipe import Recipe, load_recipe
 
@@ -46,6 +46,7 @@ class Asked:
         format: name of the format of all training files that have no prefix of their own.
         filter: `strict`, `default` or `off`.
         seed: decides everything that is drawn.
+        start_from: code of a language that it starts from a copy of.
     """
 
     language: str
@@ -59,11 +60,15 @@ class Asked:
     format: str | None = None
     filter: str = "default"
     seed: int = 0
+    start_from: str | None = None
 
 
 @dataclass(frozen=True)
 class Request:
-    """Hold what is to be added: language, data, recipe, seed. `data` is what the card says of each source."""
+    """Hold what is to be added: language, data, recipe, seed, and the tag of the language that it starts from.
+
+    `data` is what the card says of each source.
+    """
 
     tag: str
     parallel: ParallelText
@@ -75,13 +80,21 @@ class Request:
     filter: str = "default"
     pairs_read: int = 0
     columns: dict[str, str] = field(default_factory=dict)
+    start_from: str | None = None
 
-    def identity(self, base: "Base") -> str:
-        """Return what makes a run the same run: base, language, data, its checks, recipe and seed."""
+    def identity(self, base: "Base", start_from: Mapping[str, str] | None = None) -> str:
+        """Return what makes a run the same run: base, language, data, its checks, recipe, seed, version started from.
+
+        Args:
+            base: the base at hand.
+            start_from: `language` and `version` of what it starts from, if it does.
+        """
         keys = ("role", "sha256", "split", "weight")
         data = [[record.get(key) for key in keys] for record in self.data if record["role"] != "test_set"]
         how = [self.filter, self.columns, self.recipe.model_dump(mode="json"), self.seed]
         parts = [base.identity.fingerprint, self.tag, data, *how, len(self.parallel)]
+        if start_from is not None:
+            parts.append(dict(start_from))
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
@@ -122,11 +135,17 @@ def read_request(asked: Asked, native: str = "en", progress: Progress = SILENT) 
         progress: told of long work.
 
     Raises:
-        LanguageError: it is no language code.
+        LanguageError: it is no language code, or is to start from itself.
         RecipeError: the recipe has problems.
         DataError: a source cannot be used.
     """
     tag = language_tag(asked.language)
+    start_from = None if asked.start_from is None else language_tag(asked.start_from)
+    if start_from == tag:
+        raise LanguageError(
+            f"{tag!r} cannot start from itself. Give a related language of the registry with --start-from, or leave it "
+            "out."
+        )
     recipe = load_recipe(asked.recipe, asked.overrides)
     columns = parse_columns(asked.columns)
     wanted = Wanted(tag, native, columns)
@@ -168,6 +187,7 @@ def read_request(asked: Asked, native: str = "en", progress: Progress = SILENT) 
         filter=asked.filter,
         pairs_read=len(parallel),
         columns={str(role): name for role, name in columns.items()},
+        start_from=start_from,
     )
 
 

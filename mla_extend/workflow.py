@@ -10,6 +10,7 @@ from mla_extend.bases.open import open_base
 from mla_extend.data.codes import language_name
 from mla_extend.data.pairs import ImageText
 from mla_extend.errors import BaseError
+from mla_extend.language.related import Related, check_related
 from mla_extend.progress import SILENT, Progress
 from mla_extend.registry.card import Card, read_card
 from mla_extend.registry.languages import BaseRegistry
@@ -47,6 +48,7 @@ def add_language(
     device: str = "auto",
     resume: bool = False,
     replace: bool = False,
+    start_from: str | None = None,
     progress: Progress = SILENT,
 ) -> Card:
     """Add a language to a base: build, transfer, expose, evaluate, prove isolation, publish.
@@ -70,6 +72,8 @@ def add_language(
         device: `cpu`, `cuda`, `mps` or `auto`.
         resume: continue an interrupted run of the same data, recipe and seed.
         replace: the language may be there already; its older version stays beside the new one.
+        start_from: a language of the same registry whose acquirers and shared pieces are copied as the start; what is
+            trained then is the copy.
         progress: told of all long work.
 
     Returns:
@@ -92,22 +96,25 @@ def add_language(
         format=format,
         filter=filter,
         seed=seed,
+        start_from=start_from,
     )
     source, native = find_base(Registry(registry_root(registry)), base, progress)
     request = read_request(asked, native, progress)
     model, home = _open(source, native, registry, device, progress)
     home.check_name(request.tag, replace=replace)
     _refuse_images(model, request)
+    related = _related(model, request)
     held_out = split(request.parallel, request.image_text, request.recipe)
     bare = native_probe(model)
     features = Features(model.base, progress)
-    with StopRequest().listening() as stop, claim_run(home, request.tag, request.identity(model.base), resume) as run:
+    identity = request.identity(model.base, related.to_json() if related else None)
+    with StopRequest().listening() as stop, claim_run(home, request.tag, identity, resume) as run:
         if run.note:
             progress.note(run.note)
-        trained = _train(run, model, request, held_out, features, resume=resume, stop=stop, progress=progress)
+        trained = _train(run, model, request, held_out, features, related, resume=resume, stop=stop, progress=progress)
         metrics = _evaluate(model, request, held_out, features, progress)
         staged = _stage(run, model, request.tag, trained)
-        card = _card(model, request, trained, metrics, measure)
+        card = _card(model, request, trained, metrics, measure, related)
         model.remove(request.tag)
         progress.start("Proving isolation")
         version = home.publish(
@@ -147,18 +154,21 @@ def plan_language(
     if home is not None:
         home.check_name(request.tag, replace=replace)
     _refuse_images(model, request)
+    related = _related(model, request)
     held_out = split(request.parallel, request.image_text, request.recipe)
+    recipe, pictures = request.recipe, request.image_text
     return {
         "language": request.tag,
         "language_name": language_name(request.tag),
         "base": model.base.identity.name,
-        "recipe": request.recipe.name,
+        "recipe": recipe.name,
+        "start_from": related.to_json() if related else None,
         "pairs": request.pairs_read,
         "kept": len(request.parallel),
         "data": request.data,
-        "image_text": len(request.image_text) if request.image_text else 0,
+        "image_text": len(pictures) if pictures else 0,
         "held_out": int(held_out.pairs.sum()),
-        **estimate(model, request.tag, request.parallel, request.image_text, held_out, request.recipe, request.seed),
+        **estimate(model, request.tag, request.parallel, pictures, held_out, recipe, request.seed, related),
     }
 
 
@@ -184,18 +194,30 @@ def _refuse_images(model: RegistryModel, request: Request) -> None:
         )
 
 
+def _related(model: RegistryModel, request: Request) -> Related | None:
+    """Return the language that the new one starts from, if it does, before anything is built."""
+    if request.start_from is None:
+        return None
+    related = model.related(request.start_from)
+    check_related(related, request.recipe.acquirer.bottleneck)
+    return related
+
+
 def _train(
     run: RunFolder,
     model: RegistryModel,
     request: Request,
     held_out: Split,
     features: Features,
+    related: Related | None,
     *,
     resume: bool,
     stop: StopRequest,
     progress: Progress,
 ) -> Trained:
-    session = Session(run.folder, model, request.tag, request.recipe, seed=request.seed, progress=progress)
+    session = Session(
+        run.folder, model, request.tag, request.recipe, seed=request.seed, progress=progress, related=related
+    )
     return session.train(
         request.parallel, request.image_text, held_out, features, resume=resume and run.found, stop=stop
     )
@@ -228,8 +250,16 @@ def _stage(run: RunFolder, model: RegistryModel, tag: str, trained: Trained) -> 
     return staged
 
 
-def _card(model: RegistryModel, request: Request, trained: Trained, metrics: dict[str, Any], measure: Measure) -> Card:
+def _card(
+    model: RegistryModel,
+    request: Request,
+    trained: Trained,
+    metrics: dict[str, Any],
+    measure: Measure,
+    related: Related | None,
+) -> Card:
     record = model.base.record()
+    start = {"start_from": related.to_json()} if related else {}
     return Card(
         language=request.tag,
         language_name=language_name(request.tag),
@@ -242,7 +272,7 @@ def _card(model: RegistryModel, request: Request, trained: Trained, metrics: dic
             "licence": record.licence,
         },
         recipe=request.recipe.model_dump(mode="json"),
-        data=request.data,
+        data=[*request.data, *(related.records() if related else ())],
         metrics=metrics,
         versions=package_versions(),
         seed=request.seed,
@@ -254,5 +284,5 @@ def _card(model: RegistryModel, request: Request, trained: Trained, metrics: dic
             "precision": trained.precision,
         },
         parameters=trained.built.parameters,
-        stages=[{"stage": "build", **vars(trained.built)}, *trained.stages],
+        stages=[{"stage": "build", **vars(trained.built), **start}, *trained.stages],
     )

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from mla_extend.bases.open import open_base
 from mla_extend.errors import DataError
+from mla_extend.language import alignment as alignment_module
 from mla_extend.language.alignment import align
 from mla_extend.language.build import build_language
 from mla_extend.language.embedding import STARTS, StartInputs
@@ -112,3 +113,28 @@ def test_a_language_is_built_alike_from_the_same_seed(start: str, base_folder: P
         build_language(model, "sw", native=NATIVE, target=TARGET, start=start, bottleneck=4, seed=3)
         vectors.append(model.encode_text(TARGET[:8], "sw"))
     assert torch.equal(*vectors)
+
+
+def test_rounds_tell_a_word_from_what_usually_stands_beside_it() -> None:
+    """By counts a dog is nearly as black as it is a dog; the sentences without "black" decide."""
+    # Native 1 = "black", 2 = "dog", 3 = "runs", 4 = "sleeps"; the language says 11, 12, 13, 14.
+    native = [[1, 2, 3], [1, 2, 4]] * 10 + [[2, 3], [2, 4]] * 5
+    target = [[10 + word for word in row] for row in native]
+    counted = align(target, native, 20, 10, rounds=0).weights.toarray()
+    found = align(target, native, 20, 10).weights.toarray()
+    for word in (1, 2, 3, 4):
+        assert counted[10 + word, word] < 0.6
+        assert found[10 + word, word] > 0.75
+
+
+def test_alignment_of_much_text_takes_a_sample_and_loses_no_token(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tokens that the sample lacks keep what the counts say; the same text gives the same weights."""
+    generator = np.random.default_rng(0)
+    native = [generator.permutation(50)[:6].tolist() for _ in range(400)]
+    target = [[50 - token for token in row] for row in native]
+    whole = align(target, native, 60, 50).weights.toarray()
+    monkeypatch.setattr(alignment_module, "LINKS", 2_000)
+    sampled = align(target, native, 60, 50)
+    assert sampled.aligned[1:51].all()
+    assert (sampled.weights.toarray()[1:51].argmax(axis=1) == whole[1:51].argmax(axis=1)).mean() > 0.9
+    assert np.array_equal(sampled.weights.toarray(), align(target, native, 60, 50).weights.toarray())

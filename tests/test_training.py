@@ -1,19 +1,27 @@
 """Losses, batches, recipes, checkpoints, cached features."""
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 
 from mla_extend.bases.feature_cache import FeatureCache, text_key
+from mla_extend.bases.features import Features
+from mla_extend.bases.open import open_base
 from mla_extend.data.pairs import held_out_texts
 from mla_extend.errors import RecipeError, TrainingError
+from mla_extend.language.build import build_language
+from mla_extend.language.model import MultilingualModel
 from mla_extend.training.batches import BucketedBatches, padding_share
 from mla_extend.training.checkpoint import Checkpoint, CheckpointFile
 from mla_extend.training.losses import contrast_loss, mean_cosine, transfer_loss
 from mla_extend.training.recipe import StageRecipe, load_recipe, recipe_names
+from mla_extend.training.teacher import Teacher, together
+from tests.conftest import sentences
 
 
 def test_the_contrast_of_equal_vectors_is_log_b() -> None:
@@ -125,3 +133,33 @@ def test_the_held_out_slice_depends_on_the_texts_alone() -> None:
     assert len(chosen) == 50
     assert held_out_texts(list(reversed(texts)) + texts, 0.05, 1000) == chosen
     assert len(held_out_texts(texts, 0.5, 10)) == 10
+
+
+def test_the_teacher_is_the_bases_own_path_whatever_is_in_training(dual_folder: Path) -> None:
+    """Vectors that are encoded while a language trains are those of the base, and each is encoded once."""
+    native, target = sentences(40)
+    base = open_base(str(dual_folder))
+    expected = base.native_vectors(native).numpy()
+    model = MultilingualModel(base)
+    build_language(model, "sw", native=native, target=target, seed=0)
+    calls: list[int] = []
+
+    class Counting(Features):
+        def text(self, texts: Sequence[str], *, quiet: bool = False) -> NDArray[np.float32]:
+            calls.append(len(texts))
+            return super().text(texts, quiet=quiet)
+
+    teacher = Teacher(model, Counting(base), native)
+    with model.training("sw"):
+        teacher.prepare(np.arange(40))
+        teacher.prepare(np.arange(10))
+    assert np.array_equal(teacher[np.arange(40)], expected)
+    assert calls == [40]
+
+
+def test_steps_are_made_ready_in_the_same_groups_wherever_a_run_goes_on() -> None:
+    """Every step is in one group, which depends on the step alone."""
+    groups = [together(step) for step in range(300)]
+    assert all(first <= step < last for step, (first, last) in enumerate(groups))
+    assert groups[:8] == [(0, 8)] * 8
+    assert sorted(set(groups)) == [(0, 8), (8, 24), *((i, i + 32) for i in range(24, 300, 32))]

@@ -21,9 +21,9 @@ T = TypeVar("T")
 
 ImageLike = str | Path | Image.Image
 
-TEXT_BATCH = 256
+TEXT_BATCH, CPU_TEXT_BATCH = 256, 64
 IMAGE_BATCH = 16
-"""Images a step: on a CPU small batches stay in the cache and are several times faster than large ones."""
+"""Texts and images a step: on a CPU small batches stay in the cache, and are faster than large ones."""
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,8 @@ class Base:
             raise DataError("There is no text to encode: the list is empty.")
         order = sorted(range(len(texts)), key=lambda i: (len(texts[i]), i))
         rows: list[Tensor] = [torch.empty(0)] * len(texts)
-        for chunk in chunks(order, TEXT_BATCH):
+        size = CPU_TEXT_BATCH if self.device.type == "cpu" else TEXT_BATCH
+        for chunk in chunks(order, size):
             ids, mask = self.family.native_encoding(self.tokenizer, [texts[i] for i in chunk], self.max_tokens)
             vectors = self.family.native_features(self.model, ids.to(self.device), mask.to(self.device)).float().cpu()
             for i, vector in zip(chunk, vectors, strict=True):

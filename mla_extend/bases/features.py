@@ -24,15 +24,14 @@ class Features:
         self._text = FeatureCache(folder / "text")
         self._images = FeatureCache(folder / "images")
 
-    def text(self, texts: Sequence[str]) -> Vectors:
-        """Return the base's own vectors `[N, D]` of native texts."""
+    def text(self, texts: Sequence[str], *, quiet: bool = False) -> Vectors:
+        """Return the base's own vectors `[N, D]` of native texts; `quiet` leaves a bar that is running alone."""
 
         def encode(part: list[str]) -> Vectors:
             return self.base.native_vectors(part).numpy()
 
-        return self._text.vectors(
-            texts, text_key, encode, task="Encoding native text", progress=self.progress, step=1024
-        )
+        progress = SILENT if quiet else self.progress
+        return self._text.vectors(texts, text_key, encode, task="Encoding native text", progress=progress, step=1024)
 
     def images(self, paths: Sequence[Path]) -> Vectors:
         """Return the base's own vectors `[N, D]` of images."""

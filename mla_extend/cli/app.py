@@ -109,6 +109,14 @@ def add_language(
             show_default=False,
         ),
     ] = None,
+    start_from: Annotated[
+        str | None,
+        typer.Option(
+            "--start-from",
+            metavar="LANG",
+            help="A related language of the registry to start from a copy of; it stays as it is.",
+        ),
+    ] = None,
     seed: Seed = 0,
     device: Device = "auto",
     resume: Annotated[bool, typer.Option("--resume", help="Continue an interrupted run of the same command.")] = False,
@@ -136,6 +144,7 @@ def add_language(
         "seed": seed,
         "device": device,
         "replace": replace,
+        "start_from": start_from,
     }
     with progress() as bars:
         bars.start("Loading")

@@ -61,7 +61,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else
 RecipeName = Annotated[
     str,
     typer.Option(
-        "--recipe", metavar="NAME|FILE", help="default, instant, quick, or a YAML file.", autocompletion=_recipes
+        "--recipe", metavar="NAME|FILE", help="default, instant, quick, paper, or a YAML file.", autocompletion=_recipes
     ),
 ]
 Columns = Annotated[

@@ -1,8 +1,13 @@
-"""Which native tokens a language's tokens translate, read from parallel text without training anything.
+"""Which native tokens a language's tokens translate, read from parallel text without training a network.
 
-Two tokens belong together when they occur in the same pairs and seldom apart: the Dice coefficient of their occurrence,
-`2 n(s, t) / (n(s) + n(t))`, squared so that the best partners outweigh the many weak ones. All counts come from one
-sparse product, so that a million pairs take a minute.
+It begins with counts: two tokens belong together when they occur in the same pairs and seldom apart, by the Dice
+coefficient of their occurrence, `2 n(s, t) / (n(s) + n(t))`, squared so that the best partners outweigh the many weak
+ones. All counts come from one sparse product, so that a million pairs take a minute. Counts cannot tell a word from
+what usually stands beside it; a few rounds of expectation maximisation can (the first of the IBM models, Brown et al.
+1993, in both directions): each token of a sentence shares itself out among its partners there, by how well they
+explain it, and what was shared out is counted again.
+
+Shapes: `S` size of the language's vocabulary, `V` of the native one.
 """
 
 from collections.abc import Sequence
@@ -14,6 +19,14 @@ from scipy import sparse
 
 CHUNK = 200_000
 """Pairs counted at a time: what bounds memory is the number of different token pairs, not of sentences."""
+ROUNDS = 5
+"""Rounds of expectation maximisation; more changes little."""
+LINKS = 8_000_000
+"""Token pairs at most that those rounds go over (40,000 captions), which bounds their memory to about 0.5 GB."""
+
+Ids = Sequence[Sequence[int]]
+Floats = NDArray[np.float64]
+Integers = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -29,13 +42,14 @@ class Alignment:
 
 
 def align(
-    target: Sequence[Sequence[int]],
-    native: Sequence[Sequence[int]],
+    target: Ids,
+    native: Ids,
     target_size: int,
     native_size: int,
     *,
     power: float = 2.0,
     best: int = 8,
+    rounds: int = ROUNDS,
 ) -> Alignment:
     """Align two vocabularies over parallel text.
 
@@ -46,6 +60,7 @@ def align(
         native_size: `V`, size of the native vocabulary.
         power: exponent of the Dice coefficient.
         best: native tokens kept a token, the strongest first.
+        rounds: of expectation maximisation; 0 for the counts alone.
     """
     together = sparse.csr_array((target_size, native_size), dtype=np.float32)
     target_counts = np.zeros(target_size)
@@ -58,12 +73,89 @@ def align(
         native_counts += np.asarray(occurs_native.sum(axis=0)).ravel()
     counts = sparse.coo_array(together)
     dice = 2 * counts.data / (target_counts[counts.row] + native_counts[counts.col])
-    return Alignment(strongest(counts.row, counts.col, dice**power, (target_size, native_size), best))
+    values = share_out(target, native, counts.row, counts.col, dice**power, (target_size, native_size), rounds)
+    return Alignment(strongest(counts.row, counts.col, values, (target_size, native_size), best))
 
 
-def occurrence(rows: Sequence[Sequence[int]], size: int) -> sparse.csr_array:
+def share_out(
+    target: Ids,
+    native: Ids,
+    rows: NDArray[np.int32],
+    columns: NDArray[np.int32],
+    values: Floats,
+    shape: tuple[int, int],
+    rounds: int,
+) -> Floats:
+    """Return the values of token pairs after rounds of expectation maximisation in both directions, summed.
+
+    Args:
+        target: ids of each target sentence.
+        native: ids of each native sentence.
+        rows: target tokens of the different token pairs, which are all that occur.
+        columns: their native tokens.
+        values: where the rounds begin; what is returned for tokens that the sample of sentences does not hold.
+        shape: `(S, V)`.
+        rounds: how many; 0 returns `values`.
+    """
+    if not rounds or not len(rows):
+        return values
+    links = _Links(*_sample(target, native), rows, columns, shape)
+    to_native, to_target = values, values
+    for _ in range(rounds):
+        native_shares = links.counts(to_native, links.native_place)
+        target_shares = links.counts(to_target, links.target_place)
+        to_native = native_shares / _sums(rows, native_shares, shape[0])
+        to_target = target_shares / _sums(columns, target_shares, shape[1])
+    found = native_shares + target_shares
+    return np.where(np.bincount(rows, weights=found, minlength=shape[0])[rows] > 0, found, values)
+
+
+class _Links:
+    """Each target token of each sentence with each native token of it: which token pair it is, and whose."""
+
+    def __init__(
+        self, target: Ids, native: Ids, rows: NDArray[np.int32], columns: NDArray[np.int32], shape: tuple[int, int]
+    ) -> None:
+        target_lengths, native_lengths = _lengths(target), _lengths(native)
+        target_ids = np.fromiter((token for row in target for token in row), np.int64, int(target_lengths.sum()))
+        native_ids = np.fromiter((token for row in native for token in row), np.int64, int(native_lengths.sum()))
+        partners = np.repeat(native_lengths, target_lengths)  # of each target token
+        first = np.repeat(np.cumsum(native_lengths) - native_lengths, target_lengths)
+        self.target_place = np.repeat(np.arange(len(target_ids)), partners)
+        self.native_place = np.arange(len(self.target_place)) + np.repeat(
+            first - (np.cumsum(partners) - partners), partners
+        )
+        keys = target_ids[self.target_place] * shape[1] + native_ids[self.native_place]
+        known = rows.astype(np.int64) * shape[1] + columns
+        order = np.argsort(known)
+        self.pair = order[np.searchsorted(known, keys, sorter=order)]
+        self.pairs = len(rows)
+
+    def counts(self, values: Floats, place: Integers) -> Floats:
+        """Let the token at each place share itself out by the values of its pairs; return what each pair got."""
+        shares = values[self.pair]
+        shares /= np.maximum(np.bincount(place, weights=shares), np.finfo(np.float64).tiny)[place]
+        return np.asarray(np.bincount(self.pair, weights=shares, minlength=self.pairs), dtype=np.float64)
+
+
+def _sample(target: Ids, native: Ids) -> tuple[Ids, Ids]:
+    """Return sentences, evenly spread, that hold at most `LINKS` token pairs."""
+    every = max(1, -(-int(_lengths(target) @ _lengths(native)) // LINKS))
+    return target[::every], native[::every]
+
+
+def _lengths(rows: Ids) -> Integers:
+    return np.fromiter((len(row) for row in rows), dtype=np.int64, count=len(rows))
+
+
+def _sums(groups: NDArray[np.int32], values: Floats, size: int) -> Floats:
+    sums: Floats = np.maximum(np.bincount(groups, weights=values, minlength=size), np.finfo(np.float64).tiny)[groups]
+    return sums
+
+
+def occurrence(rows: Ids, size: int) -> sparse.csr_array:
     """Return a matrix `[pairs, size]` that is 1 where a token occurs in a sentence, however often."""
-    lengths = np.fromiter((len(row) for row in rows), dtype=np.int64, count=len(rows))
+    lengths = _lengths(rows)
     indices = np.fromiter((token for row in rows for token in row), dtype=np.int32, count=int(lengths.sum()))
     matrix = sparse.csr_array(
         (np.ones(len(indices), dtype=np.float32), indices, np.concatenate([[0], np.cumsum(lengths)])),
@@ -75,7 +167,7 @@ def occurrence(rows: Sequence[Sequence[int]], size: int) -> sparse.csr_array:
 
 
 def strongest(
-    rows: NDArray[np.int32], columns: NDArray[np.int32], values: NDArray[np.float64], shape: tuple[int, int], best: int
+    rows: NDArray[np.int32], columns: NDArray[np.int32], values: Floats, shape: tuple[int, int], best: int
 ) -> sparse.csr_array:
     """Keep the `best` entries of each row and scale them to sum to 1."""
     order = np.lexsort((columns, -values, rows))

@@ -1,26 +1,35 @@
 """Give a model a new language: its tokenizer, the start of its embedding, identity acquirers."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
-from mla_extend.language.alignment import align
+from mla_extend.language.alignment import ROUNDS, align
 from mla_extend.language.embedding import STARTS, StartInputs
 from mla_extend.language.model import MultilingualModel
 from mla_extend.language.peft_method import adapter_tensors
+from mla_extend.language.pretrained import open_table
+from mla_extend.language.related import Related, check_related, copy_related, evidence
 from mla_extend.language.tokenizer import LanguageTokenizer
 
 
 @dataclass(frozen=True)
 class Built:
-    """Say what was built: pieces of the vocabulary, how many of them found a native partner, parameters, seconds."""
+    """Say what was built: pieces of the vocabulary, how many of them found a native partner, parameters, seconds.
+
+    `copied` is how many pieces start as those of a related language, `table` the frozen table that it reads, if any.
+    """
 
     pieces: int
     aligned: int
     parameters: int
     seconds: float
+    copied: int = 0
+    table: dict[str, Any] | None = None
 
 
 def build_language(
@@ -31,12 +40,15 @@ def build_language(
     target: Sequence[str],
     more_text: Sequence[str] = (),
     start: str = "aligned",
+    source: str | None = None,
     bottleneck: int = 128,
     vocabulary: int | None = None,
     lowercase: bool = True,
     power: float = 2.0,
+    rounds: int = ROUNDS,
     best: int = 8,
     seed: int = 0,
+    related: Related | None = None,
 ) -> Built:
     """Build a language from parallel text and load it into the model, untrained.
 
@@ -46,18 +58,31 @@ def build_language(
         native: native sentences of the training pairs.
         target: their translations.
         more_text: further text of the language (captions), for the tokenizer alone.
-        start: a name from `STARTS`, or `native` for the base's own tokenizer and table.
+        start: a name from `STARTS`, `native` for the base's own tokenizer and table, or `pretrained` for a frozen
+            multilingual table and its tokenizer, with a projection.
+        source: of that table: a model folder or a hub id.
         bottleneck: of the acquirers.
         vocabulary: pieces wanted; `None` lets the data decide.
         lowercase: fold case.
         power: exponent of the Dice coefficient.
+        rounds: of expectation maximisation, begun from it.
         best: native tokens in one mix.
         seed: of what is drawn.
+        related: a language whose acquirers and shared pieces are copied over that start; see `copy_related`.
+
+    Raises:
+        DataError: the related language has another bottleneck, or there is no such source.
     """
     started = time.monotonic()
+    if related is not None:
+        check_related(related, bottleneck)
     if start == "native":
         model.add(tag, tokenizer=None, bottleneck=bottleneck)
+        if related is not None:
+            copy_related(model, tag, related)
         return Built(0, 0, parameters(model, tag), time.monotonic() - started)
+    if start == "pretrained":
+        return _build_projected(model, tag, source or "", bottleneck, seed, related, started)
     base = model.base
     tokenizer = LanguageTokenizer.train(
         list(dict.fromkeys([*target, *more_text])), base.max_tokens, size=vocabulary, lower=lowercase
@@ -70,6 +95,7 @@ def build_language(
             tokenizer.size,
             base.embedding.num_embeddings,
             power=power,
+            rounds=rounds,
             best=best,
         )
     table = STARTS[start](
@@ -81,18 +107,49 @@ def build_language(
             seed=seed,
         )
     )
-    generator_state = torch.get_rng_state()
-    torch.manual_seed(seed)  # the acquirers' first halves are drawn by PyTorch's own generator
-    try:
+    with _seeded(seed):
         language = model.add(tag, tokenizer=tokenizer, bottleneck=bottleneck)
-    finally:
-        torch.set_rng_state(generator_state)
     with torch.no_grad():
         for name, tensor in adapter_tensors(model.peft, language.adapter).items():
             if ".acquirer_embedding." in name:
                 tensor.copy_(table)
     aligned = int(alignment.aligned.sum()) if alignment else 0
-    return Built(tokenizer.size, aligned, parameters(model, tag), time.monotonic() - started)
+    copied = 0
+    if related is not None:
+        known = evidence(alignment, tokenizer.plain_ids(target)) if alignment else None
+        copied = copy_related(model, tag, related, known)
+    return Built(tokenizer.size, aligned, parameters(model, tag), time.monotonic() - started, copied)
+
+
+def _build_projected(
+    model: MultilingualModel,
+    tag: str,
+    source: str,
+    bottleneck: int,
+    seed: int,
+    related: Related | None,
+    started: float,
+) -> Built:
+    """Build a language that reads a frozen table; its projection starts as PyTorch draws it, as the paper's does."""
+    table = open_table(source)
+    about = table.to_json(source)
+    tokenizer = LanguageTokenizer(table.tokenizer, model.base.max_tokens)
+    with _seeded(seed):
+        model.add(tag, tokenizer=tokenizer, bottleneck=bottleneck, pretrained=about)
+    if related is not None:
+        copy_related(model, tag, related)
+    return Built(tokenizer.size, 0, parameters(model, tag), time.monotonic() - started, table=about)
+
+
+@contextmanager
+def _seeded(seed: int) -> Iterator[None]:
+    """Seed PyTorch's own generator, which modules are drawn with, and leave it as it was."""
+    state = torch.get_rng_state()
+    torch.manual_seed(seed)
+    try:
+        yield
+    finally:
+        torch.set_rng_state(state)
 
 
 def parameters(model: MultilingualModel, tag: str) -> int:

@@ -12,8 +12,7 @@ from typing import Any
 
 import torch
 from peft import PeftModel
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -29,7 +28,8 @@ from mla_extend.language.peft_method import (
     join,
     load_tensors,
 )
-from mla_extend.language.pieces import PAD_ID
+from mla_extend.language.pretrained import find_table
+from mla_extend.language.stored import read_stored
 from mla_extend.language.tokenizer import LanguageTokenizer, TextBatch, pad, widen
 
 ENCODE_BATCH = 128
@@ -77,14 +77,34 @@ class MultilingualModel:
 
     # Adding and removing ------------------------------------------------------------------------------------------
 
-    def add(self, tag: str, *, tokenizer: LanguageTokenizer | None, bottleneck: int) -> Language:
-        """Add a language with identity acquirers and an empty table; `tokenizer=None` reads the native table."""
+    def add(
+        self,
+        tag: str,
+        *,
+        tokenizer: LanguageTokenizer | None,
+        bottleneck: int,
+        pretrained: dict[str, Any] | None = None,
+    ) -> Language:
+        """Add a language with identity acquirers and an empty table.
+
+        Args:
+            tag: its code.
+            tokenizer: its own; `None` reads the native table.
+            bottleneck: of its acquirers.
+            pretrained: the frozen table, whose tokenizer is given, that it reads through a projection in place of a
+                table of its own, as `FrozenTable.to_json` says it.
+
+        Raises:
+            RegistryError: the frozen table is not to be had.
+        """
+        table = find_table(pretrained) if pretrained else None  # before anything is attached
         config = AcquirerConfig(
             target_modules=f"^(?:{self.base.family.blocks}|{self.base.family.embedding.replace('.', chr(92) + '.')})$",
             embedding=self.base.family.embedding,
             width=self.base.width,
             bottleneck=bottleneck,
             vocabulary=tokenizer.size if tokenizer else 0,
+            pretrained=pretrained if table else None,
             language=tag,
             base_name=self.base.identity.name,
             base_fingerprint=self.base.identity.fingerprint,
@@ -114,16 +134,10 @@ class MultilingualModel:
         Raises:
             RegistryError: the files are not those of a language adapter, or do not fit this base.
         """
+        stored = read_stored(folder, self.base.max_tokens)
+        language = self._add(tag, stored.tokenizer, stored.config)
         try:
-            config = AcquirerConfig.from_pretrained(str(folder))
-            config.inference_mode = True
-            tokenizer = LanguageTokenizer.load(folder, self.base.max_tokens) if config.vocabulary else None
-            tensors = load_file(folder / "adapter_model.safetensors")
-        except (OSError, ValueError, TypeError, KeyError, SafetensorError) as error:
-            raise RegistryError(f"The adapter in {folder} cannot be read ({error}). Add the language again.") from error
-        language = self._add(tag, tokenizer, config)
-        try:
-            load_tensors(self.peft, language.adapter, tensors)
+            load_tensors(self.peft, language.adapter, stored.tensors)
         except ValueError as error:
             self.remove(tag)
             raise RegistryError(f"The adapter in {folder} does not fit the base: {error}.") from error
@@ -239,11 +253,10 @@ class MultilingualModel:
     def _pad_ids(self, rows: int) -> list[int]:
         """Return each row's pad id: of its language's own table, or of the native one where it reads that."""
         native = self.base.family.special_ids(self.base.tokenizer)[0]
-        table = self.tuner.layers()[self.base.family.embedding]
+        own = {one.adapter: one.tokenizer.pad_id for one in self._languages.values() if one.tokenizer is not None}
         ids = [native] * rows
-        for run in table.runs(rows):
-            if run.adapter in table.acquirer_embedding:
-                ids[run.start : run.stop] = [PAD_ID] * (run.stop - run.start)
+        for run in self.tuner.layers()[self.base.family.embedding].runs(rows):
+            ids[run.start : run.stop] = [own.get(run.adapter, native)] * (run.stop - run.start)
         return ids
 
     def tokenise(self, tag: str, texts: Sequence[str]) -> list[list[int]]:

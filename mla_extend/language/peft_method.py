@@ -21,6 +21,7 @@ from peft.tuners.tuners_utils import BaseTuner, BaseTunerLayer
 from torch import Tensor, nn
 
 from mla_extend.language.acquirer import Acquirer
+from mla_extend.language.pretrained import FrozenTable, find_table
 
 PEFT_TYPE = "LANGUAGE_ACQUIRER"
 BASE_PATH = "__base__"
@@ -71,7 +72,9 @@ class AcquirerConfig(PeftConfig):  # type: ignore[misc]
         embedding: path of the token embedding.
         width: `W`, the width of the text tower.
         bottleneck: `K` of every acquirer; 0 for none.
-        vocabulary: size of the language's own token table; 0 where it reads the native table.
+        vocabulary: size of the language's own vocabulary; 0 where it reads the native table.
+        pretrained: `source`, `fingerprint` and `width` of the frozen table that the language reads through a projection
+            of its own; `None` where it has a table of its own.
         language: BCP-47 code.
         base_name: the base's name.
         base_fingerprint: the base's fingerprint.
@@ -82,6 +85,7 @@ class AcquirerConfig(PeftConfig):  # type: ignore[misc]
     width: int = field(default=0)
     bottleneck: int = field(default=128)
     vocabulary: int = field(default=0)
+    pretrained: dict[str, Any] | None = field(default=None)
     language: str = field(default="")
     base_name: str = field(default="")
     base_fingerprint: str = field(default="")
@@ -170,6 +174,27 @@ class AcquirerBlock(nn.Module, _RoutedLayer):
         return applied
 
 
+class ProjectedTable(nn.Module):
+    """Read a frozen table through a trained projection to the text tower's width (paper, section 3.1).
+
+    The table is no parameter and no buffer: it is in no adapter's file, and one copy of it serves all languages.
+
+    Args:
+        table: the frozen one, `F` wide.
+        width: `W`.
+    """
+
+    def __init__(self, table: FrozenTable, width: int) -> None:
+        super().__init__()
+        self.table = table
+        self.projection = nn.Linear(table.width, width)
+
+    def forward(self, ids: Tensor) -> Tensor:
+        """Map ids `[B, T]` to vectors `[B, T, W]`."""
+        vectors: Tensor = self.projection(self.table.look_up(ids))
+        return vectors
+
+
 class AcquirerEmbedding(nn.Module, _RoutedLayer):
     """Wrap the token embedding and look each row up in its language's own table."""
 
@@ -185,8 +210,10 @@ class AcquirerEmbedding(nn.Module, _RoutedLayer):
         self.merged_adapters: list[str] = []
 
     def update_layer(self, adapter: str, config: AcquirerConfig) -> None:
-        """Give one language its table, at zero until an embedding start fills it."""
-        if config.vocabulary:
+        """Give one language its table, at zero until an embedding start fills it, or its projection of a frozen one."""
+        if config.pretrained:
+            self.acquirer_embedding[adapter] = ProjectedTable(find_table(config.pretrained), config.width)
+        elif config.vocabulary:
             table = nn.Embedding(config.vocabulary, config.width)
             nn.init.zeros_(table.weight)
             self.acquirer_embedding[adapter] = table

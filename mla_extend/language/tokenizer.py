@@ -8,7 +8,10 @@ import torch
 from tokenizers import Tokenizer
 from torch import Tensor
 
-from mla_extend.language.pieces import PAD_ID, tokenizer_json, train_pieces
+from mla_extend.language.pieces import PAD, PAD_ID, tokenizer_json, train_pieces
+
+PADDING = (PAD, "[PAD]")
+"""How the padding token is spelled: here and in models of XLM-R's kind, and in models of BERT's."""
 
 
 @dataclass(frozen=True)
@@ -33,9 +36,9 @@ class LanguageTokenizer:
         self.content = content
         self.pieces = pieces
         self.max_tokens = max_tokens
-        self._tokenizer = Tokenizer.from_str(content)
+        self._tokenizer = _runnable(content)
         self._tokenizer.enable_truncation(max_tokens)
-        self._plain = Tokenizer.from_str(content)
+        self._plain = _runnable(content)
 
     @classmethod
     def train(
@@ -49,6 +52,12 @@ class LanguageTokenizer:
     def size(self) -> int:
         """Return the number of pieces."""
         return int(self._tokenizer.get_vocab_size())
+
+    @property
+    def pad_id(self) -> int:
+        """Return the id that rows are padded with; any will do where the tokenizer has none, since it is masked."""
+        ids = (self._tokenizer.token_to_id(name) for name in PADDING)
+        return next((int(found) for found in ids if found is not None), PAD_ID)
 
     def piece(self, token: int) -> str:
         """Return the spelling of an id."""
@@ -78,6 +87,15 @@ class LanguageTokenizer:
         pieces = folder / "sentencepiece.model"
         content = (folder / "tokenizer.json").read_text(encoding="utf-8")
         return cls(content, max_tokens, pieces.read_bytes() if pieces.is_file() else None)
+
+
+def _runnable(content: str) -> Tokenizer:
+    """Return a tokenizer that cuts and pads nothing unasked, and takes text that spells a special token as text."""
+    tokenizer = Tokenizer.from_str(content)
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    tokenizer.encode_special_tokens = True
+    return tokenizer
 
 
 def pad(rows: Sequence[Sequence[int]], pad_id: int = PAD_ID) -> TextBatch:

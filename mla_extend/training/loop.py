@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -18,6 +19,7 @@ from mla_extend.training.precision import autocast
 from mla_extend.training.recipe import StageRecipe
 from mla_extend.training.stop import StopRequest
 from mla_extend.training.tasks import Score, Task, Validation
+from mla_extend.training.teacher import together
 
 COLLAPSED = 0.98
 """Mean cosine between different texts from which a run counts as collapsed."""
@@ -132,6 +134,7 @@ class _Run:
         self.step = 0
         self.worse = 0
         self.kept_step = 0
+        self._ready = 0
         self._best_place = 0
         self.history: list[Score] = []
         self.average = (
@@ -183,7 +186,17 @@ class _Run:
             trainer.progress.finish()
         return self._result(stopped)
 
+    def _prepare(self) -> None:
+        """Let the tasks make ready what the next steps need, some steps at a time."""
+        if self.step < self._ready:
+            return
+        first, self._ready = together(self.step)
+        for (task, _, _), batches in zip(self.stage.tasks, self.batches, strict=True):
+            rows = [batches.rows(step) for step in range(first, min(self._ready, self.stage.steps))]
+            task.prepare(np.unique(np.concatenate(rows)))
+
     def _one_step(self) -> float:
+        self._prepare()
         self._set_rates()
         self.optimiser.zero_grad(set_to_none=True)
         total = 0.0
@@ -294,7 +307,7 @@ class _Run:
 
     def _set_rates(self) -> None:
         """Set each group's rate for the next step: a linear rise, then a cosine down to zero."""
-        rise = max(1.0, self.recipe.warmup * self.stage.steps)
+        rise = max(1.0, min(self.recipe.warmup * self.stage.steps, self.recipe.longest_warmup))
         if self.step < rise:
             share = (self.step + 1) / rise
         else:

@@ -13,6 +13,7 @@ from mla_extend.bases.base import Base
 from mla_extend.data.pairs import ImageText, ParallelText
 from mla_extend.language.build import build_language
 from mla_extend.language.model import MultilingualModel
+from mla_extend.language.related import Related
 from mla_extend.training.batches import BucketedBatches
 from mla_extend.training.precision import autocast, pick_precision
 from mla_extend.training.prepare import Split
@@ -59,6 +60,7 @@ def estimate(
     held_out: Split,
     recipe: Recipe,
     seed: int,
+    related: Related | None = None,
 ) -> dict[str, Any]:
     """Return parameters, steps, expected seconds and peak memory of a run, from a few real steps on its own data.
 
@@ -73,6 +75,7 @@ def estimate(
         target=[parallel.target[i] for i in kept],
         more_text=image_text.texts if image_text else (),
         seed=seed,
+        related=related,
         **recipe.build_arguments(),
     )
     seconds = time.monotonic() - started

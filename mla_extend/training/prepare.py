@@ -12,7 +12,8 @@ from mla_extend.errors import DataError, ImageError
 from mla_extend.language.model import MultilingualModel
 from mla_extend.training.loop import Stage
 from mla_extend.training.recipe import Recipe
-from mla_extend.training.tasks import GALLERY, ExposureTask, ExposureValidation, TransferTask, TransferValidation
+from mla_extend.training.tasks import SENTENCES, ExposureTask, ExposureValidation, TransferTask, TransferValidation
+from mla_extend.training.teacher import Teacher
 
 
 @dataclass(frozen=True)
@@ -83,23 +84,21 @@ def image_vectors(image_text: ImageText, features: Features) -> NDArray[np.float
 def transfer_stage(
     model: MultilingualModel, tag: str, parallel: ParallelText, held_out: Mask, recipe: Recipe, features: Features
 ) -> Stage:
-    """Return Native Language Transfer: the training pairs, their teachers, the held-out pairs."""
-    teacher = features.text(parallel.native)
+    """Return Native Language Transfer: the training pairs, their teachers, the held-out pairs.
+
+    The teachers are encoded while training goes on, so that the first step need not wait for millions of sentences.
+    """
     ids = model.tokenise(tag, parallel.target)
     train, hold = np.flatnonzero(~held_out), np.flatnonzero(held_out)
+    native, held_native = [parallel.native[i] for i in train], [parallel.native[i] for i in hold]
     weights = parallel.weights
     task = TransferTask(
-        [ids[i] for i in train],
-        teacher[train],
-        [parallel.native[i] for i in train],
-        None if weights is None else weights[train],
+        [ids[i] for i in train], Teacher(model, features, native), native, None if weights is None else weights[train]
     )
-    held_native = {parallel.native[i] for i in hold}
-    different = {parallel.native[i]: i for i in train}.values()
-    others = [i for i in different if parallel.native[i] not in held_native][:GALLERY]
-    validation = TransferValidation(
-        [ids[i] for i in hold], [parallel.native[i] for i in hold], teacher[hold], teacher[others]
-    )
+    held = set(held_native)
+    others = [text for text in dict.fromkeys(native) if text not in held][: max(0, SENTENCES - len(held))]
+    vectors = features.text([*held_native, *others])
+    validation = TransferValidation([ids[i] for i in hold], held_native, *np.split(vectors, [len(hold)]))
     return Stage(
         "transfer", [(task, 1.0, recipe.transfer)], recipe.transfer, validation, recipe.transfer.steps(len(train))
     )

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from mla_extend.errors import RecipeError
 
@@ -26,11 +26,25 @@ class TokenizerRecipe(_Part):
 
 
 class EmbeddingRecipe(_Part):
-    """How the language's token table starts; `native` reads the base's own table with the base's own tokenizer."""
+    """How the language's token table starts.
 
-    start: Literal["aligned", "mean-std", "random", "native"] = "aligned"
+    `native` reads the base's own table with the base's own tokenizer; `pretrained` reads a frozen multilingual table,
+    that of the model `source`, through a trained projection.
+    """
+
+    start: Literal["aligned", "mean-std", "random", "native", "pretrained"] = "aligned"
+    source: str | None = None
     power: float = Field(default=2.0, gt=0, le=8)
+    rounds: int = Field(default=5, ge=0, le=100)
     best: int = Field(default=8, ge=1, le=256)
+
+    @model_validator(mode="after")
+    def _source_goes_with_pretrained(self) -> "EmbeddingRecipe":
+        if self.start == "pretrained" and not self.source:
+            raise ValueError("start: pretrained needs source, a model folder or a hub id")
+        if self.start != "pretrained" and self.source:
+            raise ValueError(f"source has no meaning with start: {self.start}; it needs start: pretrained")
+        return self
 
 
 class AcquirerRecipe(_Part):
@@ -56,6 +70,7 @@ class StageRecipe(_Part):
     learning_rate: float = Field(default=1e-3, ge=0)
     embedding_learning_rate: float = Field(default=1e-3, ge=0)
     warmup: float = Field(default=0.1, ge=0, le=1)
+    longest_warmup: int = Field(default=50, ge=0)
     weight_decay: float = Field(default=0.0, ge=0)
     betas: tuple[float, float] = (0.9, 0.98)
     epsilon: float = Field(default=1e-8, gt=0)
@@ -91,7 +106,9 @@ class Recipe(_Part):
         """Return what `build_language` takes from a recipe."""
         return {
             "start": self.embedding.start,
+            "source": self.embedding.source,
             "power": self.embedding.power,
+            "rounds": self.embedding.rounds,
             "best": self.embedding.best,
             "bottleneck": self.acquirer.bottleneck,
             "vocabulary": self.tokenizer.vocabulary,

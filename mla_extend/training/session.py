@@ -14,6 +14,7 @@ from mla_extend.files import atomic_folder, atomic_path
 from mla_extend.language.build import Built, build_language
 from mla_extend.language.model import MultilingualModel
 from mla_extend.language.peft_method import adapter_tensors, load_tensors
+from mla_extend.language.related import Related
 from mla_extend.language.tokenizer import LanguageTokenizer
 from mla_extend.progress import SILENT, Progress
 from mla_extend.training.checkpoint import Checkpoint, CheckpointFile
@@ -53,6 +54,7 @@ class Session:
         recipe: how.
         seed: of everything that is drawn.
         progress: told of all long work.
+        related: a language that it starts from a copy of.
     """
 
     def __init__(
@@ -64,6 +66,7 @@ class Session:
         *,
         seed: int,
         progress: Progress = SILENT,
+        related: Related | None = None,
     ) -> None:
         self.folder = folder
         self.model = model
@@ -71,6 +74,7 @@ class Session:
         self.recipe = recipe
         self.seed = seed
         self.progress = progress
+        self.related = related
         self.log: list[dict[str, Any]] = []
         self.checkpoints = CheckpointFile(folder / "checkpoint.safetensors")
 
@@ -90,6 +94,7 @@ class Session:
             target=[parallel.target[i] for i in kept],
             more_text=captions,
             seed=self.seed,
+            related=self.related,
             **self.recipe.build_arguments(),
         )
         self._save_start(start, built)
@@ -194,9 +199,12 @@ class Session:
         tokenizer = None
         if (start / "tokenizer.json").is_file():
             tokenizer = LanguageTokenizer.load(start, self.model.base.max_tokens)
-        language = self.model.add(self.tag, tokenizer=tokenizer, bottleneck=self.recipe.acquirer.bottleneck)
+        built = Built(**json.loads((start / "built.json").read_text()))
+        language = self.model.add(
+            self.tag, tokenizer=tokenizer, bottleneck=self.recipe.acquirer.bottleneck, pretrained=built.table
+        )
         load_tensors(self.model.peft, language.adapter, load_file(start / "tensors.safetensors"))
-        return Built(**json.loads((start / "built.json").read_text()))
+        return built
 
 
 def write_log(path: Path, log: list[dict[str, Any]]) -> None:

@@ -18,6 +18,7 @@ from mla_extend.language.model import MultilingualModel
 from mla_extend.language.tokenizer import pad
 from mla_extend.training.losses import contrast_loss, mean_cosine, sigmoid_loss, transfer_loss
 from mla_extend.training.recipe import StageRecipe
+from mla_extend.training.teacher import Teacher
 
 Ids = Sequence[Sequence[int]]
 Rows = NDArray[np.int64]
@@ -27,7 +28,9 @@ Weights = NDArray[np.float64] | None
 
 CUTOFFS = (1, 5, 10)
 GALLERY = 5_000
-"""Candidates at most in an evaluation during training."""
+"""Images at most that held-out captions look among during training."""
+SENTENCES = 2_000
+"""Native sentences at most that held-out ones look among: each has to be encoded before the first step."""
 
 
 class Task(Protocol):
@@ -36,6 +39,9 @@ class Task(Protocol):
     lengths: Rows
     weights: Weights
 
+    def prepare(self, rows: Rows) -> None:
+        """Make ready what some rows will need."""
+
     def loss(self, model: MultilingualModel, rows: Rows, recipe: StageRecipe) -> Tensor:
         """Return the mean loss over rows of the task."""
 
@@ -43,12 +49,17 @@ class Task(Protocol):
 class TransferTask:
     """Parallel text: ids of the target sentences, and vectors `[N, D]` of the native ones (unnormalised)."""
 
-    def __init__(self, ids: Ids, teacher: Vectors, native: Sequence[str], weights: Weights = None) -> None:
+    def __init__(self, ids: Ids, teacher: Vectors | Teacher, native: Sequence[str], weights: Weights = None) -> None:
         self.ids = ids
         self.teacher = teacher
         self.lengths = np.array([len(row) for row in ids], dtype=np.int64)
         self.meaning = _numbered(native)
         self.weights = weights
+
+    def prepare(self, rows: Rows) -> None:
+        """Encode the rows' native sentences where they have not been."""
+        if isinstance(self.teacher, Teacher):
+            self.teacher.prepare(rows)
 
     def loss(self, model: MultilingualModel, rows: Rows, recipe: StageRecipe) -> Tensor:
         """Return the distance to the teacher, and where wanted the contrast with the batch's teachers."""
@@ -75,6 +86,9 @@ class ExposureTask:
         self.lengths = np.array([len(row) for row in ids], dtype=np.int64)
         self.meaning = _numbered(texts)
         self.weights = weights
+
+    def prepare(self, rows: Rows) -> None:
+        """Do nothing: images are encoded before the stage."""
 
     def loss(self, model: MultilingualModel, rows: Rows, recipe: StageRecipe) -> Tensor:
         """Return the contrast with the batch's images; equal captions and equal images are no negatives."""
@@ -116,7 +130,7 @@ class TransferValidation:
         self.ids = ids
         first = {text: i for i, text in reversed(list(enumerate(native)))}
         different = list(dict.fromkeys(native))
-        self.gallery = unit(np.concatenate([teacher[[first[text] for text in different]], others])[:GALLERY])
+        self.gallery = unit(np.concatenate([teacher[[first[text] for text in different]], others])[:SENTENCES])
         number = {text: i for i, text in enumerate(different)}
         self.native_of_text = np.array([number[text] for text in native])
         self.texts_of_native = [np.flatnonzero(self.native_of_text == i) for i in range(len(different))]

@@ -6,10 +6,14 @@ from pathlib import Path
 from mla_extend.bases.base import Base
 from mla_extend.bases.open import open_base
 from mla_extend.bases.source import DEMO, base_name, native_language
+from mla_extend.errors import LanguageError
 from mla_extend.language.model import MultilingualModel
+from mla_extend.language.related import Related
+from mla_extend.language.stored import read_stored
 from mla_extend.progress import SILENT, Progress
-from mla_extend.registry.card import check_base
+from mla_extend.registry.card import Card, check_base
 from mla_extend.registry.languages import BaseRegistry
+from mla_extend.registry.layout import Version
 from mla_extend.registry.place import registry_root
 from mla_extend.registry.store import Registry
 from mla_extend.registry.verify import check_version
@@ -45,10 +49,35 @@ class RegistryModel(MultilingualModel):
             return
         with self._loading:
             if tag not in self._languages:
-                version = self.registry.current(tag)
-                card = check_version(version)
-                check_base(card, self.base.identity.name, self.base.identity.fingerprint)
-                self.load(tag, version.folder)
+                self.load(tag, self._checked(self.registry, tag)[0].folder)
+
+    def related(self, tag: str) -> Related:
+        """Read a language of the registry for another to start from, after the checks that loading makes.
+
+        Raises:
+            LanguageError: it is not there, or is the base's own.
+            RegistryError: a file is not as its card says.
+            BaseMismatchError: it was made for another base.
+        """
+        if tag == self.native:
+            raise LanguageError(
+                f"{tag!r} is the own language of the base {self.base.identity.name!r}: every language starts from that "
+                "already. Leave out --start-from."
+            )
+        if self.registry is None:
+            raise LanguageError(
+                f"{tag!r} cannot be started from: no language was added to the base {self.base.identity.name!r} yet. "
+                "Add it first, or leave out --start-from."
+            )
+        version, card = self._checked(self.registry, tag)
+        return Related(tag, version.name, read_stored(version.folder, self.base.max_tokens), card.data)
+
+    def _checked(self, registry: BaseRegistry, tag: str) -> tuple[Version, Card]:
+        """Return the version in use of a language, whose files and base are as its card says, and that card."""
+        version = registry.current(tag)
+        card = check_version(version)
+        check_base(card, self.base.identity.name, self.base.identity.fingerprint)
+        return version, card
 
 
 def load_model(
