@@ -9,6 +9,7 @@ import pytest
 import torch
 from PIL import Image
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
+from torch import Tensor
 from transformers import BertConfig, CLIPConfig, CLIPModel, PreTrainedTokenizerFast
 
 NATIVE_WORDS = ["a", "red", "green", "blue", "cat", "dog", "bird", "tree", "house", "boat", "runs", "sleeps", "sits"]
@@ -26,6 +27,14 @@ def sentences(count: int, seed: int = 0) -> tuple[list[str], list[str]]:
         native.append(" ".join(NATIVE_WORDS[i] for i in picked))
         target.append(" ".join(TARGET_WORDS[i] for i in picked))
     return native, target
+
+
+def assert_close(actual: Tensor, expected: Tensor) -> None:
+    """Assert that vectors are equal but for float32 rounding.
+
+    Processors add in different orders, by the batch's shape too: the bound is 1e-5 of the largest value.
+    """
+    torch.testing.assert_close(actual, expected, rtol=0, atol=1e-5 * float(expected.abs().max()))
 
 
 def native_tokenizer(kind: str) -> PreTrainedTokenizerFast:

@@ -30,7 +30,7 @@ from mla_extend.training.losses import contrast_loss, sigmoid_loss
 from mla_extend.training.recipe import load_recipe
 from mla_extend.training.tasks import ExposureTask, TransferTask
 from tests import families_hf
-from tests.conftest import sentences
+from tests.conftest import assert_close, sentences
 from tests.test_cli_end_to_end import run
 
 BUILDERS: dict[str, Callable[[Path], Path]] = dict(families_hf.BUILDERS)
@@ -157,11 +157,11 @@ def test_native_vectors_are_those_of_the_family_s_own_library(
     with warnings.catch_warnings():
         warnings.simplefilter("default")
         text, image = REFERENCES[name](folders(name), NATIVE[:8], images)
-    torch.testing.assert_close(base.native_vectors(NATIVE[:8]), text, rtol=0, atol=1e-6)
+    assert_close(base.native_vectors(NATIVE[:8]), text)
     alone = REFERENCES[name](folders(name), NATIVE[:1], images[:1])
     assert torch.equal(base.native_vectors(NATIVE[:1]), alone[0])
     if image is not None:
-        torch.testing.assert_close(base.image_vectors(images), image, rtol=0, atol=1e-6)
+        assert_close(base.image_vectors(images), image)
         assert torch.equal(base.image_vectors(images[:1]), alone[1])
 
 
@@ -196,7 +196,7 @@ def test_a_foreign_id_may_be_any_native_special_id(base: Base) -> None:
     at = place.index(PAD_ID)
     place[native_pad], place[at] = place[at], place[native_pad]
     model = MultilingualModel(base)
-    tokenizer: Any = SimpleNamespace(size=size)  # no text is tokenised here: the rows are ids
+    tokenizer: Any = SimpleNamespace(size=size, pad_id=PAD_ID)  # no text is tokenised here: the rows are ids
     model.add("sw", tokenizer=tokenizer, bottleneck=4)
     with torch.no_grad():
         for name, tensor in adapter_tensors(model.peft, "lang_sw").items():
@@ -209,7 +209,7 @@ def test_a_foreign_id_may_be_any_native_special_id(base: Base) -> None:
             with model.tuner.route(["lang_sw"]):
                 assert torch.equal(model.forward(pad([row])), vector)
         with model.tuner.route(["lang_sw"] * len(rows)):
-            torch.testing.assert_close(model.forward(pad(foreign)), torch.cat(expected), rtol=0, atol=2e-6)
+            assert_close(model.forward(pad(foreign)), torch.cat(expected))
 
 
 def test_a_mixed_batch_equals_single_rows(base: Base) -> None:
@@ -221,7 +221,7 @@ def test_a_mixed_batch_equals_single_rows(base: Base) -> None:
     texts = [NATIVE[i] if tag in (native, "fr") else TARGET[i] for i, tag in enumerate(tags)]
     mixed = model.text_vectors(texts, tags)
     single = torch.cat([model.text_vectors([text], tag) for text, tag in zip(texts, tags, strict=True)])
-    torch.testing.assert_close(mixed, single, rtol=0, atol=2e-6)
+    assert_close(mixed, single)
     assert not torch.allclose(*model.text_vectors([TARGET[0]] * 2, ["sw", "de"]))
 
 

@@ -35,7 +35,7 @@ from mla_extend.language.model import MultilingualModel
 from mla_extend.language.peft_method import adapter_tensors
 from mla_extend.language.tokenizer import LanguageTokenizer, pad
 from tests import families_open_clip, families_text
-from tests.conftest import native_tokenizer, save_clip, sentences
+from tests.conftest import assert_close, native_tokenizer, save_clip, sentences
 from tests.families_open_clip import save_open_clip, siglip_tokenizer
 from tests.families_text import ROBERTA_SIZES, SIZES, roberta_tokenizer, save_sentence_model, save_vision_text
 
@@ -69,7 +69,7 @@ def same_as_library(folder: Path, texts: list[str]) -> Base:
     library = SentenceTransformer(str(folder), device="cpu")
     expected = library.encode(texts, batch_size=1, convert_to_tensor=True, show_progress_bar=False)
     assert torch.equal(torch.cat([base.native_vectors([text]) for text in texts]), expected)
-    torch.testing.assert_close(base.native_vectors(texts), expected, rtol=0, atol=2e-6 * float(expected.abs().max()))
+    assert_close(base.native_vectors(texts), expected)
     return base
 
 
@@ -103,8 +103,8 @@ def test_other_text_towers_that_count_positions_as_roberta_does(kind: type[PreTr
     folder = save_vision_text(tmp_path / "base", config, tokenizer)
     base = open_base(str(folder))
     text, image = families_text.vision_text_reference(folder, NATIVE, [Image.new("RGB", (20, 30), "red")])
-    torch.testing.assert_close(base.native_vectors(NATIVE), text, rtol=0, atol=1e-6)
-    torch.testing.assert_close(base.image_vectors([Image.new("RGB", (20, 30), "red")]), image, rtol=0, atol=1e-6)
+    assert_close(base.native_vectors(NATIVE), text)
+    assert_close(base.image_vectors([Image.new("RGB", (20, 30), "red")]), image)
     assert base.max_tokens == 16
     assert base.native_vectors([LONG]).isfinite().all()
 
@@ -128,7 +128,7 @@ def test_positions_do_not_depend_on_the_ids_of_a_language(name: str, tmp_path: P
     assert native_pad in swapped[0]
     with torch.no_grad(), model.tuner.route(["lang_sw"] * 2):
         vectors = model.forward(pad(swapped))
-    torch.testing.assert_close(vectors, base.native_vectors(texts), rtol=0, atol=1e-6)
+    assert_close(vectors, base.native_vectors(texts))
 
 
 def test_a_text_tower_without_a_pooler_is_refused(tmp_path: Path) -> None:
@@ -190,7 +190,7 @@ def test_the_side_of_the_padding_makes_no_difference(tmp_path: Path) -> None:
     right = Path(shutil.copytree(left, tmp_path / "right"))
     edit(right / "tokenizer_config.json", padding_side="right")
     vectors = [open_base(str(folder)).native_vectors(NATIVE) for folder in (left, right)]
-    torch.testing.assert_close(*vectors, rtol=0, atol=1e-6)
+    assert_close(*vectors)
     assert open_base(str(right)).tokenizer.padding_side == "right"
 
 
@@ -519,8 +519,8 @@ def test_other_shapes_of_open_clip_are_the_library_s_own(name: str, tmp_path: Pa
     model = MultilingualModel(base)
     model.add("sw", tokenizer=None, bottleneck=4)
     text, pictures = families_open_clip.reference(folder, NATIVE, images)
-    torch.testing.assert_close(base.native_vectors(NATIVE), text, rtol=0, atol=1e-6)
-    torch.testing.assert_close(base.image_vectors(images), pictures, rtol=0, atol=1e-6)
+    assert_close(base.native_vectors(NATIVE), text)
+    assert_close(base.image_vectors(images), pictures)
     for native in NATIVE[:5]:
         assert torch.equal(model.text_vectors([native], "sw"), base.native_vectors([native]))
 

@@ -17,7 +17,7 @@ from mla_extend.language.acquirer import Acquirer, acquirer_parameters
 from mla_extend.language.model import MultilingualModel
 from mla_extend.language.peft_method import BASE_PATH, AcquirerBlock, Run, adapter_tensors, load_tensors, plan_of
 from mla_extend.language.tokenizer import LanguageTokenizer, pad
-from tests.conftest import sentences
+from tests.conftest import assert_close, sentences
 
 NATIVE, TARGET = sentences(200)
 
@@ -105,7 +105,7 @@ def test_native_vectors_are_the_family_s_own(base_folder: Path) -> None:
 def test_identity_acquirers_over_the_native_table_equal_the_base(base_folder: Path) -> None:
     model = MultilingualModel(open_base(str(base_folder)))
     model.add("sw", tokenizer=None, bottleneck=4)
-    torch.testing.assert_close(model.text_vectors(NATIVE, "sw"), model.text_vectors(NATIVE, "en"), rtol=0, atol=1e-6)
+    assert_close(model.text_vectors(NATIVE, "sw"), model.text_vectors(NATIVE, "en"))
 
 
 def test_a_mixed_batch_equals_single_batches(base_folder: Path) -> None:
@@ -114,7 +114,7 @@ def test_a_mixed_batch_equals_single_batches(base_folder: Path) -> None:
     languages = ["en", "sw", "en", "de", "pt-BR", "sw", "de", "de", "en", "sw"]
     mixed = model.encode_text(texts, languages)
     single = torch.cat([model.encode_text([t], tag) for t, tag in zip(texts, languages, strict=True)])
-    torch.testing.assert_close(mixed, single, rtol=0, atol=1e-6)
+    assert_close(mixed, single)
     torch.testing.assert_close(mixed.norm(dim=1), torch.ones(10))
     different = model.encode_text([TARGET[0]] * 3, ["sw", "de", "pt-BR"])
     assert not torch.allclose(different[0], different[1])
@@ -128,7 +128,7 @@ def test_peft_s_own_mixed_batches_take_any_order(dual_folder: Path) -> None:
     mixed = model.peft(input_ids=small, attention_mask=batch.mask, adapter_names=names).last_hidden_state
     for row, name in enumerate(names):
         one = model.peft(input_ids=small[[row]], attention_mask=batch.mask[[row]], adapter_names=[name])
-        torch.testing.assert_close(mixed[[row]], one.last_hidden_state, rtol=0, atol=1e-6)
+        assert_close(mixed[[row]], one.last_hidden_state)
     assert model.tuner.routing.plan is None
 
 
@@ -333,7 +333,7 @@ def test_pooling_finds_the_end_in_a_foreign_vocabulary(clip_folder: Path) -> Non
     model = model_with(clip_folder, {"sw": 4})
     rows = model.tokenise("sw", TARGET[:6])
     alone = [model.text_vectors([text], "sw")[0] for text in TARGET[:6]]
-    torch.testing.assert_close(model.text_vectors(TARGET[:6], "sw"), torch.stack(alone), rtol=0, atol=1e-6)
+    assert_close(model.text_vectors(TARGET[:6], "sw"), torch.stack(alone))
     batch = pad(rows)
     assert batch.ends.tolist() == [len(row) - 1 for row in rows]
     assert all(row.count(3) == 1 for row in rows)

@@ -26,7 +26,7 @@ from mla_extend.language.related import Related
 from mla_extend.language.stored import read_stored
 from mla_extend.language.tokenizer import LanguageTokenizer
 from mla_extend.training.recipe import load_recipe
-from tests.conftest import sentences
+from tests.conftest import assert_close, sentences
 from tests.test_start_from import SHORT, StopAtOnce
 
 NATIVE, TARGET = sentences(300)
@@ -180,7 +180,7 @@ def test_two_languages_share_one_table_and_nothing_that_trains(base_folder: Path
     mixed = model.encode_text(TARGET[:4] * 4, ["sw"] * 4 + ["de"] * 4 + ["yo"] * 4 + ["en"] * 4)
     for place, tag in enumerate(("sw", "de", "yo", "en")):
         alone = model.encode_text(TARGET[:4], tag)
-        torch.testing.assert_close(mixed[4 * place : 4 * place + 4], alone, rtol=0, atol=1e-6)
+        assert_close(mixed[4 * place : 4 * place + 4], alone)
     assert projected(copy.deepcopy(model), "sw").table is projected(model, "sw").table
 
 
