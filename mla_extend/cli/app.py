@@ -8,9 +8,13 @@ from typing import Annotated, Any
 import typer
 
 from mla_extend import __version__
+from mla_extend.cli.add_languages import add_languages
 from mla_extend.cli.compare import compare
 from mla_extend.cli.console import ERR, OUT, print_json, progress
 from mla_extend.cli.continual import continual
+from mla_extend.cli.export import export
+from mla_extend.cli.history import card, history, prune, rollback
+from mla_extend.cli.index import index
 from mla_extend.cli.inspect import inspect
 from mla_extend.cli.options import (
     BaseSource,
@@ -26,6 +30,10 @@ from mla_extend.cli.options import (
     Seed,
 )
 from mla_extend.cli.report import report
+from mla_extend.cli.search import search
+from mla_extend.cli.serve import serve
+from mla_extend.cli.share import pack, pull, push, unpack
+from mla_extend.cli.verify import verify
 from mla_extend.errors import Interrupted, MlaExtendError
 
 app = typer.Typer(
@@ -60,7 +68,7 @@ def options(
     _debug = debug
 
 
-@app.command("add-language")
+@app.command("add-language", rich_help_panel="Languages")
 def add_language(
     language: NewLanguage,
     parallel_data: Annotated[
@@ -154,19 +162,19 @@ def add_language(
         if dry_run:
             plan = workflow.plan_language(language, progress=bars, **arguments)
         else:
-            card = workflow.add_language(language, resume=resume, progress=bars, **arguments).to_json()
+            published = workflow.add_language(language, resume=resume, progress=bars, **arguments).to_json()
     if json:
-        print_json(plan if dry_run else card)
+        print_json(plan if dry_run else published)
         return
     from mla_extend.cli import tables  # noqa: PLC0415
 
     if dry_run:
         OUT.print(tables.plan_table(plan))
         return
-    tables.print_card(OUT, card)
+    tables.print_card(OUT, published)
 
 
-@app.command("list")
+@app.command("list", rich_help_panel="Languages")
 def list_languages(registry: RegistryFolder = None, json: Json = False) -> None:
     """List the languages of a registry."""
     from mla_extend.registry.place import registry_root  # noqa: PLC0415
@@ -187,21 +195,21 @@ def list_languages(registry: RegistryFolder = None, json: Json = False) -> None:
         OUT.print(f"{root} holds no language yet. Add one: mla-extend add-language LANG --parallel-data FILE")
 
 
-@app.command()
+@app.command(rich_help_panel="Languages")
 def show(language: Language, base: BaseSource = None, registry: RegistryFolder = None, json: Json = False) -> None:
     """Show the card of a language: data, training, figures, cost, proof."""
     from mla_extend.registry.summary import find_card  # noqa: PLC0415
 
-    card = find_card(language, base, registry).to_json()
+    found = find_card(language, base, registry).to_json()
     if json:
-        print_json(card)
+        print_json(found)
         return
     from mla_extend.cli import tables  # noqa: PLC0415
 
-    tables.print_card(OUT, card)
+    tables.print_card(OUT, found)
 
 
-@app.command()
+@app.command(rich_help_panel="Languages")
 def evaluate(
     language: Language,
     test_set: Annotated[
@@ -269,7 +277,7 @@ def evaluate(
     print_evaluation(OUT, evaluation)
 
 
-@app.command()
+@app.command(rich_help_panel="Languages")
 def remove(
     language: Language,
     base: BaseSource = None,
@@ -287,26 +295,16 @@ def remove(
     OUT.print(f"Removed {tag} from {home.folder}.", highlight=False)
 
 
-@app.command()
-def verify(registry: RegistryFolder = None, json: Json = False) -> None:
-    """Check every file of a registry against its card; exit with 1 if anything is wrong."""
-    from mla_extend.registry.place import registry_root  # noqa: PLC0415
-    from mla_extend.registry.verify import verify as check  # noqa: PLC0415
-
-    problems = check(registry_root(registry))
-    if json:
-        print_json({"ok": not problems, "problems": [vars(problem) for problem in problems]})
-    elif problems:
-        for problem in problems:
-            OUT.print(f"[red]✗[/] {problem}", highlight=False)
-    else:
-        OUT.print("[green]✓[/] Every file is as it was published.")
-    if problems:
-        raise typer.Exit(FAILED)
-
-
-for command in (inspect, compare, continual, report):
-    app.command(command.__name__)(command)
+PANELS = {
+    "Languages": (add_languages,),
+    "Data and figures": (inspect, compare, continual, report),
+    "Search": (index, search, serve),
+    "Registry": (verify, history, rollback, prune, card),
+    "Elsewhere": (export, pack, unpack, push, pull),
+}
+for panel, commands in PANELS.items():
+    for command in commands:
+        app.command(command.__name__.replace("_", "-"), rich_help_panel=panel)(command)
 
 
 def main() -> None:

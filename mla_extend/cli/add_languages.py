@@ -1,0 +1,5 @@
+"""The command `add-languages`."""
+
+
+def add_languages() -> None:
+    """Do nothing yet."""

@@ -1,0 +1,5 @@
+"""The command `export`."""
+
+
+def export() -> None:
+    """Do nothing yet."""

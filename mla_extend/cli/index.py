@@ -1,0 +1,5 @@
+"""The command `index`."""
+
+
+def index() -> None:
+    """Do nothing yet."""

@@ -1,0 +1,5 @@
+"""The command `search`."""
+
+
+def search() -> None:
+    """Do nothing yet."""
