@@ -11,6 +11,7 @@ from mla_extend.data.codes import language_name
 from mla_extend.data.pairs import ImageText
 from mla_extend.errors import BaseError
 from mla_extend.language.related import Related, check_related
+from mla_extend.processes import join_processes
 from mla_extend.progress import SILENT, Progress
 from mla_extend.registry.card import Card, read_card
 from mla_extend.registry.languages import BaseRegistry
@@ -52,6 +53,9 @@ def add_language(
     progress: Progress = SILENT,
 ) -> Card:
     """Add a language to a base: build, transfer, expose, evaluate, prove isolation, publish.
+
+    Processes that `accelerate launch` has started train it together; the first one does the rest, and all return its
+    card.
 
     Args:
         language: a language code (BCP-47); it is checked and normalised.
@@ -98,21 +102,25 @@ def add_language(
         seed=seed,
         start_from=start_from,
     )
+    processes = join_processes(device)
     source, native = find_base(Registry(registry_root(registry)), base, progress)
     request = read_request(asked, native, progress)
-    model, home = _open(source, native, registry, device, progress)
+    model, home = _open(source, native, registry, str(processes.device or device), progress)
     home.check_name(request.tag, replace=replace)
     _refuse_images(model, request)
     related = _related(model, request)
     held_out = split(request.parallel, request.image_text, request.recipe)
     bare = native_probe(model)
-    features = Features(model.base, progress)
+    features = Features(model.base, progress, processes)
     identity = request.identity(model.base, related.to_json() if related else None)
-    with StopRequest().listening() as stop, claim_run(home, request.tag, identity, resume) as run:
+    with StopRequest().listening() as stop, claim_run(home, request.tag, identity, resume, processes) as run:
         if run.note:
             progress.note(run.note)
         trained = _train(run, model, request, held_out, features, related, resume=resume, stop=stop, progress=progress)
-        metrics = _evaluate(model, request, held_out, features, progress)
+        if not processes.first:
+            processes.wait()
+            return read_card(home.current(request.tag).folder)
+        metrics = _evaluate(model, request, held_out, Features(model.base, progress), progress)
         staged = _stage(run, model, request.tag, trained)
         card = _card(model, request, trained, metrics, measure, related)
         model.remove(request.tag)
@@ -126,6 +134,7 @@ def add_language(
         )
         progress.finish()
         run.done = True
+    processes.wait()
     return read_card(version.folder)
 
 
@@ -199,7 +208,8 @@ def _related(model: RegistryModel, request: Request) -> Related | None:
     if request.start_from is None:
         return None
     related = model.related(request.start_from)
-    check_related(related, request.recipe.acquirer.bottleneck)
+    acquirer = request.recipe.acquirer
+    check_related(related, acquirer.kind, acquirer.bottleneck)
     return related
 
 
@@ -216,7 +226,14 @@ def _train(
     progress: Progress,
 ) -> Trained:
     session = Session(
-        run.folder, model, request.tag, request.recipe, seed=request.seed, progress=progress, related=related
+        run.folder,
+        model,
+        request.tag,
+        request.recipe,
+        seed=request.seed,
+        progress=progress,
+        related=related,
+        processes=features.processes,
     )
     return session.train(
         request.parallel, request.image_text, held_out, features, resume=resume and run.found, stop=stop

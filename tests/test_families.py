@@ -388,6 +388,11 @@ def test_chinese_clip_is_chinese_unless_its_folder_says_otherwise(
     assert native_language(str(folders("siglip"))) == "en"
 
 
+def test_positions_are_read_without_opening_the_model(folder: Path, base: Base) -> None:
+    """What counts the tokens that are cut off, before a model is opened, has the length that the model has."""
+    assert text_positions(str(folder)) == (base.max_tokens, str(folder))
+
+
 def test_positions_are_read_or_known_by_the_kind(folders: Callable[[str], Path], tmp_path: Path) -> None:
     """A configuration that leaves the positions at the library's default means SigLIP's, not CLIP's."""
     assert text_positions(str(folders("siglip")))[0] == 16

@@ -21,6 +21,9 @@ POSITIONS_OF_TYPE = {
     "chinese_clip": 512,
 }
 """Positions of the text tower where a configuration leaves them at the library's default."""
+COUNTED_FROM_PADDING = re.compile("roberta|camembert|xmod|mpnet|data2vec|ernie_m")
+"""Kinds of text tower whose first token has the position after that of padding."""
+OPEN_CLIP = "open_clip_config.json"
 HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 HUB_FILES = ["*.json", "*.safetensors", "*.txt", "*.model"]
 REASON_LENGTH = 200
@@ -66,11 +69,37 @@ def text_positions(source: str) -> tuple[int, str]:
         return DEMO_POSITIONS, DEMO
     folder = local_folder(source)
     try:
-        config = read_json(folder / "config.json") if folder is not None else {}
-        positions = config["text_config"].get("max_position_embeddings") or POSITIONS_OF_TYPE[config["model_type"]]
-        return int(positions), source
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return CLIP_POSITIONS, "CLIP, as the base is not at hand"
+        if folder is not None:
+            return _positions(folder), source
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError):
+        pass  # the base itself will say what is wrong with it, when it is opened
+    return CLIP_POSITIONS, "CLIP, as the base is not at hand"
+
+
+def _positions(folder: Path) -> int:
+    """Read how many tokens a text tower takes from its folder; raise what comes of another layout."""
+    if (folder / OPEN_CLIP).is_file() and not (folder / "config.json").is_file():
+        return int(read_json(folder / OPEN_CLIP)["model_cfg"]["text_cfg"].get("context_length", CLIP_POSITIONS))
+    if (folder / "modules.json").is_file():  # sentence-transformers: the tower lies in the first module's folder
+        folder = folder / read_json(folder / "modules.json")[0]["path"]
+        limits = [_text_positions(read_json(folder / "config.json"))]
+        for name, key in (
+            ("sentence_bert_config.json", "max_seq_length"),
+            ("tokenizer_config.json", "model_max_length"),
+        ):
+            found = read_json(folder / name).get(key) if (folder / name).is_file() else None
+            if found is not None:
+                return int(min(*limits, found))
+        return limits[0]
+    config = read_json(folder / "config.json")
+    given = config["text_config"]
+    return _text_positions(given) if given.get("max_position_embeddings") else POSITIONS_OF_TYPE[config["model_type"]]
+
+
+def _text_positions(config: dict[str, Any]) -> int:
+    """Return the positions of a text tower that can hold tokens: RoBERTa and its kin count from the padding's on."""
+    positions, kind = int(config["max_position_embeddings"]), str(config.get("model_type"))
+    return positions - int(config.get("pad_token_id", 1)) - 1 if COUNTED_FROM_PADDING.search(kind) else positions
 
 
 def local_folder(source: str) -> Path | None:

@@ -35,6 +35,7 @@ from mla_extend.cli.serve import serve
 from mla_extend.cli.share import pack, pull, push, unpack
 from mla_extend.cli.verify import verify
 from mla_extend.errors import Interrupted, MlaExtendError
+from mla_extend.processes import follows
 
 app = typer.Typer(
     name="mla-extend",
@@ -163,6 +164,8 @@ def add_language(
             plan = workflow.plan_language(language, progress=bars, **arguments)
         else:
             published = workflow.add_language(language, resume=resume, progress=bars, **arguments).to_json()
+    if follows():
+        return
     if json:
         print_json(plan if dry_run else published)
         return
@@ -329,6 +332,8 @@ def main() -> None:
 def _fail(message: str) -> None:
     if _debug:
         ERR.print_exception()
+    if follows():  # the first of several processes has said it
+        sys.exit(FAILED)
     ERR.print(f"[bold red]Error:[/] {_escape(message)}", highlight=False, soft_wrap=True)
     sys.exit(FAILED)
 

@@ -10,6 +10,9 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.progress import Progress as Bars
 
+from mla_extend.processes import follows
+from mla_extend.progress import SILENT, Progress
+
 WIDE = 110
 """Columns of a terminal from which bars are drawn."""
 
@@ -62,8 +65,11 @@ def _short(value: float) -> str:
 
 
 @contextmanager
-def progress() -> Iterator[BarProgress]:
+def progress() -> Iterator[Progress]:
     """Give a progress that draws bars while the context lasts; a narrow terminal has room for the numbers alone."""
+    if follows():  # one of several processes, of which the first one speaks
+        yield SILENT
+        return
     wide = (BarColumn(bar_width=24), TimeElapsedColumn()) if ERR.width >= WIDE else ()
     columns = (
         TextColumn("{task.description}"),

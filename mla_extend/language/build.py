@@ -42,6 +42,7 @@ def build_language(
     start: str = "aligned",
     source: str | None = None,
     bottleneck: int = 128,
+    kind: str = "bottleneck",
     vocabulary: int | None = None,
     lowercase: bool = True,
     power: float = 2.0,
@@ -61,7 +62,8 @@ def build_language(
         start: a name from `STARTS`, `native` for the base's own tokenizer and table, or `pretrained` for a frozen
             multilingual table and its tokenizer, with a projection.
         source: of that table: a model folder or a hub id.
-        bottleneck: of the acquirers.
+        bottleneck: of the acquirers, or the rank of `lora`.
+        kind: of the acquirers.
         vocabulary: pieces wanted; `None` lets the data decide.
         lowercase: fold case.
         power: exponent of the Dice coefficient.
@@ -71,18 +73,19 @@ def build_language(
         related: a language whose acquirers and shared pieces are copied over that start; see `copy_related`.
 
     Raises:
-        DataError: the related language has another bottleneck, or there is no such source.
+        DataError: the related language has other acquirers, or there is no such source.
     """
     started = time.monotonic()
     if related is not None:
-        check_related(related, bottleneck)
+        check_related(related, kind, bottleneck)
     if start == "native":
-        model.add(tag, tokenizer=None, bottleneck=bottleneck)
+        with _seeded(seed):
+            model.add(tag, tokenizer=None, bottleneck=bottleneck, kind=kind)
         if related is not None:
             copy_related(model, tag, related)
         return Built(0, 0, parameters(model, tag), time.monotonic() - started)
     if start == "pretrained":
-        return _build_projected(model, tag, source or "", bottleneck, seed, related, started)
+        return _build_projected(model, tag, source or "", bottleneck, kind, seed, related, started)
     base = model.base
     tokenizer = LanguageTokenizer.train(
         list(dict.fromkeys([*target, *more_text])), base.max_tokens, size=vocabulary, lower=lowercase
@@ -108,7 +111,7 @@ def build_language(
         )
     )
     with _seeded(seed):
-        language = model.add(tag, tokenizer=tokenizer, bottleneck=bottleneck)
+        language = model.add(tag, tokenizer=tokenizer, bottleneck=bottleneck, kind=kind)
     with torch.no_grad():
         for name, tensor in adapter_tensors(model.peft, language.adapter).items():
             if ".acquirer_embedding." in name:
@@ -126,6 +129,7 @@ def _build_projected(
     tag: str,
     source: str,
     bottleneck: int,
+    kind: str,
     seed: int,
     related: Related | None,
     started: float,
@@ -135,7 +139,7 @@ def _build_projected(
     about = table.to_json(source)
     tokenizer = LanguageTokenizer(table.tokenizer, model.base.max_tokens)
     with _seeded(seed):
-        model.add(tag, tokenizer=tokenizer, bottleneck=bottleneck, pretrained=about)
+        model.add(tag, tokenizer=tokenizer, bottleneck=bottleneck, kind=kind, pretrained=about)
     if related is not None:
         copy_related(model, tag, related)
     return Built(tokenizer.size, 0, parameters(model, tag), time.monotonic() - started, table=about)

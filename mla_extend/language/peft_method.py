@@ -12,6 +12,7 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, ClassVar
 
 import torch
@@ -20,7 +21,7 @@ from peft.mapping import PEFT_TYPE_TO_CONFIG_MAPPING, PEFT_TYPE_TO_PREFIX_MAPPIN
 from peft.tuners.tuners_utils import BaseTuner, BaseTunerLayer
 from torch import Tensor, nn
 
-from mla_extend.language.acquirer import Acquirer
+from mla_extend.language.acquirer import Acquirer, LoraAcquirer
 from mla_extend.language.pretrained import FrozenTable, find_table
 
 PEFT_TYPE = "LANGUAGE_ACQUIRER"
@@ -71,7 +72,8 @@ class AcquirerConfig(PeftConfig):  # type: ignore[misc]
             embedding in full. Anchored, so that nothing else of the base can match.
         embedding: path of the token embedding.
         width: `W`, the width of the text tower.
-        bottleneck: `K` of every acquirer; 0 for none.
+        bottleneck: `K` of every acquirer, or the rank of `lora`; 0 for none.
+        kind: `bottleneck`, as in the paper, after each block; or `lora`, on the linear layers inside each block.
         vocabulary: size of the language's own vocabulary; 0 where it reads the native table.
         pretrained: `source`, `fingerprint` and `width` of the frozen table that the language reads through a projection
             of its own; `None` where it has a table of its own.
@@ -84,6 +86,7 @@ class AcquirerConfig(PeftConfig):  # type: ignore[misc]
     embedding: str = field(default="")
     width: int = field(default=0)
     bottleneck: int = field(default=128)
+    kind: str = field(default="bottleneck")
     vocabulary: int = field(default=0)
     pretrained: dict[str, Any] | None = field(default=None)
     language: str = field(default="")
@@ -118,6 +121,11 @@ class _RoutedLayer(BaseTunerLayer):  # type: ignore[misc]
         """Do nothing: nothing is ever merged."""
 
 
+def linear_layers(block: nn.Module) -> dict[str, nn.Linear]:
+    """Return the linear layers inside a block by path; not their subclasses, which may be read without being called."""
+    return {path: module for path, module in block.named_modules() if type(module) is nn.Linear}
+
+
 class AcquirerBlock(nn.Module, _RoutedLayer):
     """Wrap one transformer block and run the rows' acquirers on its output."""
 
@@ -132,7 +140,8 @@ class AcquirerBlock(nn.Module, _RoutedLayer):
         self.merged_adapters: list[str] = []
         # On the block itself and before other hooks: what records hidden states then sees them with the acquirer,
         # and gradient checkpointing runs it again together with its block.
-        self._hook = base_layer.register_forward_hook(self._acquire, prepend=True)
+        self._hooks = [base_layer.register_forward_hook(self._acquire, prepend=True)]
+        self._linears: dict[str, nn.Linear] = {}
 
     def __getattr__(self, name: str) -> Any:
         """Fall through to the block: callers read its attributes."""
@@ -145,15 +154,26 @@ class AcquirerBlock(nn.Module, _RoutedLayer):
 
     def update_layer(self, adapter: str, config: AcquirerConfig) -> None:
         """Give one language its acquirer."""
-        self.acquirer_block[adapter] = Acquirer(config.width, config.bottleneck)
+        if config.kind == "lora":
+            self.acquirer_block[adapter] = LoraAcquirer(self._watched(), config.bottleneck)
+        else:
+            self.acquirer_block[adapter] = Acquirer(config.width, config.bottleneck)
+
+    def _watched(self) -> dict[str, nn.Linear]:
+        """Return the block's linear layers, whose outputs LoRA changes from now on."""
+        if not self._linears:
+            self._linears = {path.replace(".", "__"): layer for path, layer in linear_layers(self.base_layer).items()}
+            self._hooks += [m.register_forward_hook(partial(self._adapt, name)) for name, m in self._linears.items()]
+        return self._linears
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """Run the block; the acquirers run in its hook."""
         return self.base_layer(*args, **kwargs)
 
     def release(self) -> None:
-        """Take the hook off the block."""
-        self._hook.remove()
+        """Take the hooks off the block."""
+        for hook in self._hooks:
+            hook.remove()
 
     def _acquire(self, _module: nn.Module, _inputs: Any, output: Any) -> Any:
         """Apply the acquirers to a block's output: a tensor in some versions and families, a tuple in others."""
@@ -161,17 +181,31 @@ class AcquirerBlock(nn.Module, _RoutedLayer):
             return (self._apply_runs(output[0]), *output[1:])
         return self._apply_runs(output)
 
-    def _apply_runs(self, hidden: Tensor) -> Tensor:
-        runs = self.runs(hidden.shape[0])
-        if len(runs) == 1:
-            return self._apply_one(hidden, runs[0].adapter)
-        return torch.cat([self._apply_one(hidden[run.start : run.stop], run.adapter) for run in runs])
+    def _adapt(self, layer: str, _module: nn.Module, inputs: Any, output: Tensor) -> Tensor:
+        """Apply LoRA to the output of a linear layer inside the block."""
+        return self._apply_runs(output, inputs[0], layer)
 
-    def _apply_one(self, hidden: Tensor, adapter: str | None) -> Tensor:
-        if adapter is None or adapter not in self.acquirer_block:
+    def _apply_runs(self, hidden: Tensor, entered: Tensor | None = None, layer: str | None = None) -> Tensor:
+        """Apply each run's acquirer to what left the block, or to what left one of its layers and had entered there."""
+        runs = self.runs(hidden.shape[0])
+        steps = [self._step(run.adapter, layer) for run in runs]
+        if not any(steps):
             return hidden
-        applied: Tensor = self.acquirer_block[adapter](hidden)
-        return applied
+        changed = []
+        for run, step in zip(runs, steps, strict=True):
+            whole = len(runs) == 1
+            given = [t if whole else t[run.start : run.stop] for t in (hidden, entered) if t is not None]
+            changed.append(step(*given) if step else given[0])
+        return changed[0] if len(runs) == 1 else torch.cat(changed)
+
+    def _step(self, adapter: str | None, layer: str | None) -> nn.Module | None:
+        """Return what an adapter does to what leaves the block, or one of its layers."""
+        if adapter is None or adapter not in self.acquirer_block:
+            return None
+        acquirer = self.acquirer_block[adapter]
+        if isinstance(acquirer, LoraAcquirer):
+            return None if layer is None else acquirer[layer]
+        return acquirer if layer is None else None
 
 
 class ProjectedTable(nn.Module):

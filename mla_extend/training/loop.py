@@ -12,6 +12,7 @@ from torch import Tensor
 
 from mla_extend.errors import Interrupted, TrainingError
 from mla_extend.language.model import MultilingualModel
+from mla_extend.processes import ALONE, Processes
 from mla_extend.progress import SILENT, Progress
 from mla_extend.training.batches import BucketedBatches
 from mla_extend.training.checkpoint import Checkpoint, CheckpointFile
@@ -81,6 +82,7 @@ class Trainer:
         progress: told of every step.
         log: given every record of `training.jsonl`.
         stop: says when the user wants to stop.
+        processes: train it together; the first one keeps the run's state.
     """
 
     def __init__(
@@ -94,6 +96,7 @@ class Trainer:
         progress: Progress = SILENT,
         log: Callable[[dict[str, Any]], None] = lambda _: None,
         stop: StopRequest | None = None,
+        processes: Processes = ALONE,
     ) -> None:
         self.model = model
         self.tag = tag
@@ -103,6 +106,7 @@ class Trainer:
         self.progress = progress
         self.log = log
         self.stop = stop or StopRequest()
+        self.processes = processes
 
     def run(self, stage: Stage, resume: Checkpoint | None = None) -> StageResult:
         """Train one stage and leave its best weights in the model.
@@ -173,13 +177,13 @@ class _Run:
                     if self.worse >= self.recipe.patience:
                         stopped = f"no better score in {self.worse} evaluations"
                         break
-                if trainer.stop.requested:
+                if trainer.processes.any(trainer.stop.requested):
                     self._save()
                     raise Interrupted(
                         f"Stopped in {stage.name} at step {self.step} of {stage.steps}; the run is kept. "
                         "Continue it with the same command and --resume."
                     )
-                if now - saved > CHECKPOINT_SECONDS:
+                if now - saved > CHECKPOINT_SECONDS:  # each process by its own clock: saving exchanges nothing
                     self._save()
                     saved = time.monotonic()
         finally:
@@ -203,10 +207,11 @@ class _Run:
         for (task, weight, recipe), batches in zip(self.stage.tasks, self.batches, strict=True):
             rows = batches.rows(self.step)
             with autocast(self.trainer.precision, self.trainer.model.base.device):
-                loss = weight * task.loss(self.trainer.model, rows, recipe)
+                loss = weight * task.loss(self.trainer.model, rows, recipe, self.trainer.processes)
             loss.backward()  # type: ignore[no-untyped-call]
             total += float(loss.detach())
             self.pairs += len(rows)
+        self.trainer.processes.sum_gradients(self.tensors.values())
         norm = torch.nn.utils.clip_grad_norm_(self.tensors.values(), self.recipe.clip_norm)
         if not (math.isfinite(total) and math.isfinite(float(norm))):
             raise TrainingError(
@@ -229,7 +234,7 @@ class _Run:
         weights = self.average if self._averages else {name: t.detach() for name, t in self.tensors.items()}
         kept = {name: tensor.detach().clone() for name, tensor in self.tensors.items()} if self._averages else {}
         self._put(weights)
-        score = self.stage.validation(self.trainer.model)
+        score = self.trainer.processes.from_first(self.stage.validation(self.trainer.model))
         self.history.append(score)
         if score.score > self.best.score:
             self._best_place = len(self.history) - 1
@@ -323,6 +328,8 @@ class _Run:
     # Checkpoints --------------------------------------------------------------------------------------------------
 
     def _save(self) -> None:
+        if not self.trainer.processes.first:
+            return
         tensors = {f"weights/{name}": tensor.detach() for name, tensor in self.tensors.items()}
         tensors |= {f"average/{name}": tensor for name, tensor in self.average.items()}
         tensors |= {f"kept/{name}": tensor for name, tensor in self.kept_weights.items()}

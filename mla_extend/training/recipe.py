@@ -48,8 +48,9 @@ class EmbeddingRecipe(_Part):
 
 
 class AcquirerRecipe(_Part):
-    """The acquirers' size; 0 for none."""
+    """The acquirers' kind, and their size (of `lora` the rank); 0 for none."""
 
+    kind: Literal["bottleneck", "lora"] = "bottleneck"
     bottleneck: int = Field(default=128, ge=0, le=4096)
 
 
@@ -111,6 +112,7 @@ class Recipe(_Part):
             "rounds": self.embedding.rounds,
             "best": self.embedding.best,
             "bottleneck": self.acquirer.bottleneck,
+            "kind": self.acquirer.kind,
             "vocabulary": self.tokenizer.vocabulary,
             "lowercase": self.tokenizer.lowercase,
         }

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from mla_extend.errors import TrainingError
 from mla_extend.files import read_json, write_json
+from mla_extend.processes import ALONE, Processes
 from mla_extend.registry.languages import BaseRegistry
 
 RUN = "run.json"
@@ -24,7 +25,9 @@ class RunFolder:
 
 
 @contextmanager
-def claim_run(home: BaseRegistry, tag: str, identity: str, resume: bool) -> Iterator[RunFolder]:
+def claim_run(
+    home: BaseRegistry, tag: str, identity: str, resume: bool, processes: Processes = ALONE
+) -> Iterator[RunFolder]:
     """Give the folder of a run, kept when the context is left unless the run is done.
 
     Args:
@@ -32,11 +35,16 @@ def claim_run(home: BaseRegistry, tag: str, identity: str, resume: bool) -> Iter
         tag: the language.
         identity: what makes it the same run.
         resume: continue the run if it is there; else it starts afresh.
+        processes: are at the run together; the first one claims it for all.
 
     Raises:
         TrainingError: there is nothing to resume, or another process is at it.
     """
     from filelock import FileLock, Timeout  # noqa: PLC0415 - only writers need it
+
+    if not processes.first:
+        yield RunFolder(*processes.from_first(None))
+        return
 
     found = [folder for folder in home.work_folders(tag) if _identity(folder) == identity]
     if resume and not found:
@@ -63,6 +71,7 @@ def claim_run(home: BaseRegistry, tag: str, identity: str, resume: bool) -> Iter
         if note:
             _empty(run.folder)
         write_json(run.folder / RUN, {"language": tag, "identity": identity})
+        processes.from_first((run.folder, run.found))
         yield run
     finally:
         lock.release()

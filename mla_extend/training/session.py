@@ -16,6 +16,7 @@ from mla_extend.language.model import MultilingualModel
 from mla_extend.language.peft_method import adapter_tensors, load_tensors
 from mla_extend.language.related import Related
 from mla_extend.language.tokenizer import LanguageTokenizer
+from mla_extend.processes import ALONE, Processes
 from mla_extend.progress import SILENT, Progress
 from mla_extend.training.checkpoint import Checkpoint, CheckpointFile
 from mla_extend.training.loop import Stage, StageResult, Trainer
@@ -55,6 +56,7 @@ class Session:
         seed: of everything that is drawn.
         progress: told of all long work.
         related: a language that it starts from a copy of.
+        processes: train it together; the first one builds the language and writes.
     """
 
     def __init__(
@@ -67,6 +69,7 @@ class Session:
         seed: int,
         progress: Progress = SILENT,
         related: Related | None = None,
+        processes: Processes = ALONE,
     ) -> None:
         self.folder = folder
         self.model = model
@@ -75,14 +78,21 @@ class Session:
         self.seed = seed
         self.progress = progress
         self.related = related
+        self.processes = processes
         self.log: list[dict[str, Any]] = []
         self.checkpoints = CheckpointFile(folder / "checkpoint.safetensors")
 
     def build(self, parallel: ParallelText, image_text: ImageText | None, split: Split) -> Built:
         """Build the language from its training pairs, or take it from the folder if this run has built it already."""
         start = self.folder / "start"
-        if start.is_dir():
+        if not self.processes.first:
+            self.processes.wait()
             return self._load_start(start)
+        built = self._load_start(start) if start.is_dir() else self._build(start, parallel, image_text, split)
+        self.processes.wait()
+        return built
+
+    def _build(self, start: Path, parallel: ParallelText, image_text: ImageText | None, split: Split) -> Built:
         kept = [i for i, held in enumerate(split.pairs) if not held]
         captions: list[str] = []
         if image_text is not None and split.captions is not None:
@@ -141,6 +151,7 @@ class Session:
             progress=self.progress,
             log=self._log,
             stop=stop,
+            processes=self.processes,
         )
         done = len(trained.stages)
         for stage in stages[done:]:
@@ -152,7 +163,8 @@ class Session:
             for note in result.notes:
                 self._note(trained, note)
         trained.log = self.log
-        self._save_done(trained)
+        if self.processes.first:
+            self._save_done(trained)
         return trained
 
     def _run(self, trainer: Trainer, stage: Stage, checkpoint: Checkpoint | None) -> StageResult:
@@ -200,8 +212,13 @@ class Session:
         if (start / "tokenizer.json").is_file():
             tokenizer = LanguageTokenizer.load(start, self.model.base.max_tokens)
         built = Built(**json.loads((start / "built.json").read_text()))
+        acquirer = self.recipe.acquirer
         language = self.model.add(
-            self.tag, tokenizer=tokenizer, bottleneck=self.recipe.acquirer.bottleneck, pretrained=built.table
+            self.tag,
+            tokenizer=tokenizer,
+            bottleneck=acquirer.bottleneck,
+            kind=acquirer.kind,
+            pretrained=built.table,
         )
         load_tensors(self.model.peft, language.adapter, load_file(start / "tensors.safetensors"))
         return built

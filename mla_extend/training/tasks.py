@@ -16,6 +16,7 @@ from torch import Tensor
 from mla_extend.evaluation.ranks import ranks, unit
 from mla_extend.language.model import MultilingualModel
 from mla_extend.language.tokenizer import pad
+from mla_extend.processes import ALONE, Processes
 from mla_extend.training.losses import contrast_loss, mean_cosine, sigmoid_loss, transfer_loss
 from mla_extend.training.recipe import StageRecipe
 from mla_extend.training.teacher import Teacher
@@ -42,8 +43,8 @@ class Task(Protocol):
     def prepare(self, rows: Rows) -> None:
         """Make ready what some rows will need."""
 
-    def loss(self, model: MultilingualModel, rows: Rows, recipe: StageRecipe) -> Tensor:
-        """Return the mean loss over rows of the task."""
+    def loss(self, model: MultilingualModel, rows: Rows, recipe: StageRecipe, processes: Processes = ALONE) -> Tensor:
+        """Return the mean loss over rows of the task, of which each process runs its share through the model."""
 
 
 class TransferTask:
@@ -61,9 +62,9 @@ class TransferTask:
         if isinstance(self.teacher, Teacher):
             self.teacher.prepare(rows)
 
-    def loss(self, model: MultilingualModel, rows: Rows, recipe: StageRecipe) -> Tensor:
+    def loss(self, model: MultilingualModel, rows: Rows, recipe: StageRecipe, processes: Processes = ALONE) -> Tensor:
         """Return the distance to the teacher, and where wanted the contrast with the batch's teachers."""
-        target = model.forward(pad([self.ids[i] for i in rows])).float()
+        target = _run(model, self.ids, rows, processes)
         teacher = torch.from_numpy(self.teacher[rows]).to(target.device)
         loss = torch.zeros((), device=target.device)
         if recipe.mse:
@@ -90,9 +91,9 @@ class ExposureTask:
     def prepare(self, rows: Rows) -> None:
         """Do nothing: images are encoded before the stage."""
 
-    def loss(self, model: MultilingualModel, rows: Rows, recipe: StageRecipe) -> Tensor:
+    def loss(self, model: MultilingualModel, rows: Rows, recipe: StageRecipe, processes: Processes = ALONE) -> Tensor:
         """Return the contrast with the batch's images; equal captions and equal images are no negatives."""
-        text = model.forward(pad([self.ids[i] for i in rows])).float()
+        text = _run(model, self.ids, rows, processes)
         images = torch.from_numpy(self.images[self.image_of_text[rows]]).to(text.device)
         same = _equal(self.meaning[rows], text.device) | _equal(self.image_of_text[rows], text.device)
         base = model.base
@@ -100,6 +101,14 @@ class ExposureTask:
         if terms is not None:
             return recipe.contrast * sigmoid_loss(text, images, *terms, same)
         return recipe.contrast * contrast_loss(text, images, recipe.temperature, same)
+
+
+def _run(model: MultilingualModel, ids: Ids, rows: Rows, processes: Processes) -> Tensor:
+    """Return the vectors `[B, D]` of rows; this process runs its share of them."""
+    own = rows[processes.share(len(rows))]
+    run = own if len(own) else rows[:1]  # fewer rows than processes: one is run for nothing, so that there is a graph
+    vectors = model.forward(pad([ids[i] for i in run])).float()
+    return processes.join(vectors[: len(own)], len(rows))
 
 
 @dataclass(frozen=True)
