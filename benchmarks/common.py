@@ -35,12 +35,12 @@ def markdown(head: list[str], rows: list[list[str]]) -> str:
     return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
 
 
-def put(marker: str, text: str) -> None:
-    """Replace what stands between `<!-- MARKER -->` and `<!-- /MARKER -->` in the README."""
-    content = README.read_text(encoding="utf-8")
+def put(marker: str, text: str, page: Path = README) -> None:
+    """Replace what stands between `<!-- MARKER -->` and `<!-- /MARKER -->` in a page."""
+    content = page.read_text(encoding="utf-8")
     start, end = f"<!-- {marker} -->", f"<!-- /{marker} -->"
     before, _, rest = content.partition(start)
     _, found, after = rest.partition(end)
     if not found:
-        raise SystemExit(f"The README has no {start} ... {end}.")
-    README.write_text(f"{before}{start}\n{text}\n{end}{after}", encoding="utf-8")
+        raise SystemExit(f"{page.name} has no {start} ... {end}.")
+    page.write_text(f"{before}{start}\n{text}\n{end}{after}", encoding="utf-8")

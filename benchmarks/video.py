@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import av
-from common import markdown, save
+from common import ROOT, markdown, put, save
 from PIL import Image
 
 from mla_extend import load_model
@@ -47,7 +47,7 @@ def main() -> None:
     parser.add_argument("--registry", required=True)
     parser.add_argument("--language", default="sw")
     parser.add_argument("--concepts", type=int, default=150, help="taught, and as many that were not")
-    parser.add_argument("--write", action="store_true", help="write benchmarks/results/video.json")
+    parser.add_argument("--write", action="store_true", help="write the result, and its table into docs/video.md")
     arguments = parser.parse_args()
     language = arguments.language
     model = load_model("demo", arguments.registry)
@@ -60,6 +60,7 @@ def main() -> None:
             found[kind] = evaluate_model(model, language, test_set, features)["splits"]
     if arguments.write:
         save("video", {"language": language, "frames": FRAMES, "clip_frames": LENGTH, "kinds": found})
+        put("video", f"{table(found)}\n\n{note(language)}", ROOT / "docs" / "video.md")
     print(table(found))
 
 
@@ -123,6 +124,14 @@ def picture(style: str, code: str) -> Image.Image:
     """Return a concept's picture."""
     with Image.open(image_path(demo_images(), style, code)) as image:
         return image.convert("RGB")
+
+
+def note(language: str) -> str:
+    """Say what the table is of."""
+    return (
+        f"{language}, in per cent; mean recall over R@1, R@5 and R@10 in both directions, beside the base's English "
+        f"on the same clips. Clips of {LENGTH} frames, of which {FRAMES} are taken; galleries in brackets."
+    )
 
 
 def table(found: dict[str, Any]) -> str:
