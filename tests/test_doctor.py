@@ -5,7 +5,7 @@ from itertools import product
 import numpy as np
 import pytest
 
-from mla_extend.data import doctor
+from mla_extend.data import doctor, speech
 from mla_extend.data.doctor import PROBLEMS, examine
 from mla_extend.errors import DataError
 
@@ -312,7 +312,7 @@ def test_probabilities_are_those_of_py3langid():
 
     texts = [text for texts in TARGET.values() for text in texts] + ENGLISH + MAORI + ["HELLO WORLD", "Fa\u0308hrt"]
     reference = LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
-    model = doctor._model()
+    model = speech.identifier()
     for text, scores in zip(texts, model.probabilities(texts), strict=True):
         language, probability = reference.classify(text)
         assert model.labels[int(scores.argmax())] == language

@@ -82,6 +82,17 @@ def test_all_problems_of_a_recipe_are_said_at_once(tmp_path: Path) -> None:
         load_recipe(str(path))
 
 
+def test_a_stage_that_has_steps_and_no_loss_is_refused() -> None:
+    """Nothing could be learned from it; without steps no loss is needed."""
+    for recipe, override, named in (
+        ("instant", "transfer.max_steps=20", "transfer has steps, but mse and contrast are both 0"),
+        ("instant", "exposure.max_steps=20", "exposure has steps, but contrast and transfer are both 0"),
+    ):
+        with pytest.raises(RecipeError, match=named):
+            load_recipe(recipe, [override])
+    load_recipe("instant")
+
+
 def test_steps_follow_the_data_within_their_bounds() -> None:
     recipe = StageRecipe(epochs=10, min_steps=20, max_steps=100, batch=10)
     assert [recipe.steps(pairs) for pairs in (5, 50, 1000)] == [20, 50, 100]

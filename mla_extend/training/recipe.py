@@ -103,6 +103,14 @@ class Recipe(_Part):
     transfer: StageRecipe
     exposure: StageRecipe
 
+    @model_validator(mode="after")
+    def _something_to_learn(self) -> "Recipe":
+        if self.transfer.max_steps and not (self.transfer.mse or self.transfer.contrast):
+            raise ValueError("transfer has steps, but mse and contrast are both 0: give one of them a weight")
+        if self.exposure.max_steps and not (self.exposure.contrast or self.exposure.transfer):
+            raise ValueError("exposure has steps, but contrast and transfer are both 0: give one of them a weight")
+        return self
+
     def build_arguments(self) -> dict[str, Any]:
         """Return what `build_language` takes from a recipe."""
         return {
