@@ -12,7 +12,7 @@ demo: $(VENV)/.demo  ## Add Swahili to the demo base and show how well it works
 	$(BIN)/mla-extend list
 
 test: check  ## Lint, types and tests
-	$(BIN)/python -m pytest -m "not demo"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not demo" -n auto --maxprocesses 4 --dist loadfile
 
 test-demo: $(VENV)/.dev  ## The tests that use the demo base, which is built first where it is not cached
 	$(BIN)/python -m pytest -m demo

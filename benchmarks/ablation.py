@@ -1,8 +1,9 @@
 """Ablate the recipe on the demo base for one language: the same data, seed and steps, one thing changed at a time.
 
-    python benchmarks/ablation.py [--language sw] [--steps 150] [--write]
+    python benchmarks/ablation.py [--language sw] [--related zu] [--steps 150] [--write]
 
-With few steps it shows what each part gives, not the best figures: those are benchmarks/figures.py's.
+With few steps it shows what each part gives, not the best figures: those are benchmarks/figures.py's. With `--related`
+one variant starts from a copy of that language, which is added first in the same way.
 """
 
 import argparse
@@ -13,7 +14,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from common import SPLITS, load, machine, markdown, put, save
+from common import README, ROOT, SPLITS, load, machine, markdown, put, save
 
 
 def variants(steps: int) -> dict[str, list[str]]:
@@ -32,31 +33,41 @@ def variants(steps: int) -> dict[str, list[str]]:
         "mean-std start, NLT and LE": {**both, "embedding.start": "mean-std"},
         "acquirers alone (the base's tokenizer and table)": {**both, "embedding.start": "native"},
         "embedding alone (no acquirers)": {**both, "acquirer.bottleneck": 0},
+        "LoRA of rank 14 in place of the bottlenecks": {**both, "acquirer.kind": "lora", "acquirer.bottleneck": 14},
     }
     return {name: [f"{key}={value}" for key, value in values.items()] for name, values in table.items()}
 
 
-def measure(language: str, steps: int, seed: int) -> dict[str, Any]:
+def measure(language: str, related: str | None, steps: int, seed: int) -> dict[str, Any]:
     """Run every variant in a registry of its own."""
-    rows = {}
-    for name, overrides in variants(steps).items():
-        with tempfile.TemporaryDirectory() as folder:
-            arguments = [
-                "add-language", language, "--parallel-data", "demo", "--image-text", "demo", "--seed", str(seed),
-                "--registry", str(Path(folder) / "adapters"), "--json",
-            ]  # fmt: skip
-            for override in overrides:
-                arguments += ["--set", override]
-            program = [sys.executable, "-m", "mla_extend", *arguments]
-            # A variant that learns nothing is refused, which is a result too.
-            done = subprocess.run(program, check=False, stdout=subprocess.PIPE, text=True)
-        if done.returncode:
-            rows[name] = None
-            continue
-        card = json.loads(done.stdout)
-        rows[name] = {"splits": card["metrics"]["splits"], "parameters": card["parameters"], "cost": card["cost"]}
-        save("ablation", {"language": language, "steps": steps, "seed": seed, "machine": machine(), "variants": rows})
-    return {"language": language, "steps": steps, "seed": seed, "machine": machine(), "variants": rows}
+    rows: dict[str, Any] = {}
+    result = {"language": language, "related": related, "steps": steps, "seed": seed, "machine": machine()}
+    with tempfile.TemporaryDirectory() as folder:
+        for name, overrides in variants(steps).items():
+            rows[name] = add(language, overrides, Path(folder) / str(len(rows)), seed)
+            save(f"ablation-{language}", {**result, "variants": rows})
+        if related is not None:
+            both, registry = variants(steps)["aligned start, NLT and LE"], Path(folder) / "related"
+            add(related, both, registry, seed)
+            rows[f"from a copy of {related}, NLT and LE"] = add(language, both, registry, seed, "--start-from", related)
+    return {**result, "variants": rows}
+
+
+def add(language: str, overrides: list[str], registry: Path, seed: int, *more: str) -> dict[str, Any] | None:
+    """Add a language; return its figures, or nothing where it was refused."""
+    arguments = [
+        "add-language", language, "--parallel-data", "demo", "--image-text", "demo", "--seed", str(seed),
+        "--registry", str(registry), "--json", *more,
+    ]  # fmt: skip
+    for override in overrides:
+        arguments += ["--set", override]
+    # A variant that learns nothing is refused, which is a result too.
+    program = [sys.executable, "-m", "mla_extend", *arguments]
+    done = subprocess.run(program, check=False, stdout=subprocess.PIPE, text=True)
+    if done.returncode:
+        return None
+    card = json.loads(done.stdout)
+    return {"splits": card["metrics"]["splits"], "parameters": card["parameters"], "cost": card["cost"]}
 
 
 def table(result: dict[str, Any]) -> str:
@@ -81,18 +92,24 @@ def main() -> None:
     """Measure, print, and write where asked to."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--language", default="sw")
+    parser.add_argument("--related", help="a language to start from a copy of, in one more variant")
     parser.add_argument("--steps", type=int, default=150)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--write", action="store_true", help="put the table into the README")
+    parser.add_argument(
+        "--write", action="store_true", help="put the table of sw into the README, others into results.md"
+    )
     parser.add_argument("--reuse", action="store_true", help="take the last result instead of measuring")
     arguments = parser.parse_args()
-    result = load("ablation") if arguments.reuse else measure(arguments.language, arguments.steps, arguments.seed)
-    if not arguments.reuse:
-        save("ablation", result)
+    language, name = arguments.language, f"ablation-{arguments.language}"
+    if arguments.reuse:
+        result = load(name)
+    else:
+        result = measure(language, arguments.related, arguments.steps, arguments.seed)
+        save(name, result)
     text = table(result)
     print(text)
     if arguments.write:
-        put("ablation", text)
+        put(name, text, README if language == "sw" else ROOT / "docs" / "results.md")
 
 
 if __name__ == "__main__":

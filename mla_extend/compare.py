@@ -120,26 +120,8 @@ def find_system(text: str, base: str | None, registry: str | Path | None) -> Sys
     if at and not wanted:
         raise RegistryError(f"{text!r} names no version behind '@'. Write {language}@v1, or {language} alone.")
     tag, home = find_home(language, base, registry)
-    version = find_version(home, tag, wanted) if at else home.current(tag)
+    version = home.find(tag, wanted) if at else home.current(tag)
     return System(text, home, version, check_version(version))
-
-
-def find_version(home: BaseRegistry, language: str, wanted: str) -> Version:
-    """Return a version by its name, by a beginning that no other has, or by age: `v1` is the oldest.
-
-    Raises:
-        RegistryError: none or several are meant; the message lists those that there are.
-    """
-    versions = home.versions(language)
-    if wanted[:1] == "v" and wanted[1:].isdecimal():
-        found = versions[int(wanted[1:]) - 1 : int(wanted[1:])] if int(wanted[1:]) else []
-    else:
-        found = [version for version in versions if version.name.startswith(wanted)]
-    if len(found) != 1:
-        have = ", ".join(f"v{number} {version.name}" for number, version in enumerate(versions, start=1))
-        what = f"several versions that begin with {wanted!r}" if found else f"no version {wanted!r}"
-        raise RegistryError(f"{language!r} has {what}. It has: {have}.")
-    return found[0]
 
 
 @contextmanager

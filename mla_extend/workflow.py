@@ -156,6 +156,7 @@ def plan_language(
     Raises:
         MlaExtendError: as `add_language` does for what it is given.
     """
+    measure = Measure()
     parallel, images = as_sources(asked.pop("parallel_data")), as_sources(asked.pop("image_text", ()))
     source, native = find_base(Registry(registry_root(registry)), base, progress)
     request = read_request(Asked(language, parallel, images, **asked), native, progress)
@@ -177,7 +178,17 @@ def plan_language(
         "data": request.data,
         "image_text": len(pictures) if pictures else 0,
         "held_out": int(held_out.pairs.sum()),
-        **estimate(model, request.tag, request.parallel, pictures, held_out, recipe, request.seed, related),
+        **estimate(
+            model,
+            request.tag,
+            request.parallel,
+            pictures,
+            held_out,
+            recipe,
+            request.seed,
+            related,
+            before=measure.seconds(),
+        ),
     }
 
 

@@ -1,6 +1,7 @@
 """Tiny random models of real shapes, saved to disk as real ones are, and a tiny language to add to them."""
 
 import json
+import os
 import random
 from pathlib import Path
 
@@ -11,6 +12,8 @@ from PIL import Image
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from torch import Tensor
 from transformers import BertConfig, CLIPConfig, CLIPModel, PreTrainedTokenizerFast
+
+os.environ.pop("COLUMNS", None)  # tests that run beside each other are given a narrow terminal, which fixes all widths
 
 NATIVE_WORDS = ["a", "red", "green", "blue", "cat", "dog", "bird", "tree", "house", "boat", "runs", "sleeps", "sits"]
 NATIVE_WORDS += ["under", "over", "near", "the", "big", "small", "old"]

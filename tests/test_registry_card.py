@@ -86,7 +86,9 @@ def test_the_model_card_has_what_a_hub_reads(tmp_path: Path) -> None:
     assert about["language"] == ["sw"]
     assert about["base_model"] == "owner/demo"
     assert about["license"] == "other"
-    assert "mla-extend" in about["tags"]
+    assert about["license_name"] == "see-the-table-below"
+    assert about["library_name"] == "mla-extend"  # PEFT alone cannot open it
+    assert {"mla-extend", "peft"} <= set(about["tags"])
     for part in (
         "Swahili",
         "| mean_recall | 0.5 |",
@@ -105,3 +107,22 @@ def test_one_licence_throughout_is_the_model_cards() -> None:
     assert "license: cc0-1.0" in text
     assert "| cosine | 0.9 |" in text
     assert "## Evaluation" not in model_card(make_card("sw", metrics={}))
+
+
+LICENCES = {
+    ("CC BY 4.0", "cc-by-4.0 (captions)"): {"license": "cc-by-4.0"},
+    ("Apache-2.0 (texts); Apache 2.0 (images)", "apache-2.0"): {"license": "apache-2.0"},
+    ("MIT",): {"license": "other", "license_name": "see-the-table-below"},  # the base's is unknown
+    ("MIT", "CC0-1.0"): {"license": "other", "license_name": "see-the-table-below"},
+    ("Karibu Corp. EULA v2", "Karibu Corp. EULA v2"): {"license": "other", "license_name": "karibu-corp.-eula-v2"},
+    ("Лицензия: своя", "Лицензия: своя"): {"license": "other", "license_name": "see-the-table-below"},
+}
+
+
+@pytest.mark.parametrize(("licences", "expected"), LICENCES.items())
+def test_a_licence_that_no_hub_knows_has_a_name(licences: tuple[str, ...], expected: dict[str, str]) -> None:
+    first, *rest = licences
+    card = make_card("sw", data=[{"role": "train", "licence": first}])
+    card.base["licence"] = rest[0] if rest else None
+    front = yaml.safe_load(model_card(card).split("---\n")[1])
+    assert {key: value for key, value in front.items() if key.startswith("license")} == expected

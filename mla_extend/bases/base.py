@@ -1,5 +1,6 @@
 """The frozen base: an image-text model opened, fingerprinted and never trained."""
 
+import threading
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -24,6 +25,8 @@ ImageLike = str | Path | Image.Image
 TEXT_BATCH, CPU_TEXT_BATCH = 256, 64
 IMAGE_BATCH = 16
 """Texts and images a step: on a CPU small batches stay in the cache, and are faster than large ones."""
+TOKENIZING = threading.Lock()
+"""Held while a base's tokenizer runs: each call tells it anew how to cut, which two threads may not do at once."""
 
 
 @dataclass(frozen=True)
@@ -97,7 +100,8 @@ class Base:
     def native_ids(self, texts: Sequence[str]) -> list[list[int]]:
         """Tokenise native text without special tokens and without truncation, for alignment."""
         # The tokenizer warns of text longer than the tower; alignment does not run the tower.
-        encoded = self.tokenizer(list(texts), add_special_tokens=False, truncation=False, verbose=False)
+        with TOKENIZING:
+            encoded = self.tokenizer(list(texts), add_special_tokens=False, truncation=False, verbose=False)
         ids: list[list[int]] = encoded["input_ids"]
         return ids
 
@@ -114,7 +118,8 @@ class Base:
         rows: list[Tensor] = [torch.empty(0)] * len(texts)
         size = CPU_TEXT_BATCH if self.device.type == "cpu" else TEXT_BATCH
         for chunk in chunks(order, size):
-            ids, mask = self.family.native_encoding(self.tokenizer, [texts[i] for i in chunk], self.max_tokens)
+            with TOKENIZING:
+                ids, mask = self.family.native_encoding(self.tokenizer, [texts[i] for i in chunk], self.max_tokens)
             vectors = self.family.native_features(self.model, ids.to(self.device), mask.to(self.device)).float().cpu()
             for i, vector in zip(chunk, vectors, strict=True):
                 rows[i] = vector

@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -34,19 +35,22 @@ def open_base(source: str, *, device: str = "cpu", native: str | None = None, pr
     folder = base_folder(source, progress)
     about = about_base(folder)
     family = _family(folder)
-    # Before the weights are loaded: it says better what is wrong with them.
-    print_of_weights = fingerprint(folder, family.weight_files(folder))
-    with _quiet_transformers():
-        model = _load(f"{family.name} model in", family.load, folder, "Fetch it again, or correct its config.json.")
-        tokenizer = _load("tokenizer in", family.load_tokenizer, folder, "Fetch the model again.")
-        processor = _load(
-            "image preprocessing of", family.load_processor, folder, "Correct preprocessor_config.json, or fetch it."
-        )
+    weights = family.weight_files(folder)
+    with ThreadPoolExecutor(1) as beside, _quiet_transformers():
+        hashed = beside.submit(fingerprint, folder, weights)
+        try:
+            model = _load(f"{family.name} model in", family.load, folder, "Fetch it again, or correct its config.json.")
+            tokenizer = _load("tokenizer in", family.load_tokenizer, folder, "Fetch the model again.")
+            remedy = "Correct preprocessor_config.json, or fetch it."
+            processor = _load("image preprocessing of", family.load_processor, folder, remedy)
+        except BaseError:
+            hashed.result()  # says better what is wrong with the weights
+            raise
     identity = BaseIdentity(
         name=str(about.get("name") or base_name(source)),
         source=source,
         family=family.name,
-        fingerprint=print_of_weights,
+        fingerprint=hashed.result(),
         native=native or about.get("native") or NATIVE,
         licence=_licence(about),
     )

@@ -195,7 +195,9 @@ def list_languages(registry: RegistryFolder = None, json: Json = False) -> None:
     if rows:
         OUT.print(list_table(rows))
     else:
-        OUT.print(f"{root} holds no language yet. Add one: mla-extend add-language LANG --parallel-data FILE")
+        OUT.print(
+            f"{root} holds no language yet. Add one: mla-extend add-language LANG --parallel-data FILE", markup=False
+        )
 
 
 @app.command(rich_help_panel="Languages")
@@ -286,15 +288,21 @@ def remove(
     base: BaseSource = None,
     registry: RegistryFolder = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    device: Device = "auto",
 ) -> None:
-    """Remove a language with all its versions."""
+    """Remove a language with all its versions, after proving that nothing else moves."""
     from mla_extend.registry.summary import find_home  # noqa: PLC0415
 
     tag, home = find_home(language, base, registry)
     count = len(home.versions(tag))
     if not yes:
         typer.confirm(f"Remove {tag} ({count} version(s)) from {home.folder}?", abort=True)
-    home.remove(tag)
+    with progress() as bars:
+        bars.start("Proving isolation")
+        from mla_extend.use.prove import remove as prove_and_remove  # noqa: PLC0415 - imports torch
+
+        prove_and_remove(home, tag, device=device, progress=bars)
+        bars.finish()
     OUT.print(f"Removed {tag} from {home.folder}.", highlight=False)
 
 

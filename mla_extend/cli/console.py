@@ -9,20 +9,36 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.progress import Progress as Bars
+from rich.text import Text
 
 from mla_extend.processes import follows
 from mla_extend.progress import SILENT, Progress
+from mla_extend.registry.plain import ODD, plain
 
 WIDE = 110
 """Columns of a terminal from which bars are drawn."""
 
-OUT = Console()
-ERR = Console(stderr=True)
+
+class PlainConsole(Console):
+    """A console that writes odd characters out, whatever they come from, and takes `:word:` for what it is."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(emoji=False, **options)
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        """Return what every text goes through: one that is printed, and one in a cell, a heading or a title."""
+        return super().render_str(plain(text), **options)
+
+
+OUT = PlainConsole()
+ERR = PlainConsole(stderr=True)
 
 
 def print_json(value: Any) -> None:
     """Print JSON, and nothing else, to standard output."""
-    sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
+    # Odd characters stand in JSON's texts alone, where they may be written as escapes.
+    sys.stdout.write(ODD.sub(lambda found: f"\\u{ord(found[0]):04x}", text) + "\n")
 
 
 class BarProgress:
@@ -37,7 +53,7 @@ class BarProgress:
         """Begin a bar."""
         self.finish()
         self.name = task
-        self.task = self.bars.add_task(task, total=total, figures=unit)
+        self.task = self.bars.add_task(plain(task), total=total, figures=unit)
 
     def advance(self, amount: int = 1, **figures: float) -> None:
         """Move the bar and show its figures."""
@@ -51,7 +67,7 @@ class BarProgress:
 
     def note(self, text: str) -> None:
         """Print a sentence above the bars."""
-        self.bars.console.print(text, highlight=False)
+        self.bars.console.print(text, highlight=False, markup=False)
 
     def finish(self) -> None:
         """Leave the bar as it stands."""
@@ -72,11 +88,11 @@ def progress() -> Iterator[Progress]:
         return
     wide = (BarColumn(bar_width=24), TimeElapsedColumn()) if ERR.width >= WIDE else ()
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         MofNCompleteColumn(),
         *wide,
         TimeRemainingColumn(),
-        TextColumn("{task.fields[figures]}"),
+        TextColumn("{task.fields[figures]}", markup=False),
     )
     with Bars(*columns, console=ERR, refresh_per_second=4) as bars:
         yield BarProgress(bars)

@@ -1,17 +1,238 @@
-"""The commands `history`, `rollback`, `prune` and `card`."""
+"""The commands `history`, `rollback`, `prune` and `card`, and their tables."""
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+import typer
+from rich import box
+from rich.markup import escape
+from rich.table import Table
+
+from mla_extend.cli.console import ERR, OUT, print_json, progress, size
+from mla_extend.cli.options import BaseSource, Device, Json, Language, RegistryFolder
+
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
+PLAIN: dict[str, Any] = {"box": box.SIMPLE_HEAD, "pad_edge": False, "show_edge": False}
+WIDE = 100
+"""Columns of a terminal from which the data of a version is shown."""
+WHICH = "its name, the beginning of it, or v1 for the oldest, v2 for the next"
 
 
-def history() -> None:
-    """Do nothing yet."""
+def history(language: Language, base: BaseSource = None, registry: RegistryFolder = None, json: Json = False) -> None:
+    """Show every version of a language, and when which was put into use, pruned or removed."""
+    from mla_extend.registry.summary import history as read  # noqa: PLC0415 - help must start fast
+
+    found = read(language, base, registry)
+    if json:
+        print_json(found)
+        return
+    for problem in found["problems"]:
+        ERR.print(f"[yellow]![/] {escape(problem)}", highlight=False)
+    if found["versions"]:
+        OUT.print(versions_table(found, OUT.width))
+    for version in found["versions"]:
+        for problem in version["problems"]:
+            OUT.print(f"[red]✗[/] {escape(problem)}", highlight=False)
+    if found["events"]:
+        OUT.print(events_table(found))
+    if not found["versions"]:
+        OUT.print(f"{found['language']} was removed: no version is left.", highlight=False)
 
 
-def rollback() -> None:
-    """Do nothing yet."""
+def rollback(
+    language: Language,
+    version: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[VERSION]",
+            help=f"The version to put into use: {WHICH}.  \\[default: the one before the one in use]",
+            show_default=False,
+        ),
+    ] = None,
+    base: BaseSource = None,
+    registry: RegistryFolder = None,
+    device: Device = "auto",
+    yes: Yes = False,
+) -> None:
+    """Put an earlier version of a language into use, after proving that nothing else moves."""
+    from mla_extend.registry.summary import find_home  # noqa: PLC0415
+
+    tag, home = find_home(language, base, registry)
+    chosen = home.earlier(tag) if version is None else home.find(tag, version)
+    if not yes:
+        typer.confirm(f"Put {tag} {chosen.name} into use in {home.folder}?", abort=True)
+    with progress() as bars:
+        bars.start("Proving isolation")
+        from mla_extend.use.prove import roll_back  # noqa: PLC0415 - imports torch
+
+        done = roll_back(home, tag, chosen.name, device=device, progress=bars)
+        bars.finish()
+    if done["isolation"] is None:
+        OUT.print(f"{tag} uses {chosen.name} already.", highlight=False)
+        return
+    OUT.print(
+        f"{tag} uses {chosen.name} now, {done['before'] or 'none'} before. {isolated(done['isolation'])}",
+        highlight=False,
+    )
 
 
-def prune() -> None:
-    """Do nothing yet."""
+def prune(
+    keep: Annotated[
+        int, typer.Option("--keep", metavar="N", min=1, help="How many of the newest versions of a language stay.")
+    ],
+    language: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[LANG]",
+            help="Language code of a language in the registry.  \\[default: all]",
+            show_default=False,
+        ),
+    ] = None,
+    base: BaseSource = None,
+    registry: RegistryFolder = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be deleted, and delete nothing.")] = False,
+    yes: Yes = False,
+) -> None:
+    """Delete old versions, but never the one in use."""
+    from mla_extend.registry.summary import disk_size, find_homes  # noqa: PLC0415
+
+    homes = find_homes(language, base, registry)
+    old = [(home, tag, version) for home, tag in homes for version in home.old_versions(tag, keep)]
+    sizes = {version: disk_size(version) for _, _, version in old}
+    for home, tag, version in old:
+        OUT.print(f"{home.base.name} {tag} {version.name}: {size(sizes[version])}", highlight=False)
+    total = size(sum(sizes.values()))
+    if not old:
+        OUT.print(f"Nothing is to be deleted: the newest {keep} and the one in use are all there is.", highlight=False)
+    elif dry_run:
+        OUT.print(f"{len(old)} version(s), {total}, would be deleted.", highlight=False)
+        return
+    elif not yes:
+        typer.confirm(f"Delete {len(old)} version(s), {total}?", abort=True)
+    if dry_run:
+        return
+    # Where nothing is old, what a cut-off run left is still cleared away.
+    deleted = [version for home, tag in homes for version in home.prune(tag, keep)]
+    if deleted:
+        freed = size(sum(sizes.get(version, 0) for version in deleted))
+        OUT.print(f"Deleted {len(deleted)} version(s), which frees {freed}.", highlight=False)
 
 
-def card() -> None:
-    """Do nothing yet."""
+def card(
+    language: Language,
+    version: Annotated[
+        str | None,
+        typer.Option("--version", metavar="V", help=f"A version: {WHICH}.  \\[default: the one in use]"),
+    ] = None,
+    open_it: Annotated[bool, typer.Option("--open", help="Open it with the program that is set for it.")] = False,
+    base: BaseSource = None,
+    registry: RegistryFolder = None,
+    json: Json = False,
+) -> None:
+    """Print the model card of a version: figures, data and licences, cost, how to load it."""
+    from mla_extend.registry.summary import find_version, read_model_card  # noqa: PLC0415
+
+    home, found = find_version(language, version, base, registry)
+    if json:
+        print_json(home.card(found.language, found.name).to_json())
+        return
+    path, text = read_model_card(found)
+    if open_it:
+        if typer.launch(str(path)) != 0:
+            from mla_extend.errors import RegistryError  # noqa: PLC0415
+
+            raise RegistryError(f"No program could be started to show {path}. Open that file yourself.")
+        OUT.print(f"Opened {path}", highlight=False)
+    elif OUT.is_terminal:
+        from rich.markdown import Markdown  # noqa: PLC0415
+
+        OUT.print(Markdown(without_front_matter(text)))
+    else:
+        OUT.file.write(text)
+
+
+def without_front_matter(text: str) -> str:
+    """Return a model card without the lines that are for model hubs."""
+    parts = text.split("---\n", 2)
+    return parts[2].lstrip() if len(parts) == 3 and not parts[0] else text
+
+
+def isolated(proof: Mapping[str, Any]) -> str:
+    """Say what an isolation proof covers."""
+    compared = [tag for tag, line in proof["languages"].items() if line["vectors_equal"]]
+    return f"Vectors of {', '.join(compared)} bit-equal before and after, files untouched."
+
+
+def versions_table(found: Mapping[str, Any], width: int = WIDE) -> Table:
+    """Draw the versions of a language; their data where there is room."""
+    wide = width >= WIDE
+    table = Table(
+        title=escape(f"{found['language']} for the base {found['base']}"),
+        caption="●: in use; recall: mean recall with its 95 % interval (text: sentences that find their native "
+        "translation); ratio: to native; ✓: files as published",
+        **PLAIN,
+    )
+    table.add_column()
+    table.add_column("version", no_wrap=True)
+    for heading in ("recipe", *(("data",) if wide else ())):
+        table.add_column(heading)
+    table.add_column("recall, %", justify="right", min_width=len("(35.8-39.6)"))
+    for heading in ("ratio", "size"):
+        table.add_column(heading, justify="right")
+    table.add_column("files")
+    for row in found["versions"]:
+        data = dict.fromkeys(item["path"] for item in row["data"] or () if item["role"] != "test_set")
+        table.add_row(
+            "[green]●[/]" if row["in_use"] else "",
+            f"v{row['number']} {row['version']}",
+            escape(row["recipe"] or ""),
+            *([escape(", ".join(data))] if wide else []),
+            *_figures(row["splits"] or {}),
+            size(row["bytes"]),
+            "[red]✗[/]" if row["problems"] else "[green]✓[/]",
+        )
+    return table
+
+
+def _figures(splits: Mapping[str, Mapping[str, Any]]) -> tuple[str, str]:
+    """Return mean recall with its interval, and the ratio to native, of the first split that has them.
+
+    Where only parallel text was tested, it is how often a sentence finds its native translation.
+    """
+    for figure, ends, note in (("mean_recall", "ci95", ""), ("to_native_accuracy", "to_native_ci95", " text")):
+        split = next((split for split in splits.values() if figure in split), None)
+        if split is not None:
+            interval = " (" + "-".join(f"{100 * end:.1f}" for end in split[ends]) + ")" if ends in split else ""
+            ratio = f"{split['ratio']:.2f}" if "ratio" in split else "-"
+            return f"{100 * split[figure]:.1f}{interval}{note}", ratio
+    return "-", "-"
+
+
+def events_table(found: Mapping[str, Any]) -> Table:
+    """Draw what was recorded of a language."""
+    table = Table(title="record (UTC)", **PLAIN)
+    table.add_column("when", no_wrap=True)
+    table.add_column("what", overflow="fold")
+    table.add_column("in use after", no_wrap=True)
+    table.add_column("isolation")
+    for event in found["events"]:
+        what = {
+            "add": "added",
+            "replace": "new version",
+            "switch": "put into use",
+            "prune": f"deleted {event['version']}",
+            "remove": "removed",
+        }.get(event["action"], event["action"])
+        what = escape(what)
+        proof = event["isolation"]
+        table.add_row(
+            escape(event["when"].replace("T", " ").removesuffix("Z")),
+            what if event["done"] else f"[yellow]{what}: cut off, or undone by hand[/]",
+            escape(event["after"] or "-"),
+            ("✓ proven" if proof.get("ok") else "") if proof else "on the card" if event["action"] in ON_CARD else "",
+        )
+    return table
+
+
+ON_CARD = ("add", "replace")
+"""Events whose proof is on the card of the version that they published."""

@@ -1,5 +1,147 @@
-"""The command `search`."""
+"""The command `search`, and its table."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.table import Table
+from rich.text import Text
+
+from mla_extend.cli.console import ERR, OUT, print_json, progress
+from mla_extend.cli.index import DEFAULT, IndexFolder
+from mla_extend.cli.options import BaseSource, Device, Json, RegistryFolder
+
+if TYPE_CHECKING:
+    from mla_extend.use.search import Answer
+
+PREVIEW_WIDTH, PREVIEW_HEIGHT = 16, 14
+"""Pixels of a preview: a character shows one across and two down."""
 
 
-def search() -> None:
-    """Do nothing yet."""
+def search(
+    query: Annotated[
+        str, typer.Argument(metavar="QUERY", help="What the images show, in any language of the registry.")
+    ],
+    language: Annotated[
+        str,
+        typer.Option("--lang", metavar="LANG|auto", help="Language of the query; auto finds it out."),
+    ] = "auto",
+    top: Annotated[int, typer.Option("--top", metavar="N", help="How many images.")] = 10,
+    folder: IndexFolder = DEFAULT,
+    base: BaseSource = None,
+    registry: RegistryFolder = None,
+    device: Device = "auto",
+    previews: Annotated[
+        bool | None,
+        typer.Option(
+            "--previews/--no-previews",
+            help="Show small pictures.  \\[default: where the terminal has colours]",
+            show_default=False,
+        ),
+    ] = None,
+    show: Annotated[bool, typer.Option("--open", help="Open the best image.")] = False,
+    json: Json = False,
+) -> None:
+    """Search an index of images with words."""
+    from mla_extend.use.search import AUTO, check_query, check_top, open_searcher  # noqa: PLC0415 - imports numpy
+
+    check_query(query)
+    check_top(top)
+    with progress() as bars:
+        bars.start("Loading")
+        searcher = open_searcher(
+            folder.expanduser(),
+            base=base,
+            registry=registry,
+            device=device,
+            auto=language == AUTO,
+            progress=bars,
+        )
+        bars.finish()
+    answer = searcher.search(query, language, top)
+    if json:
+        print_json(answer.to_json())
+    else:
+        drawn = OUT.is_terminal and OUT.color_system is not None if previews is None else previews
+        OUT.print(answer_table(answer, previews=drawn))
+        OUT.print(how(answer), highlight=False, markup=False)
+    if not searcher.index.base_stated:
+        ERR.print(
+            f"Nothing says which base the index's vectors were made with; {searcher.index.base_name} is assumed.",
+            highlight=False,
+            markup=False,
+        )
+    if show:
+        _open_best(answer)
+
+
+def answer_table(answer: "Answer", *, previews: bool) -> Table:
+    """Draw an answer: one row an image."""
+    table = Table(show_lines=previews)
+    table.add_column("rank", justify="right")
+    table.add_column("score", justify="right")
+    if previews:
+        table.add_column("image")
+    table.add_column("file", overflow="fold")
+    for hit in answer.hits:
+        cells: list[str | Text] = [str(hit.rank), f"{hit.score:.3f}"]
+        if previews:
+            cells.append(preview(hit.entry.path))
+        table.add_row(*cells, Text(hit.entry.name))
+    return table
+
+
+def how(answer: "Answer") -> str:
+    """Say which language was taken, how sure that is, and how long it took."""
+    from mla_extend.data.codes import language_name  # noqa: PLC0415 - slow to import
+
+    names = [f"{language_name(tag)} ({tag})" for tag in answer.languages]
+    count = len(answer.hits)
+    took = f"{count} {'image' if count == 1 else 'images'} in {1000 * answer.seconds:.0f} ms."
+    if answer.confidence is None:
+        return f"Searched as {names[0]}. {took}"
+    if answer.sure:
+        return f"Taken for {names[0]}, {100 * answer.confidence:.0f} % sure. {took}"
+    return (
+        f"Unsure of the language ({names[0]}: {100 * answer.confidence:.0f} %), so searched as "
+        f"{' and as '.join(names)}; say it with --lang. {took}"
+    )
+
+
+def preview(path: Path | None) -> Text:
+    """Return a small picture in half-block characters; nothing where there is none."""
+    from PIL import Image  # noqa: PLC0415 - not needed without previews
+
+    from mla_extend.bases.base import open_image  # noqa: PLC0415 - imports torch
+    from mla_extend.bases.video import is_video  # noqa: PLC0415
+    from mla_extend.errors import DataError  # noqa: PLC0415
+
+    if path is None or is_video(path):
+        return Text("video" if path else "")
+    try:
+        image = open_image(path)
+    except DataError:
+        return Text("gone" if not path.exists() else "unreadable")
+    image.thumbnail((PREVIEW_WIDTH, PREVIEW_HEIGHT), Image.Resampling.BOX)
+    drawn = Text()
+    for row in range(0, image.height, 2):
+        if row:
+            drawn.append("\n")
+        for column in range(image.width):
+            above = _colour(image, column, row)
+            below = _colour(image, column, min(row + 1, image.height - 1))
+            drawn.append("▀", f"{above} on {below}")
+    return drawn
+
+
+def _colour(image: object, column: int, row: int) -> str:
+    red, green, blue = image.getpixel((column, row))  # type: ignore[attr-defined]
+    return f"#{red:02x}{green:02x}{blue:02x}"
+
+
+def _open_best(answer: "Answer") -> None:
+    for hit in answer.hits:
+        if hit.entry.path is not None and hit.entry.path.exists():
+            typer.launch(str(hit.entry.path))
+            return
+    ERR.print("None of the images found is a file here, so that there is nothing to open.", highlight=False)

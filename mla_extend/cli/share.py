@@ -1,17 +1,164 @@
 """The commands `pack`, `unpack`, `push` and `pull`."""
 
+from pathlib import Path
+from typing import Annotated, Any
 
-def pack() -> None:
-    """Do nothing yet."""
+import typer
+
+from mla_extend.cli.console import OUT, print_json, progress, size
+from mla_extend.cli.options import BaseSource, Device, Json, Language, RegistryFolder
+
+VersionName = Annotated[
+    str | None,
+    typer.Option(
+        "--version",
+        metavar="V",
+        help="A version: its name, the beginning of it, or v1 for the oldest.  \\[default: the one in use]",
+        show_default=False,
+    ),
+]
+Replace = Annotated[
+    bool, typer.Option("--replace", help="The language may be there already; its older version is kept beside.")
+]
+Repository = Annotated[str, typer.Argument(metavar="REPO", help="A model repository of the hub, as OWNER/NAME.")]
 
 
-def unpack() -> None:
-    """Do nothing yet."""
+def pack(
+    language: Language,
+    version: VersionName = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out",
+            metavar="FILE",
+            help="Where the archive goes.  \\[default: BASE-LANG-VERSION.zip in the current folder]",
+            show_default=False,
+        ),
+    ] = None,
+    base: BaseSource = None,
+    registry: RegistryFolder = None,
+    json: Json = False,
+) -> None:
+    """Pack a version of a language into one archive, whose bytes depend on the version alone."""
+    from mla_extend.use.sharing.pack import pack as run  # noqa: PLC0415 - the registry need not be imported for --help
+
+    found = run(language, version=version, out=out, base=base, registry=registry)
+    if json:
+        print_json(found)
+        return
+    OUT.print(
+        f"Packed {found['language']} {found['version']} into {found['file']} ({size(found['bytes'])}).",
+        highlight=False,
+        markup=False,
+        soft_wrap=True,
+    )
 
 
-def push() -> None:
-    """Do nothing yet."""
+def unpack(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="An archive that pack has written.")],
+    registry: RegistryFolder = None,
+    base: BaseSource = None,
+    replace: Replace = False,
+    device: Device = "auto",
+    json: Json = False,
+) -> None:
+    """Take a packed language into the registry: check every file, prove isolation, publish."""
+    with progress() as bars:
+        bars.start("Loading")
+        from mla_extend.use.sharing.pack import unpack as run  # noqa: PLC0415 - imports torch
+
+        bars.finish()
+        found = run(file, base=base, registry=registry, replace=replace, device=device, progress=bars)
+    _tell(found, json)
 
 
-def pull() -> None:
-    """Do nothing yet."""
+def push(
+    language: Language,
+    repo: Repository,
+    version: VersionName = None,
+    private: Annotated[bool, typer.Option("--private", help="A repository that is made now is private.")] = False,
+    revision: Annotated[
+        str | None,
+        typer.Option("--revision", metavar="BRANCH", help="Branch to send to.  \\[default: main]", show_default=False),
+    ] = None,
+    base: BaseSource = None,
+    registry: RegistryFolder = None,
+    json: Json = False,
+) -> None:
+    """Send a version of a language to the hub in one commit; the token is taken from HF_TOKEN or the hub's login."""
+    with progress() as bars:
+        from mla_extend.use.sharing.hub import push as run  # noqa: PLC0415 - the hub's library is slow to import
+
+        found = run(
+            language,
+            repo,
+            version=version,
+            private=private,
+            revision=revision,
+            base=base,
+            registry=registry,
+            progress=bars,
+        )
+    if json:
+        print_json(found)
+        return
+    OUT.print(
+        f"Sent {found['language']} {found['version']} to {found['repo']} as commit {found['commit']}.",
+        highlight=False,
+        markup=False,
+        soft_wrap=True,
+    )
+
+
+def pull(
+    repo: Repository,
+    revision: Annotated[
+        str | None,
+        typer.Option(
+            "--revision",
+            metavar="R",
+            help="Branch, tag or commit to take.  \\[default: main]",
+            show_default=False,
+        ),
+    ] = None,
+    language: Annotated[
+        str | None,
+        typer.Option("--language", metavar="LANG", help="Refuse the repository unless it holds this language."),
+    ] = None,
+    registry: RegistryFolder = None,
+    base: BaseSource = None,
+    replace: Replace = False,
+    device: Device = "auto",
+    json: Json = False,
+) -> None:
+    """Take a language from the hub into the registry: check every file, prove isolation, publish."""
+    with progress() as bars:
+        bars.start("Loading")
+        from mla_extend.use.sharing.hub import pull as run  # noqa: PLC0415 - imports torch
+
+        bars.finish()
+        found = run(
+            repo,
+            revision=revision,
+            language=language,
+            base=base,
+            registry=registry,
+            replace=replace,
+            device=device,
+            progress=bars,
+        )
+    _tell(found, json)
+
+
+def _tell(found: dict[str, Any], json: bool) -> None:
+    """Say what was taken in."""
+    if json:
+        print_json(found)
+        return
+    what = "Published" if found["published"] else "Was there already:"
+    OUT.print(
+        f"{what} {found['language']} {found['version']} in {found['folder']}.",
+        highlight=False,
+        markup=False,
+        soft_wrap=True,
+    )

@@ -1,6 +1,6 @@
-"""The tables that people read."""
+"""The tables that people read. What comes from a card, a file or an option is escaped: none of it is mark-up."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +11,7 @@ from rich.table import Table
 from mla_extend.cli.console import duration, size
 
 PLACES = (("t2i", "image_retrieval_recall"), ("i2t", "text_retrieval_recall"))
-
-
+NONE = "-"
 SHOWN = 120
 """Characters of a sample that are shown."""
 WIDE = 130
@@ -22,42 +21,45 @@ WIDE = 130
 def evaluation_table(evaluation: Mapping[str, Any], width: int = WIDE) -> Table:
     """Draw an evaluation: one row a split, percentages; each cutoff beside the mean where there is room."""
     places = PLACES if width >= WIDE else ()
-    native = evaluation.get("native", "native")
     table = Table(
-        title=f"{evaluation['language']} on {evaluation['test_set']} (base {evaluation['base']}), per cent",
+        title=f"{_about(evaluation)}, per cent",
         caption=(
             "mean recall: mean of R@1, R@5 and R@10 in both directions, with its 95 % bootstrap interval over images; "
-            f"floor: the base fed {evaluation['language']} directly"
+            f"floor: the base fed {escape(evaluation['language'])} directly"
         ),
     )
     table.add_column("split")
+    native = escape(evaluation.get("native") or "native")
     headings = ("images", "mean recall", "95 %", native, "ratio", "floor", "chance")
     for heading in (*headings, *(f"{name} R@{k}" for name, _ in places for k in (1, 5, 10))):
         table.add_column(heading, justify="right")
+
+    def cutoffs(split: Mapping[str, Any]) -> list[str]:
+        found = split.get("metrics") or {}
+        return [_percent(found.get(f"{metric}@{k}")) for _, metric in places for k in (1, 5, 10)]
+
     for name, split in evaluation["splits"].items():
-        if "gallery" not in split:
+        if split.get("gallery") is None:
             continue
-        low, high = split["ci95"]
         table.add_row(
-            name,
+            escape(name),
             str(split["gallery"]),
-            _percent(split["mean_recall"]),
-            f"{_percent(low)}-{_percent(high)}",
-            _percent(split["native_mean_recall"]),
-            "-" if split["ratio"] is None else f"{split['ratio']:.2f}",
-            _percent(split["floor_mean_recall"]),
-            _percent(split["chance_mean_recall"]),
-            *(_percent(split["metrics"][f"{metric}@{k}"]) for _, metric in places for k in (1, 5, 10)),
+            _percent(split.get("mean_recall")),
+            _interval(split.get("ci95")),
+            _percent(split.get("native_mean_recall")),
+            _shown(split.get("ratio"), "{:.2f}".format),
+            _percent(split.get("floor_mean_recall")),
+            _percent(split.get("chance_mean_recall")),
+            *cutoffs(split),
         )
-        for other, beside in split.get("against", {}).items():
-            low, high = beside["ci95"]
+        for other, beside in (split.get("against") or {}).items():
             table.add_row(
-                f"  against {other}",
+                f"  against {escape(other)}",
                 "",
-                _percent(beside["mean_recall"]),
-                f"{_percent(low)}-{_percent(high)}",
+                _percent(beside.get("mean_recall")),
+                _interval(beside.get("ci95")),
                 *[""] * 4,
-                *(_percent(beside["metrics"][f"{metric}@{k}"]) for _, metric in places for k in (1, 5, 10)),
+                *cutoffs(beside),
                 style="dim",
             )
     return table
@@ -66,11 +68,11 @@ def evaluation_table(evaluation: Mapping[str, Any], width: int = WIDE) -> Table:
 def transfer_table(evaluation: Mapping[str, Any]) -> Table:
     """Draw the splits of parallel text: how often a sentence and its translation find each other, percentages."""
     table = Table(
-        title=f"{evaluation['language']} on {evaluation['test_set']} (base {evaluation['base']}), parallel text, in %",
+        title=f"{_about(evaluation)}, parallel text, in %",
         caption=(
             "to native: a sentence finds its native translation first among the candidates, with its 95 % Wilson "
-            f"interval; floor: the base fed {evaluation['language']} directly; error: mean squared error to the native "
-            "vector"
+            f"interval; floor: the base fed {escape(evaluation['language'])} directly; error: mean squared error to "
+            "the native vector"
         ),
     )
     table.add_column("split")
@@ -78,19 +80,18 @@ def transfer_table(evaluation: Mapping[str, Any]) -> Table:
     for heading in headings:
         table.add_column(heading, justify="right")
     for name, split in evaluation["splits"].items():
-        if "to_native_accuracy" not in split:
+        if split.get("to_native_accuracy") is None:
             continue
-        low, high = split["to_native_ci95"]
         table.add_row(
-            name,
-            f"{split['pairs']:,}",
-            f"{split['native_candidates']:,}",
+            escape(name),
+            _shown(split.get("pairs"), _whole),
+            _shown(split.get("native_candidates"), _whole),
             _percent(split["to_native_accuracy"]),
-            f"{_percent(low)}-{_percent(high)}",
-            _percent(split["floor_to_native_accuracy"]),
-            _percent(split["from_native_accuracy"]),
-            f"{split['cosine']:.3f}",
-            f"{split['mse']:.3g}",
+            _interval(split.get("to_native_ci95")),
+            _percent(split.get("floor_to_native_accuracy")),
+            _percent(split.get("from_native_accuracy")),
+            _shown(split.get("cosine"), "{:.3f}".format),
+            _shown(split.get("mse"), "{:.3g}".format),
         )
     return table
 
@@ -112,30 +113,31 @@ def list_table(rows: Sequence[Mapping[str, Any]]) -> Table:
     for row in rows:
         ratios = row.get("ratios") or {}
         table.add_row(
-            row["language"],
-            row["name"] + (" [yellow](non-commercial data)[/]" if row.get("noncommercial") else ""),
-            row["base"],
-            row["version"],
-            f"{row['parameters']:,}",
+            escape(row["language"]),
+            escape(row["name"]) + (" [yellow](non-commercial data)[/]" if row.get("noncommercial") else ""),
+            escape(row["base"]),
+            escape(row["version"]),
+            _whole(row["parameters"]),
             size(row["bytes"]),
-            "  ".join(f"{split} {ratio:.2f}" for split, ratio in ratios.items()) or "-",
+            "  ".join(f"{escape(split)} {ratio:.2f}" for split, ratio in ratios.items()) or NONE,
         )
     return table
 
 
 def plan_table(plan: Mapping[str, Any]) -> Table:
     """Draw what a dry run found."""
-    table = Table(title=f"Adding {plan['language']} to {plan['base']} (dry run: nothing is trained)", show_header=False)
+    title = f"Adding {escape(plan['language'])} to {escape(plan['base'])} (dry run: nothing is trained)"
+    table = Table(title=title, show_header=False)
     table.add_column()
     table.add_column()
-    table.add_row("recipe", plan["recipe"])
+    table.add_row("recipe", escape(plan["recipe"]))
     table.add_row("pairs of parallel text", f"{plan['pairs']:,}, of which {plan['kept']:,} pass the checks")
     for record in plan["data"]:
-        table.add_row(record["role"].replace("_", " "), f"{_data(record)}, read as {record['format']}")
+        table.add_row(_role(record), f"{_data(record)}, read as {escape(record['format'])}")
     table.add_row("captions of images", f"{plan['image_text']:,}")
     table.add_row("pieces in the tokenizer", f"{plan['vocabulary']:,}")
     table.add_row("trainable parameters", f"{plan['parameters']:,}")
-    table.add_row("steps", "  ".join(f"{name} {steps}" for name, steps in plan["stages"].items()))
+    table.add_row("steps", "  ".join(f"{escape(name)} {steps}" for name, steps in plan["stages"].items()))
     table.add_row("expected time", duration(plan["seconds"]))
     table.add_row("expected peak memory", size(plan["memory_bytes"]))
     return table
@@ -146,12 +148,11 @@ def problems_table(found: Mapping[str, Any]) -> Table:
     tokens = found["tokens"]
     pieces = tokens and (
         f"tokenizer: {tokens['vocabulary']:,} pieces, {tokens['per_word']:.2f} tokens a word; text is cut at "
-        f"{tokens['positions']} tokens ({tokens['positions_of']})"
+        f"{tokens['positions']} tokens ({escape(tokens['positions_of'])})"
     )
-    table = Table(
-        title=f"{', '.join(found['paths'])} as {found['language_name']} ({found['language']}): {found['pairs']:,} rows",
-        caption=pieces,
-    )
+    paths = escape(", ".join(found["paths"]))
+    language = escape(f"{found['language_name']} ({found['language']})")
+    table = Table(title=f"{paths} as {language}: {found['pairs']:,} rows", caption=pieces)
     table.add_column("problem", no_wrap=True)
     for heading in ("rows", "share"):
         table.add_column(heading, justify="right", no_wrap=True)
@@ -164,61 +165,86 @@ def problems_table(found: Mapping[str, Any]) -> Table:
             text = " | ".join(side for side in (first["native"], first["target"]) if side)
             text = text if len(text) <= SHOWN else f"{text[:SHOWN]}..."
             shown = escape(f"{Path(first['where']).name}: {text}".replace("\n", " "))
-        share = f"{count / found['pairs']:.2%}" if count else "-"
-        table.add_row(name.replace("_", " "), f"{count:,}", share, shown, style="" if count else "dim")
+        share = f"{count / found['pairs']:.2%}" if count else NONE
+        table.add_row(escape(name.replace("_", " ")), f"{count:,}", share, shown, style="" if count else "dim")
     return table
-
-
-def _percent(value: float | None) -> str:
-    return "-" if value is None else f"{100 * value:.1f}"
 
 
 def print_card(console: Console, card: Mapping[str, Any]) -> None:
     """Print what a card says, most wanted first."""
     base, cost, proof = card["base"], card["cost"], card["isolation"]
-    console.print(f"[bold]{card['language_name']}[/] ({card['language']}) for the base {base['name']}", highlight=False)
+    name = f"[bold]{escape(card['language_name'])}[/] ({escape(card['language'])})"
+    console.print(f"{name} for the base {escape(base['name'])}", highlight=False)
     if card["metrics"].get("splits"):
-        print_evaluation(console, card["metrics"])
+        said = {key: value for key, value in card["metrics"].items() if value is not None}
+        print_evaluation(console, {"language": card["language"], "base": base["name"], **said})
     table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
     table.add_column(style="dim")
     table.add_column()
-    table.add_row("version", card["version"])
+    table.add_row("version", escape(card["version"]))
     table.add_row("size", f"{card['parameters']:,} parameters, {size(card['bytes'])}")
     for record in card["data"]:
-        table.add_row(record["role"].replace("_", " "), _data(record))
+        table.add_row(_role(record), _data(record))
     for stage in card["stages"]:
         table.add_row(*_stage(stage))
-    table.add_row(
-        "cost", f"{duration(cost['seconds'])}, peak memory {size(cost['peak_memory_bytes'])}, seed {card['seed']}"
-    )
-    others = [tag for tag in proof.get("languages", {}) if tag != base["native"]]
-    table.add_row(
-        "isolation",
-        f"{'[green]✓[/] ' if proof.get('ok') else '[red]✗[/] '}vectors of {', '.join([base['native'], *others])} "
-        f"bit-equal before and after, files untouched ({proof.get('seconds', 0):.1f} s)",
-    )
+    seconds, memory = _shown(cost.get("seconds"), duration), _shown(cost.get("peak_memory_bytes"), size)
+    table.add_row("cost", f"{seconds}, peak memory {memory}, seed {card['seed']}")
+    table.add_row("isolation", _isolation(base["native"], proof))
     console.print(table)
+
+
+def _isolation(native: str, proof: Mapping[str, Any]) -> str:
+    if not proof.get("ok"):
+        return "[red]✗[/] not proven"
+    tags = [native, *(tag for tag in proof.get("languages", {}) if tag != native)]
+    return (
+        f"[green]✓[/] vectors of {escape(', '.join(tags))} bit-equal before and after, files untouched "
+        f"({proof.get('seconds') or 0:.1f} s)"
+    )
+
+
+def _role(record: Mapping[str, Any]) -> str:
+    return escape(record["role"].replace("_", " "))
 
 
 def _data(record: Mapping[str, Any]) -> str:
     """Return what a card says of one source of data, in one line."""
-    text = f"{escape(record['path'])}, {record['pairs']:,} rows"
+    text = f"{escape(record['path'])}, {_shown(record.get('pairs'), _whole)} rows"
     if record.get("dropped"):
-        dropped = ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in record["dropped"].items())
-        text += f", {record['kept']:,} kept (dropped: {dropped})"
+        dropped = ", ".join(f"{count:,} {escape(name.replace('_', ' '))}" for name, count in record["dropped"].items())
+        text += f", {_shown(record.get('kept'), _whole)} kept (dropped: {dropped})"
     if record.get("licence"):
         text += f", licence {escape(record['licence'])}"
     return text + (" [yellow](non-commercial)[/]" if record.get("noncommercial") else "")
 
 
 def _stage(stage: Mapping[str, Any]) -> tuple[str, str]:
+    seconds = _shown(stage.get("seconds"), duration)
     if stage["stage"] == "build":
-        return (
-            "built",
-            f"{stage['pieces']:,} pieces, {stage['aligned']:,} of them aligned, in {duration(stage['seconds'])}",
-        )
-    text = (
-        f"held-out score {stage['step0_score']:.3f} at step 0, {stage['best_score']:.3f} at best; step "
-        f"{stage['kept_step']} of {stage['steps']} kept, {duration(stage['seconds'])}: {stage['stopped']}"
-    )
-    return stage["stage"], text
+        pieces, aligned = (_shown(stage.get(name), _whole) for name in ("pieces", "aligned"))
+        return "built", f"{pieces} pieces, {aligned} of them aligned, in {seconds}"
+    first, best = (_shown(stage.get(name), "{:.3f}".format) for name in ("step0_score", "best_score"))
+    kept, steps = (_shown(stage.get(name), str) for name in ("kept_step", "steps"))
+    text = f"held-out score {first} at step 0, {best} at best; step {kept} of {steps} kept, {seconds}"
+    return escape(stage["stage"]), f"{text}: {escape(stage.get('stopped') or NONE)}"
+
+
+def _about(evaluation: Mapping[str, Any]) -> str:
+    language, test_set, base = (str(evaluation.get(key) or NONE) for key in ("language", "test_set", "base"))
+    return escape(f"{language} on {test_set} (base {base})")
+
+
+def _shown(value: Any, write: Callable[[Any], str]) -> str:
+    return NONE if value is None else write(value)
+
+
+def _whole(value: int) -> str:
+    return f"{value:,}"
+
+
+def _percent(value: float | None) -> str:
+    return NONE if value is None else f"{100 * value:.1f}"
+
+
+def _interval(ends: Sequence[float] | None) -> str:
+    return NONE if ends is None else "-".join(_percent(end) for end in ends)

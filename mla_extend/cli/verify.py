@@ -1,23 +1,76 @@
 """The command `verify`."""
 
+from collections import Counter
+from typing import TYPE_CHECKING, Annotated, Any
+
 import typer
+from rich.markup import escape
+from rich.table import Table
 
-from mla_extend.cli.console import OUT, print_json
-from mla_extend.cli.options import Json, RegistryFolder
+from mla_extend.cli.console import OUT, print_json, progress
+from mla_extend.cli.options import Device, Json, RegistryFolder
+
+if TYPE_CHECKING:
+    from mla_extend.use.prove import Encoded
 
 
-def verify(registry: RegistryFolder = None, json: Json = False) -> None:
+def verify(
+    registry: RegistryFolder = None,
+    deep: Annotated[
+        bool,
+        typer.Option(
+            "--deep",
+            help="Open the base too, encode the probe texts again in every version, and compare with the vectors "
+            "recorded when it was published.",
+        ),
+    ] = False,
+    device: Device = "auto",
+    json: Json = False,
+) -> None:
     """Check every file of a registry against its card; exit with 1 if anything is wrong."""
     from mla_extend.registry.place import registry_root  # noqa: PLC0415
     from mla_extend.registry.verify import verify as check  # noqa: PLC0415
 
-    problems = check(registry_root(registry))
-    if json:
-        print_json({"ok": not problems, "problems": [vars(problem) for problem in problems]})
-    elif problems:
-        for problem in problems:
-            OUT.print(f"[red]✗[/] {problem}", highlight=False)
+    root = registry_root(registry)
+    encoded: list[Encoded] = []
+    if deep:
+        with progress() as bars:
+            bars.start("Loading")
+            from mla_extend.use.prove import verify_deep  # noqa: PLC0415 - imports torch
+
+            bars.finish()
+            problems, encoded = verify_deep(root, device=device, progress=bars)
     else:
-        OUT.print("[green]✓[/] Every file is as it was published.")
+        problems = check(root)
+    if json:
+        found: dict[str, Any] = {"ok": not problems, "problems": [vars(problem) for problem in problems]}
+        print_json({**found, "encoded": [vars(line) for line in encoded]} if deep else found)
+    else:
+        if encoded:
+            OUT.print(deep_table(encoded))
+        for problem in problems:
+            OUT.print(f"[red]✗[/] {escape(str(problem))}", highlight=False)
+        for outcome, count in Counter(line.outcome for line in encoded).items():
+            OUT.print(f"{count} of {len(encoded)} sets of vectors: {outcome}.", highlight=False)
+        if not problems:
+            OUT.print("[green]✓[/] Every file is as it was published.")
     if problems:
         raise typer.Exit(1)
+
+
+def deep_table(encoded: "list[Encoded]") -> Table:
+    """Draw how the vectors of each version, and the base's own beside it, compare with those recorded."""
+    table = Table(
+        caption="within tolerance: other bits, as another machine, thread count or library may round them; "
+        "not recorded: the version was published before its vectors were recorded"
+    )
+    table.add_column("base")
+    table.add_column("version", no_wrap=True)
+    for heading in ("language", "vectors", "not as when recorded"):
+        table.add_column(heading)
+    for line in encoded:
+        far = f" ({line.difference:.2g})" if line.difference else ""
+        table.add_row(
+            escape(line.base), line.version, line.language, line.outcome + far, escape("; ".join(line.differs))
+        )
+    return table

@@ -1,6 +1,7 @@
 """What languages look like: the scripts that they are written in, and py3langid's model that tells them apart."""
 
 import functools
+import threading
 import unicodedata
 from collections.abc import Sequence
 
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 from mla_extend.data.pairs import Mask
 
 Floats = NDArray[np.float32]
+_LOADING = threading.Lock()
 
 ALTERNATIVES = {
     "az": ("Latn", "Cyrl", "Arab"),
@@ -162,8 +164,14 @@ class Identifier:
         return result
 
 
-@functools.cache
 def identifier() -> Identifier:
+    """Return the model, which takes half a second to load, once for all threads."""
+    with _LOADING:
+        return _identifier()
+
+
+@functools.cache
+def _identifier() -> Identifier:
     return Identifier()
 
 

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.utils import skip_init
 
 
 class Acquirer(nn.Module):
@@ -25,8 +26,9 @@ class Acquirer(nn.Module):
 
     def __init__(self, width: int, bottleneck: int) -> None:
         super().__init__()
-        self.down = nn.Linear(width, bottleneck)
-        self.up = nn.Linear(bottleneck, width)
+        # Drawn once, in `reset`: many languages are loaded at a time.
+        self.down = skip_init(nn.Linear, width, bottleneck)  # type: ignore[no-untyped-call]
+        self.up = skip_init(nn.Linear, bottleneck, width)  # type: ignore[no-untyped-call]
         self.reset()
 
     def reset(self) -> None:

@@ -17,7 +17,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 from torch.nn import functional as F
 
-from mla_extend.bases.base import Base, ImageLike, chunks
+from mla_extend.bases.base import TOKENIZING, Base, ImageLike, chunks
 from mla_extend.data.codes import adapter_name
 from mla_extend.errors import BaseError, DataError, LanguageError, RegistryError
 from mla_extend.language.peft_method import (
@@ -27,6 +27,7 @@ from mla_extend.language.peft_method import (
     adapter_tensors,
     attach,
     join,
+    leave,
     linear_layers,
     load_tensors,
 )
@@ -155,7 +156,7 @@ class MultilingualModel:
         stored = read_stored(folder, self.base.max_tokens)
         language = self._add(tag, stored.tokenizer, stored.config)
         try:
-            load_tensors(self.peft, language.adapter, stored.tensors)
+            load_tensors(self.peft, language.adapter, stored.tensors, take=True)
         except ValueError as error:
             self.remove(tag)
             raise RegistryError(f"The adapter in {folder} does not fit the base: {error}.") from error
@@ -178,10 +179,7 @@ class MultilingualModel:
             self.tuner.unload()
             self._peft = None
             return
-        remaining = next(iter(self._languages.values()))
-        self.peft.set_adapter(remaining.adapter)  # PEFT warns where it has to choose the next one itself
-        self.peft.delete_adapter(language.adapter)
-        self.tuner.disable_adapter_layers()
+        leave(self.peft, language.adapter)
 
     def language(self, tag: str) -> Language:
         """Return a loaded language.
@@ -284,7 +282,8 @@ class MultilingualModel:
             rows = tokenizer.ids(texts)
             # A tower that never saw one would find every word one place further on than it learned.
             return rows if self.base.begins else [row[1:] for row in rows]
-        encoded: Any = self.base.tokenizer(list(texts), truncation=True, max_length=self.base.max_tokens)
+        with TOKENIZING:
+            encoded: Any = self.base.tokenizer(list(texts), truncation=True, max_length=self.base.max_tokens)
         ids: list[list[int]] = encoded["input_ids"]
         return ids
 

@@ -7,6 +7,7 @@ into a `Plan` of contiguous rows; a language's ids are looked up in its own tabl
 Importing this module registers the method, which PEFT needs before it can load an adapter of this type.
 """
 
+import os
 import threading
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -25,6 +26,8 @@ from mla_extend.language.acquirer import Acquirer, LoraAcquirer
 from mla_extend.language.pretrained import FrozenTable, find_table
 
 PEFT_TYPE = "LANGUAGE_ACQUIRER"
+TOLD = 3
+"""Problems of an adapter's tensors that are told."""
 BASE_PATH = "__base__"
 """PEFT's name for the path without an adapter; here the native language."""
 
@@ -248,9 +251,8 @@ class AcquirerEmbedding(nn.Module, _RoutedLayer):
         if config.pretrained:
             self.acquirer_embedding[adapter] = ProjectedTable(find_table(config.pretrained), config.width)
         elif config.vocabulary:
-            table = nn.Embedding(config.vocabulary, config.width)
-            nn.init.zeros_(table.weight)
-            self.acquirer_embedding[adapter] = table
+            size = (config.vocabulary, config.width)
+            self.acquirer_embedding[adapter] = nn.Embedding(*size, _weight=torch.zeros(size))
 
     def forward(self, ids: Tensor) -> Tensor:
         """Map ids `[B, T]` to vectors `[B, T, W]` in the base's dtype."""
@@ -394,6 +396,20 @@ def join(model: PeftModel, adapter: str, config: AcquirerConfig) -> None:
         tuner.equip(layer, adapter, config)
 
 
+def leave(model: PeftModel, adapter: str) -> None:
+    """Take one of several languages out of a text tower, as PEFT's `delete_adapter` would, without its walks."""
+    tuner: AcquirerModel = model.base_model
+    del tuner.peft_config[adapter]
+    if adapter in tuner.active_adapters:
+        model.set_adapter(next(iter(tuner.peft_config)))
+        tuner.disable_adapter_layers()
+    for layer in tuner.layers().values():
+        for name in layer.adapter_layer_names:
+            held = getattr(layer, name)
+            if adapter in held:
+                del held[adapter]
+
+
 def adapter_tensors(model: PeftModel, adapter: str) -> dict[str, Tensor]:
     """Return one language's tensors under the names that PEFT writes, without other languages'."""
     tensors: dict[str, Tensor] = {}
@@ -406,11 +422,14 @@ def adapter_tensors(model: PeftModel, adapter: str) -> dict[str, Tensor]:
     return tensors
 
 
-def load_tensors(model: PeftModel, adapter: str, tensors: Mapping[str, Tensor]) -> None:
+def load_tensors(model: PeftModel, adapter: str, tensors: Mapping[str, Tensor], *, take: bool = False) -> None:
     """Copy one language's tensors in; every name and shape must match.
 
+    With `take` they are taken as they are where they lie on the base's device: those of a file stay mapped to it, so
+    that a process holds no copy of rows that nobody asks for. Not on Windows, where a mapped file cannot be deleted.
+
     Raises:
-        ValueError: a tensor is missing, unknown or of another shape; the message lists all of them.
+        ValueError: a tensor is missing, unknown or of another shape; the message lists the first three.
     """
     own = adapter_tensors(model, adapter)
     problems = [f"{name} is missing" for name in sorted(own.keys() - tensors.keys())]
@@ -421,7 +440,12 @@ def load_tensors(model: PeftModel, adapter: str, tensors: Mapping[str, Tensor]) 
         if tensors[name].shape != own[name].shape
     ]
     if problems:
-        raise ValueError("; ".join(problems))
+        more = [f"and {len(problems) - TOLD} more"] if len(problems) > TOLD else []
+        raise ValueError("; ".join([*problems[:TOLD], *more]))
     with torch.no_grad():
         for name, tensor in own.items():
-            tensor.copy_(tensors[name])
+            given = tensors[name]
+            if take and os.name != "nt" and (given.device, given.dtype) == (tensor.device, tensor.dtype):
+                tensor.data = given
+            else:
+                tensor.copy_(given)

@@ -1,16 +1,26 @@
 """One language as it lies in its files: what a model loads, and what a new language may start from."""
 
+import json
+import math
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, TypeVar
 
-from safetensors import SafetensorError
+from safetensors import safe_open
 from safetensors.torch import load_file
 from torch import Tensor
 
 from mla_extend.errors import RegistryError
-from mla_extend.language.peft_method import AcquirerConfig
+from mla_extend.language.peft_method import PEFT_TYPE, AcquirerConfig
 from mla_extend.language.pretrained import FrozenTable, find_table
 from mla_extend.language.tokenizer import LanguageTokenizer
+from mla_extend.registry.card import AGAIN
+from mla_extend.registry.plain import MAX_NUMBER, first_line
+
+SETTINGS, WEIGHTS, TOKENIZER = "adapter_config.json", "adapter_model.safetensors", "tokenizer.json"
+KINDS = ("bottleneck", "lora")
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -34,13 +44,84 @@ def read_stored(folder: Path, max_tokens: int) -> Stored:
         max_tokens: positions of the text tower.
 
     Raises:
-        RegistryError: the files are not those of a language adapter, or the frozen table it reads is not to be had.
+        RegistryError: the files are not those of a language adapter, or the frozen table it reads is not to be had. It
+            is raised before memory is set aside for more than the files hold.
     """
-    try:
-        config = AcquirerConfig.from_pretrained(str(folder))
-        config.inference_mode = True
-        tokenizer = LanguageTokenizer.load(folder, max_tokens) if config.vocabulary else None
-        tensors = load_file(folder / "adapter_model.safetensors")
-    except (OSError, ValueError, TypeError, KeyError, SafetensorError) as error:
-        raise RegistryError(f"The adapter in {folder} cannot be read ({error}). Add the language again.") from error
+    settings = _read(folder / SETTINGS, lambda path: json.loads(path.read_bytes()))
+    held = _read(folder / WEIGHTS, count_numbers)
+    fault = settings_fault(settings, held)
+    if fault is not None:
+        raise RegistryError(f"{folder / SETTINGS}: {fault}. {AGAIN}")
+    config = _read(folder / SETTINGS, lambda _: AcquirerConfig.from_pretrained(str(folder)))
+    config.inference_mode = True
+    tokenizer = _read(folder / TOKENIZER, lambda _: _tokenizer(folder, max_tokens)) if config.vocabulary else None
+    tensors = _read(folder / WEIGHTS, load_file)
     return Stored(config, tokenizer, tensors, find_table(config.pretrained) if config.pretrained else None)
+
+
+def count_numbers(path: Path) -> int:
+    """Return how many numbers the tensors of a safetensors file hold, by its header alone.
+
+    Raises:
+        OSError: it is not there.
+        SafetensorError: it is no such file.
+    """
+    with safe_open(path, framework="numpy") as file:
+        names = list(file.keys())
+        return sum(math.prod(file.get_slice(name).get_shape()) for name in names)
+
+
+def settings_fault(settings: Any, held: int) -> str | None:
+    """Return what keeps the content of an `adapter_config.json` from being that of a language adapter, or `None`.
+
+    Args:
+        settings: what was read.
+        held: how many numbers the adapter's tensors hold.
+    """
+    if not isinstance(settings, dict):
+        return f"it holds {type(settings).__name__}, not an object"
+    return next(_faults(settings, held), None)
+
+
+def _faults(settings: Mapping[str, Any], held: int) -> Iterator[str]:
+    pretrained = settings.get("pretrained")
+    kind = settings.get("kind", KINDS[0])  # older adapters do not say it
+    if settings.get("peft_type") != PEFT_TYPE:
+        yield f"'peft_type' is {_short(settings.get('peft_type'))}, not {PEFT_TYPE!r}"
+    if kind not in KINDS:
+        yield f"'kind' is {_short(kind)}, not {' or '.join(KINDS)}"
+    for name in ("language", "embedding", "target_modules", "base_name", "base_fingerprint"):
+        if not isinstance(settings.get(name), str):
+            yield f"{name!r} is {_short(settings.get(name))}, not a text"
+    if pretrained is not None and not _is_table(pretrained):
+        yield f"'pretrained' is {_short(pretrained)}, which does not say which table it is"
+    for name, wide in (("width", 0), ("bottleneck", settings.get("width")), ("vocabulary", settings.get("width"))):
+        value = settings.get(name)
+        if type(value) is not int or not 0 <= value < MAX_NUMBER:
+            yield f"{name!r} is {_short(value)}, not a whole number from 0"
+        elif value * (wide or 0) > held and not (name == "vocabulary" and pretrained):
+            fits = f"the base's width and the {held:,} numbers in {WEIGHTS}"
+            yield f"{name!r} is {_short(value)}, which does not fit {fits}"
+
+
+def _is_table(value: Any) -> bool:
+    known = isinstance(value, Mapping) and all(isinstance(value.get(name), str) for name in ("source", "fingerprint"))
+    return known and type(value.get("width")) is int
+
+
+def _tokenizer(folder: Path, max_tokens: int) -> LanguageTokenizer:
+    return LanguageTokenizer.load(folder, max_tokens)
+
+
+def _read(path: Path, read: Callable[[Path], T]) -> T:
+    """Return what a library reads from a file, its errors as ours."""
+    try:
+        return read(path)
+    except MemoryError:
+        raise
+    except Exception as error:  # the tokenizer's library raises nothing narrower
+        raise RegistryError(f"{path} cannot be read ({first_line(error)}). {AGAIN}") from error
+
+
+def _short(value: Any) -> str:
+    return ascii(value)[:80]

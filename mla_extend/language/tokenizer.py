@@ -1,8 +1,11 @@
 """A language's own tokenizer, as it runs: text to ids, masks and end positions."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property, lru_cache
 from pathlib import Path
+from typing import Any
 
 import torch
 from tokenizers import Tokenizer
@@ -10,6 +13,7 @@ from torch import Tensor
 
 from mla_extend.language.pieces import PAD, PAD_ID, tokenizer_json, train_pieces
 
+TOKENIZER, PIECES = "tokenizer.json", "sentencepiece.model"
 PADDING = (PAD, "[PAD]")
 """How the padding token is spelled: here and in models of XLM-R's kind, and in models of BERT's."""
 
@@ -30,15 +34,39 @@ class LanguageTokenizer:
         content: a `tokenizer.json`.
         max_tokens: positions of the text tower; longer text is cut, its end token kept.
         pieces: the SentencePiece model that it came from, where it is at hand.
+        folder: where both lie, if they do. They are read again when they are asked for: a process may hold a hundred
+            languages, and what runs is all that it needs of most.
     """
 
-    def __init__(self, content: str, max_tokens: int, pieces: bytes | None = None) -> None:
-        self.content = content
-        self.pieces = pieces
+    def __init__(
+        self, content: str, max_tokens: int, pieces: bytes | None = None, *, folder: Path | None = None
+    ) -> None:
+        self._folder = folder
+        self._content = content if folder is None else None
+        self._pieces = pieces
         self.max_tokens = max_tokens
         self._tokenizer = _runnable(content)
         self._tokenizer.enable_truncation(max_tokens)
-        self._plain = _runnable(content)
+
+    @property
+    def content(self) -> str:
+        """Return the `tokenizer.json`."""
+        if self._content is not None:
+            return self._content
+        assert self._folder is not None
+        return (self._folder / TOKENIZER).read_text(encoding="utf-8")
+
+    @property
+    def pieces(self) -> bytes | None:
+        """Return the SentencePiece model that it came from, where it is at hand."""
+        if self._folder is None or not (self._folder / PIECES).is_file():
+            return self._pieces
+        return (self._folder / PIECES).read_bytes()
+
+    @cached_property
+    def _plain(self) -> Tokenizer:
+        """Return one that cuts nothing: for building a language alone, and as large in memory as the other."""
+        return _runnable(self.content)
 
     @classmethod
     def train(
@@ -77,25 +105,33 @@ class LanguageTokenizer:
 
     def save(self, folder: Path) -> None:
         """Write `tokenizer.json` and, where known, `sentencepiece.model`."""
-        (folder / "tokenizer.json").write_text(self.content, encoding="utf-8")
-        if self.pieces is not None:
-            (folder / "sentencepiece.model").write_bytes(self.pieces)
+        (folder / TOKENIZER).write_text(self.content, encoding="utf-8")
+        if (pieces := self.pieces) is not None:
+            (folder / PIECES).write_bytes(pieces)
 
     @classmethod
     def load(cls, folder: Path, max_tokens: int) -> "LanguageTokenizer":
         """Read what `save` wrote."""
-        pieces = folder / "sentencepiece.model"
-        content = (folder / "tokenizer.json").read_text(encoding="utf-8")
-        return cls(content, max_tokens, pieces.read_bytes() if pieces.is_file() else None)
+        return cls((folder / TOKENIZER).read_text(encoding="utf-8"), max_tokens, folder=folder)
 
 
 def _runnable(content: str) -> Tokenizer:
     """Return a tokenizer that cuts and pads nothing unasked, and takes text that spells a special token as text."""
-    tokenizer = Tokenizer.from_str(content)
+    parts = json.loads(content)
+    normaliser = json.dumps(parts.get("normalizer"))
+    tokenizer = Tokenizer.from_str(json.dumps({**parts, "normalizer": None}))
+    tokenizer.normalizer = _normaliser(normaliser)
     tokenizer.no_truncation()
     tokenizer.no_padding()
     tokenizer.encode_special_tokens = True
     return tokenizer
+
+
+@lru_cache(maxsize=16)
+def _normaliser(content: str) -> Any:
+    """Return what normalises text, as `tokenizer.json` describes it: constant tables, held once for all languages."""
+    model = {"type": "BPE", "vocab": {}, "merges": []}
+    return Tokenizer.from_str(json.dumps({"normalizer": json.loads(content), "model": model})).normalizer
 
 
 def pad(rows: Sequence[Sequence[int]], pad_id: int = PAD_ID) -> TextBatch:

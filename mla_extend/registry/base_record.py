@@ -7,6 +7,7 @@ from pathlib import Path
 from mla_extend.errors import RegistryError
 from mla_extend.files import read_json, write_json
 from mla_extend.registry.layout import BASE_FILE
+from mla_extend.registry.plain import first_line, odd_values
 
 SCHEMA = 1
 
@@ -36,17 +37,20 @@ def read_base(folder: Path) -> BaseRecord:
     path = folder / BASE_FILE
     try:
         values = read_json(path)
-    except (OSError, ValueError) as error:
-        raise RegistryError(f"{path} cannot be read ({error}). {_REMEDY}") from error
+    except (OSError, ValueError, RecursionError) as error:
+        raise RegistryError(f"{path} cannot be read ({first_line(error)}). {_REMEDY}") from error
     if not isinstance(values, dict):
         raise RegistryError(f"{path} holds {type(values).__name__}, not an object. {_REMEDY}")
+    for fault in odd_values(values, "it"):  # before anything of it can stand in a message
+        raise RegistryError(f"{path} is no record of a base: {fault}. {_REMEDY}")
     if values.get("schema") != SCHEMA:
         raise RegistryError(
-            f"{path} has schema {values.get('schema')!r}, and this version reads {SCHEMA}. Upgrade: "
+            f"{path} has schema {str(values.get('schema'))[:80]}, and this version reads {SCHEMA}. Upgrade: "
             "pip install --upgrade mla-extend"
         )
     needed = ("name", "source", "family", "fingerprint", "native")
     missing = [name for name in needed if not isinstance(values.get(name), str)]
+    missing += [name for name in ("licence", "created") if not isinstance(values.get(name) or "", str)]
     if missing:
         raise RegistryError(f"{path} does not say {', '.join(missing)}. {_REMEDY}")
     return BaseRecord(**{item.name: values[item.name] for item in fields(BaseRecord) if item.name in values})

@@ -1,7 +1,8 @@
-"""The proof, at each publish, that adding a language moved nothing else: not one bit of a vector, not one of a file.
+"""The proof, at each change of the registry, that it moved nothing else: not one bit of a vector, not one of a file.
 
-A fixed set of probe texts is encoded in the base's own language and in every other language, before the new language is
-loaded and after, with the same calls; every file of every other language is hashed before and after.
+A fixed set of probe texts is encoded in the base's own language and in every other language, before the language at
+hand is loaded and after (when one is removed: with it and without), with the same calls; every file of every other
+language is hashed before and after.
 """
 
 import hashlib
@@ -38,7 +39,7 @@ PROBES = (
 """Short, of several scripts, with digits, a joined emoji and next to nothing; the proof records their hash."""
 
 HASHING_THREADS = 4
-_RETRY = "Nothing was published. Try again; if it happens again, it is a fault of this package: please report it."
+_RETRY = "Nothing was changed. Try again; if it happens again, it is a fault of this package: please report it."
 
 
 @dataclass(frozen=True)
@@ -116,14 +117,14 @@ def prove_isolation(
 
 
 def take_snapshot(
-    registry: BaseRegistry, encoder: Encoder, *, skip: str | None = None, languages: Iterable[str] | None = None
+    registry: BaseRegistry, encoder: Encoder | None, *, skip: str | None = None, languages: Iterable[str] | None = None
 ) -> Snapshot:
     """Encode the probes in the base's own language and every other, and hash every file of every language.
 
     Args:
         registry: of the base.
-        encoder: called once, with the probes of all languages.
-        skip: the language that is being added, or `None`.
+        encoder: called once, with the probes of all languages; `None` hashes the files alone.
+        skip: the language that is being added or removed, or `None`.
         languages: those to encode beside the base's own; `None` is all but `skip`.
 
     Raises:
@@ -131,7 +132,8 @@ def take_snapshot(
     """
     start = time.perf_counter()
     others = [tag for tag in registry.tags() if tag != skip]
-    vectors = _encode(encoder, [registry.base.native, *(others if languages is None else languages)])
+    encoded = [registry.base.native, *(others if languages is None else languages)]
+    vectors = _encode(encoder, encoded) if encoder is not None else {}
     with ThreadPoolExecutor(HASHING_THREADS) as pool:
         files = dict(zip(others, pool.map(_hashes, map(registry.folder_of, others)), strict=True))
     damaged = {tag: what for tag in others if (what := _unlike_cards(registry, tag, files[tag])) is not None}
@@ -151,8 +153,12 @@ def compare(before: Snapshot, after: Snapshot) -> IsolationProof:
     for language, files in before.files.items():
         _check_files(language, files, after.files[language])
     languages = {tag: _line(before, tag) for tag in dict.fromkeys([*before.vectors, *before.files])}
-    probes = hashlib.sha256(json.dumps(PROBES).encode()).hexdigest()
-    return IsolationProof(probes, languages, round(before.seconds + after.seconds, 3), ok=True)
+    return IsolationProof(probes_hash(), languages, round(before.seconds + after.seconds, 3), ok=True)
+
+
+def probes_hash() -> str:
+    """Return the SHA-256 of the probe texts."""
+    return hashlib.sha256(json.dumps(PROBES).encode()).hexdigest()
 
 
 def manifest_hash(files: Mapping[str, str]) -> str:

@@ -1,4 +1,4 @@
-"""The languages of one base: listing, reading, publishing and removing them."""
+"""The languages of one base: listing, reading, publishing, switching, pruning and removing them."""
 
 import contextlib
 import difflib
@@ -13,6 +13,7 @@ from mla_extend.errors import LanguageError, RegistryError
 from mla_extend.registry import layout, publish
 from mla_extend.registry.base_record import read_base
 from mla_extend.registry.card import Card, read_card
+from mla_extend.registry.history import PRUNE, REMOVE, SWITCH, Event, in_use, read_events, recorded
 from mla_extend.registry.layout import Version
 from mla_extend.registry.lock import lock, writing
 
@@ -94,6 +95,54 @@ class BaseRegistry:
         have = ", ".join(version.name for version in self.versions(language))
         raise RegistryError(f"{language!r} has no version {name!r}. It has: {have}.")
 
+    def check_there(self, language: str) -> None:
+        """Raise LanguageError unless a language is there."""
+        if self.language_folder(language) is None:
+            raise LanguageError(self._missing(language))
+
+    def find(self, language: str, wanted: str) -> Version:
+        """Return a version by its name, by a beginning that no other has, or by age: `v1` is the oldest.
+
+        Raises:
+            LanguageError: there is no such language.
+            RegistryError: none or several are meant; the message lists those that there are.
+        """
+        self.check_there(language)
+        versions = self.versions(language)
+        if wanted[:1] == "v" and wanted[1:].isdecimal():
+            found = versions[int(wanted[1:]) - 1 : int(wanted[1:])] if int(wanted[1:]) else []
+        else:
+            found = [version for version in versions if wanted and version.name.startswith(wanted)]
+        if len(found) != 1:
+            have = ", ".join(f"v{number} {version.name}" for number, version in enumerate(versions, start=1))
+            what = f"several versions that begin with {wanted!r}" if found else f"no version {wanted!r}"
+            raise RegistryError(f"{language!r} has {what}. It has: {have}.")
+        return found[0]
+
+    def earlier(self, language: str) -> Version:
+        """Return the version that was published before the one in use.
+
+        Raises:
+            LanguageError: there is no such language.
+            RegistryError: the one in use is the oldest, or is not there.
+        """
+        current = self.current(language)
+        versions = self.versions(language)
+        older = [version for version in versions if version.name < current.name]
+        if not older:
+            newer = ", ".join(version.name for version in versions if version.name > current.name)
+            hint = f"Name a newer one to put that into use: {newer}." if newer else "It has no other."
+            raise RegistryError(f"{language!r} uses {current.name}, its oldest version. {hint}")
+        return older[-1]
+
+    def events(self, language: str) -> list[Event]:
+        """Return what was recorded of a language, the oldest first, whether or not it is still there.
+
+        Raises:
+            RegistryError: the record is damaged.
+        """
+        return read_events(self.folder, language)
+
     def card(self, language: str, version: str | None = None) -> Card:
         """Return the card of a version; `None` is the one in use.
 
@@ -162,30 +211,82 @@ class BaseRegistry:
             publish.sweep(self.folder, language)
             return publish.publish(self.folder_of(language), staged, card, prove)
 
-    def use(self, language: str, version: str) -> Version:
-        """Put another version of a language into use, for example the one before.
+    def use(self, language: str, version: str, *, prove: Callable[[Path], Mapping[str, Any]] | None = None) -> Version:
+        """Put another version of a language into use, for example the one before, and record it.
+
+        Args:
+            language: its tag.
+            version: as `find` takes it. Its files are checked first.
+            prove: called with the version's folder; returns the isolation proof as JSON, or raises IsolationError.
 
         Raises:
             LanguageError: there is no such language.
-            RegistryError: it has no such version, or the folder cannot be written.
+            BaseMismatchError: the version was made for another base.
+            IsolationError: something else moved.
+            RegistryError: it has no such version, the version is damaged, or the folder cannot be written.
         """
+        from mla_extend.registry.verify import check_whole  # noqa: PLC0415 - it imports this module
+
         with writing(f"{language!r} stays at the version it has"), self.lock():
-            chosen = self.version(language, version)
-            publish.set_current(self.folder_of(language), chosen.name)
+            chosen = self.find(language, version)
+            check_whole(self, chosen)
+            folder = self.folder_of(language)
+            before = in_use(folder)
+            if before == chosen.name:
+                return chosen
+            proof = prove(chosen.folder) if prove is not None else None
+            with recorded(folder, language, SWITCH, before, chosen.name, isolation=proof):
+                publish.set_current(folder, chosen.name)
             return chosen
 
-    def remove(self, language: str) -> None:
-        """Remove a language with all its versions, in one step.
+    def old_versions(self, language: str, keep: int) -> list[Version]:
+        """Return what `prune` would delete: all versions but the `keep` newest and the one in use, the oldest first.
 
         Raises:
             LanguageError: there is no such language.
+            RegistryError: `keep` is less than 1, or it cannot be told which version is in use.
+        """
+        if keep < 1:
+            raise RegistryError(f"{keep} versions cannot be kept. Give 1 or more, or remove the language.")
+        current = self.current(language)
+        return [version for version in self.versions(language)[:-keep] if version.name != current.name]
+
+    def prune(self, language: str, keep: int) -> list[Version]:
+        """Delete all versions but the `keep` newest and the one in use, each in one step; return those deleted.
+
+        Raises:
+            LanguageError: there is no such language.
+            RegistryError: as `old_versions`, or the folder cannot be written; those deleted before stay deleted.
+        """
+        with writing(f"Not all old versions of {language!r} were deleted"), self.lock():
+            publish.sweep_removed(self.work)
+            old = self.old_versions(language, keep)
+            folder = self.folder_of(language)
+            current = in_use(folder)
+            for version in old:
+                with recorded(folder, language, PRUNE, current, current, version=version.name):
+                    publish.remove(version.folder, self.work)
+            return old
+
+    def remove(self, language: str, *, prove: Callable[[], Mapping[str, Any]] | None = None) -> None:
+        """Remove a language with all its versions, in one step, and record it.
+
+        Args:
+            language: its tag.
+            prove: returns the isolation proof as JSON, or raises IsolationError.
+
+        Raises:
+            LanguageError: there is no such language.
+            IsolationError: something else moved.
             RegistryError: the folder cannot be written.
         """
         with writing(f"{language!r} was not removed"), self.lock():
             folder = self.language_folder(language)
             if folder is None:
                 raise LanguageError(self._missing(language))
-            publish.remove(folder, self.work)
+            proof = prove() if prove is not None else None
+            with recorded(folder, language, REMOVE, in_use(folder), None, isolation=proof):
+                publish.remove(folder, self.work)
 
     def work_folder(self, language: str) -> Path:
         """Make a new folder for a run in progress; it is never read as an adapter."""

@@ -3,6 +3,7 @@
 <root>/<base>/base.json
 <root>/<base>/<language>/current
 <root>/<base>/<language>/<version>/card.json, README.md, adapter_config.json, ...
+<root>/<base>/.history/<language>.jsonl
 <root>/<base>/.work/
 """
 
@@ -17,6 +18,7 @@ from mla_extend.errors import LanguageError, RegistryError
 BASE_FILE = "base.json"
 CARD = "card.json"
 CURRENT = "current"
+HISTORY = ".history"
 LOCK = ".lock"
 README = "README.md"
 WORK = ".work"
@@ -36,7 +38,7 @@ class Version:
 
     Attributes:
         language: the language's tag.
-        name: when it was published, and four digits that tell apart what was published in one second.
+        name: when it was published, and four digits that grow where several were published in one second.
         folder: where its files lie.
     """
 

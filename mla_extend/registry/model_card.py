@@ -1,5 +1,6 @@
 """The model card of a version: its card, written for people, in the form that model hubs read."""
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -7,6 +8,10 @@ from mla_extend.bases.source import HUB_ID
 from mla_extend.registry.card import PACKAGE, Card
 
 UNKNOWN = "unknown"
+LICENCES = re.compile(
+    r"apache-2\.0|mit|bsd-[23]-clause|l?gpl-3\.0|cc0-1\.0|cc-by(-sa)?-[34]\.0|cc-by-(nc|nc-sa|nd|nc-nd)-4\.0|odc-by|odbl"
+)
+"""Those that hubs know under the names that data sets give them."""
 
 
 def model_card(card: Card) -> str:
@@ -25,17 +30,29 @@ def model_card(card: Card) -> str:
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
+def licence(card: Card) -> dict[str, str]:
+    """Return the licence of the base and of all data as hubs read it: `license`, and `license_name` where it is other.
+
+    Hubs take the ids that they know alone; a card with several licences, or an unknown one, has them in its table.
+    """
+    texts = [card.base.get("licence"), *(record.get("licence") for record in card.data)]
+    parts = [re.sub(r"\(.*?\)", "", part).strip() for text in texts for part in str(text or "").split(";")]
+    names = {re.sub(r"[^a-z0-9.]+", "-", part.lower()).strip("-") for part in parts}
+    only = names.pop() if len(names) == 1 else ""
+    if LICENCES.fullmatch(only):
+        return {"license": only}
+    return {"license": "other", "license_name": only[:80] or "see-the-table-below"}
+
+
 def _front_matter(card: Card) -> str:
     import yaml  # noqa: PLC0415 - 40 ms that reading cards need not wait for
 
-    licences = _licences(card)
-    about: dict[str, Any] = {"language": [card.language]}
-    about["license"] = licences[0].lower() if len(licences) == 1 and licences[0] != UNKNOWN else "other"
+    about: dict[str, Any] = {"language": [card.language], **licence(card)}
     source = str(card.base.get("source") or "")
     if HUB_ID.fullmatch(source):
         about["base_model"] = source
         about["base_model_relation"] = "adapter"
-    about["library_name"] = "peft"
+    about["library_name"] = PACKAGE  # PEFT alone does not know the method
     about["pipeline_tag"] = "feature-extraction"
     about["tags"] = [PACKAGE, "peft", "image-text retrieval", str(card.base["family"])]
     return f"---\n{yaml.safe_dump(about, allow_unicode=True, sort_keys=False)}---"
@@ -47,7 +64,7 @@ def _usage(card: Card) -> str:
 ```python
 from mla_extend import load_model
 
-model = load_model(base={card.base.get("source", card.base["name"])!r}, registry="adapters")
+model = load_model(base={card.base.get("source") or card.base["name"]!r}, registry="adapters")
 vectors = model.encode_text(texts, languages={card.language!r})
 ```
 
@@ -86,24 +103,34 @@ def _data(card: Card) -> str:
 def _making(card: Card) -> str:
     cost = [[name.replace("_", " "), _cell(value)] for name, value in card.cost.items()]
     cost += [["parameters", _number(card.parameters)], ["bytes", _number(card.bytes)], ["seed", str(card.seed)]]
+    starts = "".join(f"{line}\n\n" for line in _starts(card))
     packages = ", ".join(f"{name} {version}" for name, version in sorted(card.versions.items()))
     return f"""## How it was made
 
 {_table(["", ""], cost)}
 
-Published {card.created} as version `{card.version}`, with {packages}. The recipe, the hashes of all files and \
+{starts}Published {card.created} as version `{card.version}`, with {packages}. The recipe, the hashes of all files and \
 the proof that no other language moved are in `card.json`."""
 
 
-def _licences(card: Card) -> list[str]:
-    all_of = [card.base.get("licence"), *(item.get("licence") for item in card.data)]
-    return sorted({str(licence or UNKNOWN) for licence in all_of})
+def _starts(card: Card) -> Iterator[str]:
+    """Give what a user must know of where it began: a table that it needs, a language that it was copied from."""
+    for stage in card.stages:
+        built = stage if isinstance(stage, dict) and stage.get("stage") == "build" else {}
+        if table := built.get("table"):
+            yield (
+                f"It reads the frozen token table of `{table['source']}` (fingerprint `{table['fingerprint'][:16]}`) "
+                "through a projection of its own; that table is fetched when it is used."
+            )
+        if start := built.get("start_from"):
+            yield f"Its training began with a copy of `{start['language']}`, version `{start['version']}`."
 
 
 def _table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
     names = list(head)
     lines = [names, ["---"] * len(names), *rows]
-    return "\n".join("| " + " | ".join(str(cell).replace("|", "\\|") for cell in line) + " |" for line in lines)
+    cells = [[str(cell).replace("|", "\\|").replace("\n", " ") for cell in line] for line in lines]
+    return "\n".join(f"| {' | '.join(line)} |" for line in cells)
 
 
 def _cell(value: Any, key: str = "") -> str:

@@ -3,6 +3,7 @@
 import contextlib
 import secrets
 import shutil
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -14,11 +15,13 @@ from mla_extend.files import atomic_path, publish_folder, sha256_file, sync_fold
 from mla_extend.registry import layout
 from mla_extend.registry.base_record import BaseRecord
 from mla_extend.registry.card import SCHEMA, Card, card_text, check_base
+from mla_extend.registry.history import ADD, REPLACE, in_use, recorded
 from mla_extend.registry.layout import Version
 from mla_extend.registry.model_card import model_card
 
 REMOVED = "removed."
-"""How the name of a removed language's folder begins in the working folder; no tag has a dot."""
+"""How the name of a removed folder begins in the working folder; no tag has a dot."""
+_DIGITS = 1 << 16
 
 
 def check_staged(staged: Path, work: Path) -> None:
@@ -63,14 +66,32 @@ def publish(folder: Path, staged: Path, card: Card, prove: Callable[[Path], Mapp
     proof = dict(prove(staged))
     name = _new_name(folder)
     _complete(staged, replace(card, version=name, isolation=proof))
-    version = Version(card.language, name, folder / name)
+    return put(folder, staged, card.language, name)
+
+
+def put(folder: Path, staged: Path, language: str, name: str, *, isolation: Mapping[str, Any] | None = None) -> Version:
+    """Publish a staged folder that is complete, under a name, as the version in use of a language.
+
+    Args:
+        folder: where the language lies, or will lie.
+        staged: becomes the version; it is put back if anything fails.
+        language: its tag.
+        name: of the version.
+        isolation: the proof for the record, where the version's card has another.
+
+    Raises:
+        RegistryError: a version of that name has come into being.
+    """
+    version = Version(language, name, folder / name)
+    before = in_use(folder)
     try:
         folder.mkdir(exist_ok=True)
         sync_folder(folder.parent)
         if not publish_folder(staged, version.folder):
-            raise RegistryError(f"{version.folder} came into being while it was published. Publish again.")
+            raise RegistryError(f"{version.folder} came into being while it was published. Try again.")
         _protect(version.folder)
-        set_current(folder, name)
+        with recorded(folder, language, REPLACE if before else ADD, before, name, isolation=isolation):
+            set_current(folder, name)
     except BaseException:
         with contextlib.suppress(OSError, RegistryError):
             if version.folder.is_dir() and layout.read_current(folder) != name:
@@ -89,7 +110,7 @@ def set_current(folder: Path, name: str) -> None:
 
 
 def remove(folder: Path, work: Path) -> None:
-    """Take a language out of the registry by one rename, then delete what it held."""
+    """Take a language or a version out of the registry by one rename, then delete what it held."""
     work.mkdir(exist_ok=True)
     gone = work / f"{REMOVED}{folder.name}.{secrets.token_hex(4)}"
     folder.rename(gone)
@@ -105,8 +126,7 @@ def sweep(base_folder: Path, language: str) -> None:
         RegistryError: the folder holds something that no publish left there.
     """
     work = base_folder / layout.WORK
-    for gone in work.glob(f"{REMOVED}*"):
-        _delete(gone)
+    sweep_removed(work)
     for folder in base_folder.iterdir():
         named = layout.language_of(folder.name)
         if named is None or named.lower() != language.lower() or (folder / layout.CURRENT).exists():
@@ -116,14 +136,27 @@ def sweep(base_folder: Path, language: str) -> None:
         remove(folder, work)
 
 
+def sweep_removed(work: Path) -> None:
+    """Delete what cut-off removals left."""
+    for gone in work.glob(f"{REMOVED}*"):
+        _delete(gone)
+
+
 def _is_ours(name: str) -> bool:
     return layout.is_version_name(name) or (name.startswith(f".{layout.CURRENT}.") and name.endswith(".part"))
 
 
 def _new_name(folder: Path) -> str:
-    while (folder / (name := layout.version_name(datetime.now(UTC), secrets.token_hex(2)))).exists():
-        pass
-    return name
+    """Return a name that comes after all others: names in order are versions in the order of their publishing."""
+    names = [path.name for path in folder.iterdir()] if folder.is_dir() else []
+    latest = max(filter(layout.is_version_name, names), default="")
+    while True:
+        # A clock that was set back must not put the new version before the old ones.
+        second = max(layout.version_name(datetime.now(UTC), ""), latest[:-4])
+        first = int(latest[-4:], 16) + 1 if second == latest[:-4] else secrets.randbelow(_DIGITS // 2)
+        if first < _DIGITS:
+            return f"{second}{first:04x}"
+        time.sleep(0.1)
 
 
 def _complete(staged: Path, card: Card) -> None:
@@ -132,7 +165,7 @@ def _complete(staged: Path, card: Card) -> None:
     size = sum(path.stat().st_size for name, path in files.items() if name not in {layout.CARD, layout.README})
     created = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
     card = replace(card, created=created, bytes=size, files={}, schema=SCHEMA)
-    card.to_json()  # what is wrong in it is said before anything is written
+    card = Card(**card.to_json())  # as it will be read; what is wrong in it is said before anything is written
     (staged / layout.README).write_text(model_card(card), encoding="utf-8")
     hashes = {name: sha256_file(path) for name, path in layout.files_in(staged).items() if name != layout.CARD}
     (staged / layout.CARD).write_text(card_text(replace(card, files=hashes).to_json()), encoding="utf-8")

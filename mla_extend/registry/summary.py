@@ -1,13 +1,19 @@
-"""What `list` and `show` read: cards alone, so that they answer at once."""
+"""What `list`, `show`, `card` and `history` read: files of the registry alone, so that they answer at once."""
 
 from pathlib import Path
 from typing import Any
 
 from mla_extend.errors import LanguageError, RegistryError
-from mla_extend.registry.card import Card
+from mla_extend.files import sha256_file
+from mla_extend.registry import layout
+from mla_extend.registry.card import AGAIN, Card, read_card
+from mla_extend.registry.history import in_use, record_of
 from mla_extend.registry.languages import BaseRegistry
+from mla_extend.registry.layout import Version
 from mla_extend.registry.place import registry_root
+from mla_extend.registry.plain import ODD
 from mla_extend.registry.store import Registry
+from mla_extend.registry.verify import version_problems
 
 
 def summaries(root: Path) -> tuple[list[dict[str, Any]], list[str]]:
@@ -40,11 +46,15 @@ def _row(card: Card) -> dict[str, Any]:
         "bytes": card.bytes,
         "created": card.created,
         "test_set": card.metrics.get("test_set"),
-        "mean_recall": {name: split["mean_recall"] for name, split in splits.items() if "mean_recall" in split},
-        "ratios": {name: split["ratio"] for name, split in splits.items() if split.get("ratio") is not None},
+        "mean_recall": {name: split["mean_recall"] for name, split in splits.items() if _has(split, "mean_recall")},
+        "ratios": {name: split["ratio"] for name, split in splits.items() if _has(split, "ratio")},
         "noncommercial": card.noncommercial,
         "isolated": bool(card.isolation.get("ok")),
     }
+
+
+def _has(split: dict[str, Any], figure: str) -> bool:
+    return split.get(figure) is not None
 
 
 def find_home(language: str, base: str | None, registry: str | Path | None) -> tuple[str, BaseRegistry]:
@@ -81,7 +91,157 @@ def find_home(language: str, base: str | None, registry: str | Path | None) -> t
     return tag, holding[0]
 
 
+def find_homes(language: str | None, base: str | None, registry: str | Path | None) -> list[tuple[BaseRegistry, str]]:
+    """Return a language's home and tag; with no language, those of all languages (of one base, if it is named).
+
+    Raises:
+        LanguageError: no base holds the language.
+        RegistryError: several do and none is named, there is no such base, or the registry holds none.
+    """
+    if language is not None:
+        tag, home = find_home(language, base, registry)
+        return [(home, tag)]
+    root = Registry(registry_root(registry))
+    homes = [root.open(name) for name in root.bases()]
+    if base is not None:
+        homes = [home for home in homes if base in (home.base.name, home.base.source)] or [root.open(base)]
+    if not homes:
+        raise RegistryError(f"{root.root} holds no language yet. Add one, or name another folder with --registry.")
+    return [(home, tag) for home in homes for tag in home.tags()]
+
+
 def find_card(language: str, base: str | None, registry: str | Path | None) -> Card:
     """Return the card of a language's version in use; raises as `find_home`."""
     tag, home = find_home(language, base, registry)
     return home.card(tag)
+
+
+def find_version(
+    language: str, version: str | None, base: str | None, registry: str | Path | None
+) -> tuple[BaseRegistry, Version]:
+    """Return a version of a language, as `BaseRegistry.find` takes it (`None`: the one in use), and its home.
+
+    Raises:
+        LanguageError: there is no such language.
+        RegistryError: there is no such version, or several bases hold the language and none is named.
+    """
+    tag, home = find_home(language, base, registry)
+    return home, home.current(tag) if version is None else home.find(tag, version)
+
+
+def read_model_card(version: Version) -> tuple[Path, str]:
+    """Return the path and the text of a version's model card, README.md.
+
+    Raises:
+        RegistryError: it is missing, is not as it was published, or is no plain text.
+    """
+    path = version.folder / layout.README
+    recorded = read_card(version.folder).files.get(layout.README)
+    try:
+        content, actual = path.read_text(encoding="utf-8"), sha256_file(path)
+    except (OSError, ValueError) as error:
+        raise RegistryError(f"{path} cannot be read ({error}). {AGAIN}") from error
+    if actual != recorded:
+        raise RegistryError(
+            f"{path} was changed: the card records the SHA-256 {recorded}, the file has {actual}. {AGAIN}"
+        )
+    if odd := ODD.search(content):
+        raise RegistryError(f"{path} holds the character {odd[0]!a}, which no model card has. {AGAIN}")
+    return path, content
+
+
+def history(language: str, base: str | None, registry: str | Path | None) -> dict[str, Any]:
+    """Return every version of a language, the newest first, and what was recorded of it, the oldest first.
+
+    Every file of every version is hashed. A language that was removed has its record left.
+
+    Returns:
+        `{"language", "base", "in_use", "versions", "events", "problems"}`. A version is `{"version", "number" (1 is the
+        oldest), "in_use", "created", "recipe", "data", "seed", "test_set", "splits", "bytes", "problems"}`; it is as
+        it was published if `problems` is empty. Where its card cannot be read, what the card says is `None`.
+
+    Raises:
+        LanguageError: there is no such language, and none was removed.
+        RegistryError: several bases hold the language and none is named, or there is no such base.
+    """
+    tag, home = _find_recorded(language, base, registry)
+    current = in_use(home.folder_of(tag))
+    versions = home.versions(tag)
+    problems: list[str] = []
+    events: list[dict[str, Any]] = []
+    try:
+        events = [vars(event) for event in home.events(tag)]
+    except RegistryError as error:
+        problems.append(str(error))
+    if versions and current not in {version.name for version in versions}:
+        problems.append(f"{home.folder_of(tag) / layout.CURRENT} names no version that is there. Name one: rollback.")
+    return {
+        "language": tag,
+        "base": home.base.name,
+        "in_use": current,
+        "versions": [
+            {
+                "version": version.name,
+                "number": number,
+                "in_use": version.name == current,
+                **_version_row(home, version),
+            }
+            for number, version in reversed(list(enumerate(versions, start=1)))
+        ],
+        "events": events,
+        "problems": problems,
+    }
+
+
+def _find_recorded(language: str, base: str | None, registry: str | Path | None) -> tuple[str, BaseRegistry]:
+    """Return a language's tag and home as `find_home`, and of one that was removed the home that recorded it."""
+    from mla_extend.data.codes import language_tag  # noqa: PLC0415 - imports langcodes
+
+    try:
+        return find_home(language, base, registry)
+    except LanguageError:
+        tag = language_tag(language)
+        root = Registry(registry_root(registry))
+        homes = [root.open(name) for name in root.bases()]
+        left = [home for home in homes if base in {None, home.base.name, home.base.source}]
+        left = [home for home in left if record_of(home.folder, tag).is_file()]
+        if len(left) != 1:
+            raise
+        return tag, left[0]
+
+
+def _version_row(home: BaseRegistry, version: Version) -> dict[str, Any]:
+    problems = [str(problem) for problem in version_problems(home, version)]
+    size = disk_size(version)
+    try:
+        card = read_card(version.folder)
+    except RegistryError:
+        unread = ("created", "recipe", "data", "seed", "test_set", "splits")
+        return {**dict.fromkeys(unread), "bytes": size, "problems": problems}
+    splits = card.metrics.get("splits", {})
+    return {
+        "created": card.created,
+        "recipe": card.recipe.get("name"),
+        "data": [{key: record.get(key) for key in ("role", "path", "pairs", "licence")} for record in card.data],
+        "seed": card.seed,
+        "test_set": card.metrics.get("test_set"),
+        "splits": {name: {key: split[key] for key in FIGURES if _has(split, key)} for name, split in splits.items()},
+        "bytes": size,
+        "problems": problems,
+    }
+
+
+def disk_size(version: Version) -> int:
+    """Return how many bytes the files of a version hold."""
+    return sum(path.lstat().st_size for path in layout.files_in(version.folder).values())
+
+
+FIGURES = (
+    "mean_recall",
+    "ci95",
+    "native_mean_recall",
+    "ratio",
+    "ratio_ci95",
+    "to_native_accuracy",
+    "to_native_ci95",
+)

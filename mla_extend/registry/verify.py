@@ -7,7 +7,8 @@ from pathlib import Path
 from mla_extend.errors import LanguageError, RegistryError
 from mla_extend.files import sha256_file
 from mla_extend.registry import layout
-from mla_extend.registry.card import AGAIN, Card, read_card
+from mla_extend.registry.card import AGAIN, Card, check_base, read_card
+from mla_extend.registry.history import read_events
 from mla_extend.registry.languages import BaseRegistry
 from mla_extend.registry.layout import Version
 from mla_extend.registry.store import Registry
@@ -42,6 +43,20 @@ def check_version(version: Version) -> Card:
     return card
 
 
+def check_whole(base: BaseRegistry, version: Version) -> Card:
+    """Check that a version is what its folder says, of this base, with every file as its card says; return the card.
+
+    Raises:
+        BaseMismatchError: it was made for another base.
+        RegistryError: it is damaged, or lies in the wrong folder.
+    """
+    card = read_card(version.folder)
+    check_base(card, base.base.name, base.base.fingerprint)
+    for problem in version_problems(base, version):
+        raise RegistryError(f"{version.folder / (problem.file or '')}: {problem.what}. {problem.remedy}")
+    return card
+
+
 def verify(root: str | Path) -> list[Problem]:
     """Check everything in a registry and return what is wrong; an empty list says that all is as it was published.
 
@@ -65,12 +80,27 @@ def _base_problems(registry: Registry, name: str) -> Iterator[Problem]:
     if base.base.name != name:
         what = f"it names the base {base.base.name!r}, and lies in the folder {name!r}"
         yield Problem(name, None, None, layout.BASE_FILE, what, "Give the folder the base's name.")
+    for record in sorted((base.folder / layout.HISTORY).glob("*.jsonl")):
+        yield from _record_problems(base, record)
     for path in sorted(base.folder.iterdir()):
         language = layout.language_of(path.name) if path.is_dir() else None
         if language is not None:
             yield from _language_problems(base, language, path)
         elif path.name != layout.BASE_FILE and not path.name.startswith("."):
             yield Problem(name, None, None, path.name, "it is no language's", "Move it out of the registry.")
+
+
+def _record_problems(base: BaseRegistry, record: Path) -> Iterator[Problem]:
+    language = layout.language_of(record.stem)
+    name = f"{layout.HISTORY}/{record.name}"
+    if language is None:
+        yield Problem(base.base.name, None, None, name, "it is no language's record", "Move it out of the registry.")
+        return
+    try:
+        read_events(base.folder, language)
+    except RegistryError as error:
+        remedy = "The language can be used; its history cannot be shown until then."
+        yield Problem(base.base.name, None, None, name, _sentence(error), remedy)
 
 
 def _language_problems(base: BaseRegistry, language: str, folder: Path) -> Iterator[Problem]:
@@ -85,12 +115,14 @@ def _language_problems(base: BaseRegistry, language: str, folder: Path) -> Itera
         yield Problem(name, language, None, layout.CURRENT, _sentence(error), "The language cannot be used until then.")
     for path in sorted(folder.iterdir()):
         if path.is_dir() and layout.is_version_name(path.name):
-            yield from _version_problems(base, Version(language, path.name, path))
+            yield from version_problems(base, Version(language, path.name, path))
         elif path.name != layout.CURRENT and not path.name.startswith("."):
             yield Problem(name, language, None, path.name, "it is no version", "Move it out of the registry.")
 
 
-def _version_problems(base: BaseRegistry, version: Version) -> Iterator[Problem]:
+def version_problems(base: BaseRegistry, version: Version) -> Iterator[Problem]:
+    """Give everything that is wrong with one version."""
+
     def problem(what: str, remedy: str = AGAIN) -> Problem:
         return Problem(base.base.name, version.language, version.name, layout.CARD, what, remedy)
 

@@ -76,16 +76,16 @@ def find_homes(root: Path, base: str | None = None) -> list[BaseRegistry]:
 
 def _language(card: Card) -> dict[str, Any]:
     metrics = card.metrics
-    splits = {name: split for name, split in metrics.get("splits", {}).items() if isinstance(split, dict)}
-    text = {name: _text(split) for name, split in splits.items() if "to_native_accuracy" in split}
-    if isinstance(metrics.get("text_transfer"), dict):
+    splits = metrics.get("splits", {})
+    text = {name: _text(split) for name, split in splits.items() if split.get("to_native_accuracy") is not None}
+    if metrics.get("text_transfer"):
         text.setdefault("held-out", _text(metrics["text_transfer"]))
     about = {
         "test_set": metrics.get("test_set"),
-        "protocol": metrics.get("protocol", "standard"),
+        "protocol": metrics.get("protocol") or "standard",
         "seed": metrics.get("seed", card.seed),
     }
-    pictures = {name: _take(split, RETRIEVAL) for name, split in splits.items() if "mean_recall" in split}
+    pictures = {name: _take(split, RETRIEVAL) for name, split in splits.items() if split.get("mean_recall") is not None}
     return {
         "language": card.language,
         "name": card.language_name,
@@ -119,10 +119,8 @@ def _text(split: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _record(record: Mapping[str, Any]) -> dict[str, Any]:
-    dropped = record.get("dropped")
     return {
         **_take(record, RECORD),
-        "dropped": dict(dropped) if isinstance(dropped, Mapping) else None,
         "noncommercial": bool(record.get("noncommercial")) or is_noncommercial(record.get("licence")),
     }
 

@@ -3,11 +3,12 @@
 import resource
 import sys
 import time
+from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import numpy as np
-import psutil
+import torch
 
 from mla_extend.bases.base import Base
 from mla_extend.data.pairs import ImageText, ParallelText
@@ -18,10 +19,12 @@ from mla_extend.training.batches import BucketedBatches
 from mla_extend.training.precision import autocast, pick_precision
 from mla_extend.training.prepare import Split
 from mla_extend.training.recipe import Recipe, StageRecipe
-from mla_extend.training.tasks import ExposureTask, TransferTask, encode_ids
+from mla_extend.training.tasks import SENTENCES, ExposureTask, TransferTask, encode_ids
 
 PACKAGES = ("mla-extend", "torch", "transformers", "peft", "tokenizers", "sentencepiece", "numpy")
 TIMED_STEPS = 4
+SAMPLE = 192
+"""Texts that are encoded to know how long all will take."""
 
 
 class Measure:
@@ -61,90 +64,136 @@ def estimate(
     recipe: Recipe,
     seed: int,
     related: Related | None = None,
+    before: float = 0.0,
 ) -> dict[str, Any]:
     """Return parameters, steps, expected seconds and peak memory of a run, from a few real steps on its own data.
 
-    Vectors that are cached already are not known to be, so that a first run's encoding is always counted in.
+    Vectors that are cached already are not known to be, so that a first run's encoding is always counted in; a stage
+    that stops early takes less. `before` is the seconds that opening the base and reading the data took.
     """
     started = time.monotonic()
     kept = np.flatnonzero(~held_out.pairs)
+    native = [parallel.native[i] for i in kept]
     built = build_language(
         model,
         tag,
-        native=[parallel.native[i] for i in kept],
+        native=native,
         target=[parallel.target[i] for i in kept],
         more_text=image_text.texts if image_text else (),
         seed=seed,
         related=related,
         **recipe.build_arguments(),
     )
-    seconds = time.monotonic() - started
     dim = model.base.native_vectors(["a"]).shape[1]
     pairs = TransferTask(
-        model.tokenise(tag, [parallel.target[i] for i in kept]),
-        np.ones((len(kept), dim), dtype=np.float32),
-        [parallel.native[i] for i in kept],
+        model.tokenise(tag, [parallel.target[i] for i in kept]), np.ones((len(kept), dim), dtype=np.float32), native
     )
-    steps = {"transfer": recipe.transfer.steps(len(kept)) if recipe.transfer.max_steps else 0}
-    step_seconds = {"transfer": _step_seconds(model, tag, pairs, recipe.transfer, recipe.precision, seed)}
-    seconds += _encode_seconds(model.base, list(dict.fromkeys(parallel.native)))
+    seconds = before + time.monotonic() - started
+    texts = list(dict.fromkeys(native))
+    text_seconds = _encode_seconds(model.base, texts)
+    row_seconds = _row_seconds(model, tag, pairs)
+    stages = {"transfer": recipe.transfer.steps(len(kept)) if recipe.transfer.max_steps else 0}
+    tasks: dict[str, list[_Timed]] = {"transfer": [(pairs, recipe.transfer, recipe.transfer.batch)]}
+    rows = {"transfer": int(held_out.pairs.sum())}
     if image_text is not None:
-        captions = held_out.training_captions
-        steps["exposure"] = recipe.exposure.steps(captions) if recipe.exposure.max_steps else 0
+        stages["exposure"] = recipe.exposure.steps(held_out.training_captions) if recipe.exposure.max_steps else 0
         exposure = ExposureTask(
             model.tokenise(tag, image_text.texts),
             np.ones((len(image_text.images), dim), dtype=np.float32),
             np.asarray(image_text.image_of_text, dtype=np.int64),
             image_text.texts,
         )
-        step_seconds["exposure"] = _step_seconds(model, tag, exposure, recipe.exposure, recipe.precision, seed)
+        tasks["exposure"] = [(exposure, recipe.exposure, recipe.exposure.batch)]
         if recipe.exposure.transfer:
-            step_seconds["exposure"] += step_seconds["transfer"]
+            tasks["exposure"].append((pairs, recipe.transfer, recipe.exposure.batch))
+        rows["exposure"] = len(image_text.texts) - held_out.training_captions
         seconds += _image_seconds(model.base, image_text)
-    seconds += sum(steps[name] * step_seconds[name] for name in steps)
-    seconds += _evaluation_seconds(model, tag, pairs, held_out, recipe, len(steps))
+    taken, unseen = {}, 1.0
+    for name, steps in stages.items():
+        stage = recipe.transfer if name == "transfer" else recipe.exposure
+        evaluations = steps // max(1, steps // stage.evaluations) + 1
+        taken[name] = rows[name] * row_seconds * evaluations
+        if steps:
+            taken[name] += steps * _step_seconds(model, tag, tasks[name], stage, steps, recipe.precision, seed)
+        share = [steps * batch / len(kept) for task, _, batch in tasks[name] if task is pairs]
+        still = unseen * (1 - min(1.0, sum(share)))
+        taken[name] += (unseen - still) * len(texts) * text_seconds
+        unseen = still
+    # What held-out sentences look among is encoded first of all; at the end they are encoded by both paths once more.
+    gallery = min(SENTENCES, len(texts) + rows["transfer"])
+    seconds += gallery * unseen * text_seconds + sum(rows.values()) * (row_seconds + text_seconds)
+    seconds += sum(taken.values())
     return {
         "vocabulary": built.pieces,
         "parameters": built.parameters,
-        "steps": sum(steps.values()),
-        "stages": steps,
+        "steps": sum(stages.values()),
+        "stages": stages,
         "seconds": round(seconds, 1),
-        "memory_bytes": max(Measure.peak_memory(), psutil.Process().memory_info().rss),
+        "pairs_per_second": round(stages["transfer"] * recipe.transfer.batch / max(taken["transfer"], 1e-9), 1),
+        # The best weights so far are kept beside those in training.
+        "memory_bytes": Measure.peak_memory() + 4 * built.parameters,
     }
+
+
+_Timed = tuple[TransferTask | ExposureTask, StageRecipe, int]
+"""A task, the recipe of its loss, and the rows of it in a step."""
 
 
 def _step_seconds(
     model: MultilingualModel,
     tag: str,
-    task: TransferTask | ExposureTask,
+    tasks: Sequence[_Timed],
     recipe: StageRecipe,
+    steps: int,
     wanted: str,
     seed: int,
 ) -> float:
-    """Return the median seconds of a step, forward and backward, after one that does not count."""
-    if not recipe.max_steps:
-        return 0.0
+    """Return the mean seconds of a stage's steps, from a few of them and how many tokens all have.
+
+    The first is not counted: it takes the longest rows, so that the memory is that of the run.
+    """
     precision = pick_precision(wanted, model.base.device)
-    batches = BucketedBatches(task.lengths, recipe.batch, seed)
+    fixed = model.base.family.padded_length(model.base.model)
+    batches = [BucketedBatches(task.lengths, size, seed + place) for place, (task, _, size) in enumerate(tasks)]
+    tokens = np.array(
+        [
+            sum(
+                len(rows) * (fixed or int(task.lengths[rows].max()))
+                for (task, _, _), each in zip(tasks, batches, strict=True)
+                for rows in [each.rows(step)]
+            )
+            for step in range(min(steps, max(each.per_epoch for each in batches)))
+        ]
+    )
     taken = []
     with model.training(tag) as tensors:
-        for step in range(TIMED_STEPS + 1):
+        optimiser = torch.optim.AdamW(tensors.values(), lr=0.0, weight_decay=0.0)
+        average = {name: tensor.detach().clone() for name, tensor in tensors.items()} if recipe.average else {}
+        for step in [int(tokens.argmax()), *np.arange(TIMED_STEPS) % len(tokens)]:
             started = time.monotonic()
-            with autocast(precision, model.base.device):
-                loss = task.loss(model, batches.rows(step), recipe)
-            loss.backward()  # type: ignore[no-untyped-call]
-            float(loss.detach())  # waits for a GPU
-            taken.append(time.monotonic() - started)
+            optimiser.zero_grad(set_to_none=True)
+            for (task, loss_recipe, _), each in zip(tasks, batches, strict=True):
+                with autocast(precision, model.base.device):
+                    loss = task.loss(model, each.rows(int(step)), loss_recipe)
+                loss.backward()  # type: ignore[no-untyped-call]
+                float(loss.detach())  # waits for a GPU
+            torch.nn.utils.clip_grad_norm_(tensors.values(), recipe.clip_norm)
+            optimiser.step()
+            with torch.no_grad():
+                for name, held in average.items():
+                    held.lerp_(tensors[name], 0.5)
+            taken.append((time.monotonic() - started) / tokens[step])
         for tensor in tensors.values():
             tensor.grad = None
-    return float(np.median(taken[1:]))
+    return float(np.median(taken[1:]) * tokens.mean())
 
 
 def _encode_seconds(base: Base, texts: list[str]) -> float:
-    sample = texts[:: max(1, len(texts) // 256)][:256]
+    """Return the seconds that encoding a native text takes."""
+    sample = texts[:: max(1, len(texts) // SAMPLE)][:SAMPLE]
     started = time.monotonic()
     base.native_vectors(sample)
-    return (time.monotonic() - started) * len(texts) / len(sample)
+    return (time.monotonic() - started) / len(sample)
 
 
 def _image_seconds(base: Base, image_text: ImageText) -> float:
@@ -155,11 +204,10 @@ def _image_seconds(base: Base, image_text: ImageText) -> float:
     return (time.monotonic() - started) * len(image_text.images) / len(sample)
 
 
-def _evaluation_seconds(
-    model: MultilingualModel, tag: str, pairs: TransferTask, held_out: Split, recipe: Recipe, stages: int
-) -> float:
-    rows = min(int(held_out.pairs.sum()), len(pairs.ids))
+def _row_seconds(model: MultilingualModel, tag: str, pairs: TransferTask) -> float:
+    """Return the seconds that encoding a text of the language takes."""
+    ids = pairs.ids[:: max(1, len(pairs.ids) // SAMPLE)][:SAMPLE]
     with model.training(tag):
         started = time.monotonic()
-        encode_ids(model, pairs.ids[:rows])
-    return (time.monotonic() - started) * stages * (recipe.transfer.evaluations + 1)
+        encode_ids(model, ids)
+    return (time.monotonic() - started) / len(ids)

@@ -1,12 +1,16 @@
 """Open a base together with a registry, whose languages are loaded when they are first asked for."""
 
 import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+
+from torch import Tensor
 
 from mla_extend.bases.base import Base
 from mla_extend.bases.open import open_base
 from mla_extend.bases.source import DEMO, base_name, native_language
-from mla_extend.errors import LanguageError
+from mla_extend.errors import LanguageError, MlaExtendError, RegistryError
 from mla_extend.language.model import MultilingualModel
 from mla_extend.language.related import Related
 from mla_extend.language.stored import read_stored
@@ -20,19 +24,82 @@ from mla_extend.registry.verify import check_version
 from mla_extend.training.precision import pick_device
 
 
-class RegistryModel(MultilingualModel):
-    """A model that finds its languages in a registry and checks their files before it loads them."""
+class Shared:
+    """Let many threads encode at once, and one change what is loaded while none does; who changes goes first."""
 
-    def __init__(self, base: Base, registry: BaseRegistry | None) -> None:
+    def __init__(self) -> None:
+        self._free = threading.Condition()
+        self._readers = 0
+        self._waiting = 0
+        self._changing = False
+
+    @contextmanager
+    def reading(self) -> Iterator[None]:
+        """Keep what is loaded as it is while the context lasts."""
+        with self._free:
+            self._free.wait_for(lambda: not self._changing and not self._waiting)
+            self._readers += 1
+        try:
+            yield
+        finally:
+            with self._free:
+                self._readers -= 1
+                self._free.notify_all()
+
+    @contextmanager
+    def changing(self) -> Iterator[None]:
+        """Be alone while the context lasts."""
+        with self._free:
+            self._waiting += 1
+            try:
+                self._free.wait_for(lambda: not self._changing and not self._readers)
+            finally:
+                self._waiting -= 1
+            self._changing = True
+        try:
+            yield
+        finally:
+            with self._free:
+                self._changing = False
+                self._free.notify_all()
+
+
+class RegistryModel(MultilingualModel):
+    """A model that finds its languages in a registry and checks their files before it loads them.
+
+    Any number of threads may encode while languages are loaded, renewed or dropped by `require` and `refresh`.
+
+    Attributes:
+        registry: the base's part of the registry; `None` while it has none.
+        problems: for each language whose version in use could not be taken up by `refresh`, why not.
+    """
+
+    def __init__(self, base: Base, registry: BaseRegistry | None, root: Registry | None = None) -> None:
+        """Hold a base and its languages.
+
+        Args:
+            base: the base.
+            registry: its part of a registry.
+            root: the whole registry, where `refresh` looks for the base's part as long as there is none.
+        """
         super().__init__(base)
         self.registry = registry
-        self._loading = threading.Lock()
+        self.problems: dict[str, str] = {}
+        self._root = root
+        self._loading = threading.RLock()
+        self._tower = Shared()
+        self._versions: dict[str, str] = {}
+        self._seen = self._in_use()
 
     @property
     def languages(self) -> list[str]:
         """Return the languages that can be encoded, the native one first."""
         known = set(super().languages[1:]) | set(self.registry.tags() if self.registry else ())
         return [self.native, *sorted(known)]
+
+    def version(self, tag: str) -> str | None:
+        """Return which version of a language is loaded; `None` if none is, or it does not come from the registry."""
+        return self._versions.get(tag)
 
     def require(self, tag: str) -> None:
         """Load a language from the registry if it is not loaded, after checking its files and its base.
@@ -49,7 +116,50 @@ class RegistryModel(MultilingualModel):
             return
         with self._loading:
             if tag not in self._languages:
-                self.load(tag, self._checked(self.registry, tag)[0].folder)
+                self._take_up(self._checked(self.registry, tag)[0])
+
+    def refresh(self) -> list[str]:
+        """Follow the registry: renew loaded languages whose version in use is another one, drop those removed from it.
+
+        A language keeps the version that is loaded while its new one cannot be taken up; `problems` says why. What is
+        not loaded stays so until it is asked for.
+
+        Returns:
+            The tags of all languages, loaded or not, that were added, changed or removed since the last call (or since
+            the model was made).
+        """
+        with self._loading:
+            if self.registry is None and self._root is not None:
+                self.registry = open_registry(self._root, self.base)
+            now = self._in_use()
+            moved = {tag for tag in now.keys() | self._seen.keys() if now.get(tag) != self._seen.get(tag)}
+            # One may have been loaded in between, and moved back since.
+            moved |= {tag for tag, name in self._versions.items() if name != now.get(tag) and tag not in self.problems}
+            changed = sorted(moved)
+            for tag in changed:
+                self.problems.pop(tag, None)
+                try:
+                    self._renew(tag, now.get(tag))
+                except MlaExtendError as error:
+                    self.problems[tag] = str(error)
+            self._seen = now
+            return changed
+
+    def remove(self, tag: str) -> None:
+        """Unload a language; with the last one the text tower is the base's own again."""
+        super().remove(tag)
+        self._versions.pop(tag, None)
+
+    def text_vectors(self, texts: Sequence[str], languages: str | Sequence[str]) -> Tensor:
+        """Encode text as `encode_text` does, unnormalised: vectors `[B, D]`."""
+        tags = {languages} if isinstance(languages, str) else set(languages)
+        while True:
+            for tag in sorted(tags):
+                self.require(tag)
+            with self._tower.reading():
+                # One may have been dropped since.
+                if all(tag == self.native or tag in self._languages for tag in tags):
+                    return super().text_vectors(texts, languages)
 
     def related(self, tag: str) -> Related:
         """Read a language of the registry for another to start from, after the checks that loading makes.
@@ -79,6 +189,37 @@ class RegistryModel(MultilingualModel):
         check_base(card, self.base.identity.name, self.base.identity.fingerprint)
         return version, card
 
+    def _take_up(self, version: Version) -> None:
+        """Load a version whose files are checked, in place of the one that is loaded."""
+        with self._tower.changing():
+            if version.language in self._languages:
+                self.remove(version.language)
+            self.load(version.language, version.folder)
+            self._versions[version.language] = version.name
+
+    def _renew(self, tag: str, name: str | None) -> None:
+        if tag not in self._versions or self.registry is None:
+            return
+        if name is None:
+            with self._tower.changing():
+                self.remove(tag)
+        elif name != self._versions[tag]:
+            self._take_up(self._checked(self.registry, tag)[0])
+
+    def _in_use(self) -> dict[str, str]:
+        """Return the name of the version in use of each language."""
+        if self.registry is None:
+            return {}
+        found: dict[str, str] = {}
+        for tag in self.registry.tags():
+            try:
+                found[tag] = self.registry.current(tag).name
+            except LanguageError:
+                continue  # removed meanwhile
+            except RegistryError:
+                found[tag] = ""  # loading it says what is wrong
+        return found
+
 
 def load_model(
     base: str | None = None,
@@ -103,7 +244,7 @@ def load_model(
     root = Registry(registry_root(registry))
     source, native = find_base(root, base, progress)
     opened = open_base(source, device=str(pick_device(device)), native=native, progress=progress)
-    return RegistryModel(opened, open_registry(root, opened))
+    return RegistryModel(opened, open_registry(root, opened), root)
 
 
 def find_base(root: Registry, base: str | None = None, progress: Progress = SILENT) -> tuple[str, str]:

@@ -1,0 +1,179 @@
+"""Do one job: `python -m mla_extend.jobs.child FOLDER`, started by `supervise` with a pipe as its standard input.
+
+It adds the language as `add-language` does, says how far it is in files, and stops at a checkpoint when it is
+interrupted or when that pipe ends, which is when whoever started it has died.
+"""
+
+import os
+import shlex
+import signal
+import socket
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from mla_extend.errors import Interrupted, MlaExtendError, RegistryError, TrainingError
+from mla_extend.jobs.folder import JobFolder
+
+FAILED, INTERRUPTED = 1, 130
+PATIENCE = 60.0
+"""Seconds between asking to stop, asking to stop at once, and ending, once whoever started this has died."""
+LOCK_SECONDS = 180.0
+"""How long to wait for an earlier attempt that is still stopping."""
+EVERY = 1.0
+"""Seconds between two words on how far it is."""
+
+
+class JobProgress:
+    """Write long work to a file for the one who waits, and to the log."""
+
+    def __init__(self, folder: JobFolder) -> None:
+        self.folder = folder
+        self.state: dict[str, Any] = {"where": where()}
+        self._figures: dict[str, float] = {}
+        self._said = 0.0
+        self._tell()
+
+    def start(self, task: str, total: int | None = None, unit: str = "") -> None:
+        """Begin a task."""
+        self.state |= {"stage": task, "step": 0, "steps": total}
+        self._figures = {}
+        say(f"{task}{f': {total} {unit}'.rstrip() if total else ''}")
+        self._tell()
+
+    def advance(self, amount: int = 1, **figures: float) -> None:
+        """Count what is done; the score stays with what comes after."""
+        self.state["step"] = self.state.get("step", 0) + amount
+        self._figures = figures or self._figures
+        if "score" in figures:
+            self.state["score"] = figures["score"]
+        if time.monotonic() - self._said >= EVERY:
+            self._tell()
+
+    def note(self, text: str) -> None:
+        """Write a sentence to the log."""
+        say(text)
+
+    def finish(self) -> None:
+        """End the task."""
+        if self._figures:
+            figures = ", ".join(f"{name} {value:.4g}" for name, value in self._figures.items())
+            say(f"{self.state['stage']}: {self.state['step']} of {self.state['steps']} done, {figures}")
+            self._figures = {}
+        self._tell()
+
+    def _tell(self) -> None:
+        self._said = time.monotonic()
+        self.folder.write_progress(self.state)
+
+
+def where() -> str:
+    """Return the machine and process that this is."""
+    return f"{socket.gethostname()} {os.getpid()}"
+
+
+def say(text: str) -> None:
+    """Write a line to the log, with the time."""
+    print(f"{datetime.now():%H:%M:%S} {text}", file=sys.stderr, flush=True)
+
+
+def command(language: str, arguments: dict[str, Any]) -> str:
+    """Return the command that does the same by hand."""
+    names = {"overrides": "set", "licence": "license"}
+    words = ["mla-extend", "add-language", language]
+    for name, value in arguments.items():
+        option = f"--{names.get(name, name).replace('_', '-')}"
+        if value is True:
+            words.append(option)
+        elif isinstance(value, list):
+            words += [word for one in value for word in (option, one)]
+        elif value is not None and value is not False:
+            words += [option, str(value)]
+    return shlex.join(words)
+
+
+def main(folder: JobFolder) -> int:
+    """Do the job of a folder; return the exit code."""
+    job = folder.job()
+    result: dict[str, Any] = {"digest": job.get("digest")}
+    started = time.monotonic()
+    code = FAILED
+    try:
+        with _alone(folder):
+            progress = JobProgress(folder)
+            progress.start("Loading")
+            result |= {"state": "done", **_add(job, progress)}
+        code = 0
+    except (Interrupted, KeyboardInterrupt) as stopped:
+        code = INTERRUPTED
+        result |= {"state": "stopped", "error": str(stopped) or "Stopped before the first checkpoint."}
+    except (MlaExtendError, OSError) as error:
+        result |= {"state": "failed", "kind": type(error).__name__, "error": " ".join(str(error).split())}
+    except Exception as error:  # noqa: BLE001 - whatever it is, the table must say it and the log must show it
+        traceback.print_exc()
+        text = " ".join(str(error).split())
+        result |= {"state": "failed", "kind": type(error).__name__, "error": f"{type(error).__name__}: {text}"}
+    result |= {"seconds": round(time.monotonic() - started, 1), "where": where()}
+    say(result.get("error") or f"Published as {result['version']}.")
+    folder.write_result(result)
+    return code
+
+
+@contextmanager
+def _alone(folder: JobFolder) -> Iterator[None]:
+    """Hold a job's folder against an earlier attempt that is still stopping."""
+    from filelock import FileLock, Timeout  # noqa: PLC0415 - as elsewhere, by writers alone
+
+    lock = FileLock(folder.lock)
+    try:
+        lock.acquire(timeout=LOCK_SECONDS)
+    except Timeout as error:
+        raise RegistryError(
+            f"An earlier process is at this job still ({folder.lock}). Wait for it, or end it, and try again."
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _add(job: dict[str, Any], progress: JobProgress) -> dict[str, Any]:
+    """Add the language, going on with an interrupted attempt where there is one; return what the table says of it."""
+    from mla_extend.jobs.outcome import outcome  # noqa: PLC0415 - stopping early must not wait for these
+    from mla_extend.jobs.plan import home_of  # noqa: PLC0415
+    from mla_extend.workflow import add_language  # noqa: PLC0415 - imports torch
+
+    language, arguments = job["language"], job["arguments"]
+    home = home_of(arguments["registry"], arguments["base"])
+    resume = bool(job["resume"] and home is not None and home.work_folders(language))
+    print(f"$ {command(language, arguments | {'resume': resume})}", file=sys.stderr, flush=True)
+    if resume:
+        try:
+            return outcome(add_language(language, **arguments, resume=True, progress=progress))
+        except TrainingError as error:
+            say(f"{error} It is started afresh.")
+    return outcome(add_language(language, **arguments, progress=progress))
+
+
+def _watch() -> None:
+    """Stop this process when its standard input ends: gently, then firmly, then by force."""
+    while os.read(sys.stdin.fileno(), 1):
+        pass
+    for _ in range(2):
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(PATIENCE)
+    os._exit(INTERRUPTED)
+
+
+if __name__ == "__main__":
+    # Both may be inherited as ignored or blocked: from a shell's background, from a Ray worker.
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT, signal.SIGTERM})
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    threading.Thread(target=_watch, daemon=True).start()
+    sys.exit(main(JobFolder(Path(sys.argv[1]))))

@@ -1,0 +1,169 @@
+"""The record of what happened to each language: `.history/<language>.jsonl`, one line an event, never edited.
+
+It lies beside the languages' folders, since it outlives the language; each language has a file of its own.
+"""
+
+import contextlib
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from mla_extend.errors import RegistryError
+from mla_extend.files import atomic_path, sync_folder
+from mla_extend.registry import layout
+from mla_extend.registry.plain import odd_values
+
+ADD, REPLACE, SWITCH, PRUNE, REMOVE = "add", "replace", "switch", "prune", "remove"
+
+
+@dataclass(frozen=True)
+class Event:
+    """Tell of one change.
+
+    Attributes:
+        when: in UTC, to the second.
+        action: `add`, `replace` (a new version beside older ones), `switch` (another version put into use), `prune` (an
+            old version deleted) or `remove` (the language, with all its versions).
+        before: the version in use before; `None` if there was none.
+        after: the version in use after.
+        version: the version that was deleted by `prune`.
+        isolation: the proof that nothing else moved; a new version has its own on its card.
+        done: `False` if the change was cut off, or was undone by hand. It is written down before it is made, so that no
+            change goes without a line.
+    """
+
+    when: str
+    action: str
+    before: str | None
+    after: str | None
+    version: str | None = None
+    isolation: dict[str, Any] = field(default_factory=dict)
+    done: bool = True
+
+
+def record_of(base_folder: Path, language: str) -> Path:
+    """Return the path of a language's record."""
+    return base_folder / layout.HISTORY / f"{layout.folder_name(layout.check_language(language))}.jsonl"
+
+
+def in_use(folder: Path) -> str | None:
+    """Return the name of the version in use in a language's folder; `None` if there is none, or it cannot be read."""
+    try:
+        return layout.read_current(folder)
+    except RegistryError:
+        return None
+
+
+@contextlib.contextmanager
+def recorded(
+    folder: Path,
+    language: str,
+    action: str,
+    before: str | None,
+    after: str | None,
+    *,
+    version: str | None = None,
+    isolation: Mapping[str, Any] | None = None,
+) -> Iterator[None]:
+    """Write down a change of the language that lies in `folder`, then let it be made; a failed one is taken back.
+
+    The caller holds the registry's lock.
+
+    Raises:
+        OSError: the record cannot be written. Nothing was changed then.
+    """
+    path = record_of(folder.parent, language)
+    line: dict[str, Any] = {
+        "when": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}",
+        "action": action,
+        "before": before,
+        "after": after,
+    }
+    if version is not None:
+        line["version"] = version
+    if isolation:
+        line["isolation"] = dict(isolation)
+    held = path.read_bytes() if path.exists() else b""
+    _write(path, held + (json.dumps(line, ensure_ascii=False, allow_nan=False) + "\n").encode())
+    try:
+        yield
+    except BaseException:
+        if in_use(folder) == before and (version is None or (folder / version).exists()):
+            with contextlib.suppress(OSError):
+                _write(path, held)
+        raise
+
+
+def read_events(base_folder: Path, language: str) -> list[Event]:
+    """Return what happened to a language, the oldest first; nothing if nothing was recorded.
+
+    Raises:
+        RegistryError: the record is damaged; the message names the line.
+    """
+    path = record_of(base_folder, language)
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:
+        return []
+    except (OSError, ValueError) as error:
+        raise RegistryError(f"{path} cannot be read ({error}). {_REMEDY}") from error
+    events = [_event(path, number, line) for number, line in enumerate(lines, start=1)]
+    folder = base_folder / layout.folder_name(language)
+    return [_judged(events, index, folder) for index in range(len(events))]
+
+
+def _write(path: Path, content: bytes) -> None:
+    # The whole file anew: a line cut off in the middle would be the end of the record.
+    for left in path.parent.glob(f".{path.name}.*.part"):
+        left.unlink(missing_ok=True)
+    if not content:
+        path.unlink(missing_ok=True)
+        return
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(content)
+    sync_folder(path.parent.parent)  # the first event makes the folder
+
+
+def _event(path: Path, number: int, line: str) -> Event:
+    try:
+        values = json.loads(line)
+        _check_event(values)
+        event = Event(
+            when=values["when"],
+            action=values["action"],
+            before=values["before"],
+            after=values["after"],
+            version=values.get("version"),
+            isolation=values.get("isolation", {}),
+        )
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise RegistryError(f"{path}, line {number}: {line[:80]!r} is no event. {_REMEDY}") from error
+    return event
+
+
+def _check_event(values: dict[str, Any]) -> None:
+    texts = [values["when"], values["action"]]
+    names = [name for name in (values["before"], values["after"], values.get("version")) if name is not None]
+    if not all(isinstance(text, str) for text in (*texts, *names)) or not isinstance(values.get("isolation", {}), dict):
+        raise TypeError("a value is not of its type")
+    for fault in odd_values(values, "it"):
+        raise ValueError(fault)
+
+
+def _judged(events: list[Event], index: int, folder: Path) -> Event:
+    """Return an event with what the next one, or what is there now, says of whether it took place."""
+    event, later = events[index], events[index + 1 :]
+    if event.action == PRUNE:
+        again = any(other.action == PRUNE and other.version == event.version for other in later)
+        done = not again and not (folder / str(event.version)).exists()
+    else:
+        following = later[0].before if later else in_use(folder)
+        # Where neither fits, `current` was written by hand later.
+        done = following == event.after or following != event.before
+    return Event(**{**vars(event), "done": done})
+
+
+_REMEDY = "Take it from a backup, or delete that line: versions and their cards do not need it."

@@ -1,0 +1,1 @@
+"""Languages in the layouts of other tools: ONNX, sentence-transformers and Immich."""

@@ -1,0 +1,79 @@
+"""The folder that an export is: hashes, a note on how to open it, and publishing in one step."""
+
+import secrets
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from mla_extend.errors import DataError
+from mla_extend.files import dump_json, publish_folder, sha256_file
+from mla_extend.registry.layout import files_in
+
+ABOUT = "export.json"
+CARD = "card.json"
+README = "README.md"
+
+
+def check_free(folder: Path, replace: bool) -> None:
+    """See that an export may go to a folder.
+
+    Raises:
+        DataError: something is there, and it may not be replaced or is no export.
+    """
+    if not folder.exists() and not folder.is_symlink():
+        return
+    if not replace:
+        raise DataError(f"{folder} is there already. Give --replace, or another folder with --out.")
+    if not (folder / ABOUT).is_file():
+        raise DataError(
+            f"{folder} is there already and holds no {ABOUT}, so that it is not an export and is not replaced. Give "
+            "another folder with --out."
+        )
+
+
+@contextmanager
+def export_folder(folder: Path, replace: bool) -> Iterator[Path]:
+    """Give an empty folder to fill; on success it becomes `folder` whole, on failure nothing is left of it.
+
+    An older export is there until the new one is ready.
+
+    Raises:
+        DataError: something is there that may not be replaced.
+    """
+    check_free(folder, replace)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    filled, older = (folder.with_name(f".{folder.name}.{secrets.token_hex(4)}.part") for _ in range(2))
+    filled.mkdir()
+    try:
+        yield filled
+        check_free(folder, replace)
+        if folder.exists():
+            folder.rename(older)
+        if not publish_folder(filled, folder):
+            raise DataError(f"{folder} was made by another process meanwhile. Run the command again.")
+    finally:
+        if older.exists() and not folder.exists():
+            older.rename(folder)
+        for left in (filled, older):
+            shutil.rmtree(left, ignore_errors=True)
+
+
+def finish(folder: Path, about: dict[str, Any], readme: str) -> dict[str, Any]:
+    """Write `README.md` and `export.json`, which gives size and SHA-256 of every other file; return its content."""
+    (folder / README).write_text(readme, encoding="utf-8")
+    for path in files_in(folder).values():
+        path.chmod(0o644)  # safetensors writes what only its owner can read
+    files = {
+        name: {"bytes": path.stat().st_size, "sha256": sha256_file(path)} for name, path in files_in(folder).items()
+    }
+    written = {**about, "files": files}
+    (folder / ABOUT).write_text(dump_json(written), encoding="utf-8")
+    return written
+
+
+def keep_card(folder: Path, version_folder: Path | None) -> None:
+    """Copy a language's card; the base's own language has none."""
+    if version_folder is not None:
+        shutil.copyfile(version_folder / CARD, folder / CARD)

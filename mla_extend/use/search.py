@@ -1,0 +1,252 @@
+"""Search an image index with text of any language of the registry, or with an image.
+
+Nothing here imports torch before a model is opened, so that a wrong query or index is told at once.
+"""
+
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mla_extend.data.codes import language_tag
+from mla_extend.errors import DataError
+from mla_extend.progress import SILENT, Progress
+from mla_extend.registry.place import registry_root
+from mla_extend.registry.store import Registry
+from mla_extend.use.index import Entry, ImageIndex
+
+if TYPE_CHECKING:
+    from mla_extend.bases.base import ImageLike
+    from mla_extend.use.load import RegistryModel
+    from mla_extend.use.route import Router
+
+AUTO = "auto"
+"""The language of a query whose language is to be found out."""
+MAX_TOP = 1000
+MAX_QUERY = 10_000
+"""Characters of a query: a tower reads far fewer, and rubbish should cost no time."""
+
+
+@dataclass(frozen=True)
+class Hit:
+    """One image found: its rank from 1, its key, its cosine, the language that found it, and what is known of it."""
+
+    rank: int
+    key: int
+    score: float
+    language: str
+    entry: Entry
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a query found.
+
+    Attributes:
+        query: the text as searched; empty for an image.
+        languages: those that it was searched in; none for an image.
+        confidence: how likely the first of them is right, where it was found out; else `None`.
+        sure: whether one language was enough.
+        hits: best first.
+        seconds: what it took.
+    """
+
+    query: str
+    languages: tuple[str, ...]
+    confidence: float | None
+    sure: bool
+    hits: list[Hit]
+    seconds: float
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the answer as plain values."""
+        return {
+            "query": self.query,
+            "languages": list(self.languages),
+            "confidence": self.confidence,
+            "sure": self.sure,
+            "seconds": self.seconds,
+            "hits": [
+                {
+                    "rank": hit.rank,
+                    "key": hit.key,
+                    "score": hit.score,
+                    "language": hit.language,
+                    "name": hit.entry.name,
+                    "path": None if hit.entry.path is None else str(hit.entry.path),
+                    "width": hit.entry.width,
+                    "height": hit.entry.height,
+                    "bytes": hit.entry.bytes,
+                }
+                for hit in self.hits
+            ],
+        }
+
+
+class Searcher:
+    """Search one index with one model; safe to use from several threads.
+
+    Attributes:
+        model: encodes queries.
+        index: is searched.
+    """
+
+    def __init__(self, model: "RegistryModel", index: ImageIndex, router: "Router | None" = None) -> None:
+        index.check_base(model.base.identity.name, model.base.identity.fingerprint)
+        self.model = model
+        self.index = index
+        self._router = router
+        self._routing = threading.Lock()
+
+    def search(self, query: str, language: str = AUTO, top: int = 10) -> Answer:
+        """Find the images that a text describes.
+
+        Args:
+            query: the text.
+            language: its code, or `auto` to find it out; unsure, two languages are searched, and an image takes the
+                better of its ranks.
+            top: hits wanted, at most 1000.
+
+        Raises:
+            DataError: the query is empty or too long, or `top` is out of range.
+            LanguageError: the language is not in the registry.
+        """
+        began = time.perf_counter()
+        text = check_query(query)
+        check_top(top)
+        confidence, sure = None, True
+        if language == AUTO:
+            route = self.router.route([text])[0]
+            languages, confidence, sure = route.languages, route.confidence, route.sure
+        else:
+            languages = (self._language(language),)
+        vectors = self.model.encode_text([text] * len(languages), list(languages))
+        found = self.index.nearest(vectors.numpy(), top)
+        merged = best_ranks(languages, found)[:top]
+        return Answer(text, languages, confidence, sure, self._hits(merged), time.perf_counter() - began)
+
+    def search_image(self, image: "ImageLike", top: int = 10) -> Answer:
+        """Find the images that look like an image.
+
+        Raises:
+            DataError: the image cannot be read, or `top` is out of range.
+        """
+        began = time.perf_counter()
+        check_top(top)
+        vectors = self.model.encode_images([image])
+        found = [(key, score, "") for key, score in self.index.nearest(vectors.numpy(), top)[0]]
+        return Answer("", (), None, True, self._hits(found), time.perf_counter() - began)
+
+    @property
+    def router(self) -> "Router":
+        """Return what finds out a query's language; it is opened when it is first needed."""
+        with self._routing:
+            if self._router is None:
+                from mla_extend.use.route import router_of  # noqa: PLC0415 - not where the language is said
+
+                self._router = router_of(self.model)
+            return self._router
+
+    def _language(self, code: str) -> str:
+        """Return a language's code as the registry writes it."""
+        if code in self.model.languages:
+            return code
+        return language_tag(code)
+
+    def _hits(self, found: Sequence[tuple[int, float, str]]) -> list[Hit]:
+        entries = self.index.entries([key for key, _, _ in found])
+        # One that is missing was dropped since the vectors were compared.
+        there = [(key, score, language) for key, score, language in found if key in entries]
+        return [Hit(rank, key, score, language, entries[key]) for rank, (key, score, language) in enumerate(there, 1)]
+
+
+def open_searcher(
+    index: Path,
+    *,
+    base: str | None = None,
+    registry: str | Path | None = None,
+    device: str = "auto",
+    auto: bool = False,
+    progress: Progress = SILENT,
+) -> Searcher:
+    """Open an index with the base and the registry that it is searched with.
+
+    Args:
+        index: folder of the index.
+        base: as `load_model` takes it; `None` takes the registry's base of the index's name, or where the registry has
+            none at all, what the index was made with.
+        registry: as `load_model` takes it.
+        device: `cpu`, `cuda`, `mps`, or `auto` for the best there is.
+        auto: languages will have to be found out, which is made ready while the base is opened.
+        progress: told of a base that has to be built or fetched.
+
+    Raises:
+        DataError: there is no index, or it is damaged.
+        BaseMismatchError: it was made with another base than the one named or the registry's; the message names both.
+        BaseError: the base cannot be opened.
+    """
+    opened = ImageIndex.open(index)
+    try:
+        source = base or _source(opened, Registry(registry_root(registry)))
+        if auto:
+            from mla_extend.data.speech import identifier  # noqa: PLC0415 - not where the language is said
+
+            threading.Thread(target=identifier, daemon=True).start()
+        from mla_extend.use.load import load_model  # noqa: PLC0415 - imports torch; a wrong index is said before
+
+        return Searcher(load_model(source, registry, device=device, progress=progress), opened)
+    except BaseException:
+        opened.close()
+        raise
+
+
+def _source(index: ImageIndex, registry: Registry) -> str:
+    """Return where an index's base is opened from, refusing another one before it is opened."""
+    names = registry.bases()
+    if not names:
+        return index.base_source
+    home = registry.open(index.base_name if index.base_name in names else names[0])
+    index.check_base(home.base.name, home.base.fingerprint)
+    return home.base.source
+
+
+def best_ranks(languages: Sequence[str], found: Sequence[Sequence[tuple[int, float]]]) -> list[tuple[int, float, str]]:
+    """Merge the lists of several languages: an image takes its best rank, and of two with the same the higher score.
+
+    Returns key, score and language of each image, best first.
+    """
+    best: dict[int, tuple[int, float, str]] = {}
+    for language, hits in zip(languages, found, strict=True):
+        for rank, (key, score) in enumerate(hits):
+            if key not in best or (rank, -score) < (best[key][0], -best[key][1]):
+                best[key] = (rank, score, language)
+    order = sorted(best.items(), key=lambda item: (item[1][0], -item[1][1], item[0]))
+    return [(key, score, language) for key, (_, score, language) in order]
+
+
+def check_query(query: str) -> str:
+    """Return a query's text without what surrounds it.
+
+    Raises:
+        DataError: it is empty, too long, or holds a NUL character or half a character.
+    """
+    text = query.strip()
+    if not text:
+        raise DataError("The query is empty. Give some words.")
+    if len(text) > MAX_QUERY:
+        raise DataError(f"The query has {len(text):,} characters, and at most {MAX_QUERY:,} are searched. Shorten it.")
+    if "\0" in text:
+        raise DataError("The query holds a NUL character (U+0000). Take it out.")
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise DataError("The query is not valid Unicode: it holds half a character. Type it again.") from error
+    return text
+
+
+def check_top(top: int) -> None:
+    """Raise DataError unless `top` is in range."""
+    if not 1 <= top <= MAX_TOP:
+        raise DataError(f"{top} hits cannot be given. Ask for 1 to {MAX_TOP}.")

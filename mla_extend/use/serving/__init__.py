@@ -1,0 +1,1 @@
+"""The parts of the server: limits, the guard in front, the queue of queries, pictures, and the routes."""

@@ -1,0 +1,117 @@
+"""Check an adapter from elsewhere before a model sees it: its settings, its tensors, its tokenizer and its texts."""
+
+import json
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mla_extend.errors import DataError
+from mla_extend.registry.card import Card
+from mla_extend.registry.contents import ADAPTER, NOTHING, WEIGHTS
+from mla_extend.registry.plain import ODD, first_line, odd_values
+
+if TYPE_CHECKING:
+    from mla_extend.bases.base import Base
+
+MAX_TENSORS = 100_000
+_TENSOR = re.compile(r"[\w.]{1,200}", re.ASCII)
+
+
+def check_adapter(folder: Path, card: Card, base: "Base", what: str) -> None:
+    """Check an adapter's settings against the base and its own tensors, before memory is set aside for them.
+
+    Raises:
+        DataError: a setting is not what this package writes for this base, or more is claimed than the file holds.
+        RegistryError: the frozen table that it reads is not to be had.
+    """
+    from safetensors import SafetensorError, safe_open  # noqa: PLC0415 - packing needs neither
+    from tokenizers import Tokenizer  # noqa: PLC0415
+
+    from mla_extend.language.peft_method import PEFT_TYPE  # noqa: PLC0415 - imports torch
+    from mla_extend.language.stored import count_numbers, settings_fault  # noqa: PLC0415
+
+    settings = _read_settings(folder / ADAPTER, what)
+    path = base.family.embedding
+    expected = {
+        "peft_type": PEFT_TYPE,
+        "language": card.language,
+        "base_fingerprint": base.identity.fingerprint,
+        "embedding": path,
+        "width": base.width,
+        # An expression from elsewhere is never run: some take for ever.
+        "target_modules": f"^(?:{base.family.blocks}|{path.replace('.', chr(92) + '.')})$",
+    }
+    for name, value in expected.items():
+        if settings.get(name) != value:
+            raise DataError(
+                f"{what}: in {ADAPTER}, {name!r} is {str(settings.get(name))[:80]!r}, and for the base "
+                f"{base.identity.name!r} it must be {value!r}. {NOTHING}"
+            )
+    try:
+        with safe_open(folder / WEIGHTS, framework="numpy") as file:
+            names = list(file.keys())
+        held = count_numbers(folder / WEIGHTS)
+    except (SafetensorError, OSError) as error:
+        raise DataError(f"{what}: {WEIGHTS} cannot be read ({first_line(error)}). {NOTHING}") from error
+    odd = next((name for name in names if not _TENSOR.fullmatch(name)), None)
+    if odd is not None or len(names) > MAX_TENSORS:
+        raise DataError(
+            f"{what}: {WEIGHTS} holds {len(names):,} tensors, {(odd or names[0])[:80]!r} among them, which no language "
+            f"has. {NOTHING}"
+        )
+    fault = settings_fault(settings, held)
+    if fault is not None:
+        raise DataError(f"{what}: in {ADAPTER}, {fault}. {NOTHING}")
+    pretrained = settings.get("pretrained")
+    rows = settings["vocabulary"] if not pretrained else _table_rows(pretrained, what)
+    if settings["vocabulary"]:
+        try:
+            largest = max(Tokenizer.from_file(str(folder / "tokenizer.json")).get_vocab().values())
+        except Exception as error:  # the library raises nothing narrower
+            raise DataError(f"{what}: tokenizer.json cannot be read ({first_line(error)}). {NOTHING}") from error
+        if largest >= rows:
+            raise DataError(f"{what}: tokenizer.json has the id {largest}, and its table {rows} rows. {NOTHING}")
+
+
+def _read_settings(path: Path, what: str) -> dict[str, Any]:
+    try:
+        settings = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError) as error:
+        raise DataError(f"{what}: {path.name} cannot be read ({first_line(error)}). {NOTHING}") from error
+    if not isinstance(settings, dict):
+        raise DataError(f"{what}: {path.name} holds {type(settings).__name__}, not an object. {NOTHING}")
+    fault = next(odd_values(settings, path.name), None)
+    if fault is not None:
+        raise DataError(f"{what}: {fault}. {NOTHING}")
+    return settings
+
+
+def _table_rows(pretrained: dict[str, Any], what: str) -> int:
+    """Return the rows of the frozen table that an adapter reads, which only a hub id may be fetched from."""
+    from mla_extend.bases.source import HUB_ID  # noqa: PLC0415
+    from mla_extend.language.pretrained import find_table  # noqa: PLC0415 - imports torch
+
+    source = pretrained["source"]
+    # A path was one on the sender's disk: here it could be any, and it is looked for in the cache alone.
+    table = find_table(pretrained if HUB_ID.fullmatch(source) else {**pretrained, "source": ""})
+    if table.width != pretrained.get("width"):
+        raise DataError(f"{what}: in {ADAPTER}, the table's width is not {table.width}. {NOTHING}")
+    return len(table.weight)
+
+
+def check_text(folder: Path, names: Iterable[str], what: str) -> None:
+    """Refuse a model card that is no plain text.
+
+    Raises:
+        DataError: it is no UTF-8, or holds a character that a terminal would obey.
+    """
+    for name in names:
+        if not name.endswith(".md"):
+            continue
+        try:
+            text = (folder / name).read_text(encoding="utf-8")
+        except (OSError, ValueError) as error:
+            raise DataError(f"{what}: {name} is no UTF-8 text ({first_line(error)}). {NOTHING}") from error
+        if odd := ODD.search(text):
+            raise DataError(f"{what}: {name} holds the character {odd[0]!a}. {NOTHING}")
