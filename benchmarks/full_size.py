@@ -22,7 +22,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from common import ROOT, load, machine, markdown, save
+from common import ROOT, load, machine, markdown, put, save
 
 PAGE = ROOT / "docs" / "performance.md"
 LANGUAGE = "de"
@@ -62,7 +62,7 @@ def main() -> None:
     print(text)
     if options.write:
         save("full_size", result)
-        put("full-size", f"{text}\n\nMeasured on {result['machine']}.")
+        put("full-size", f"{text}\n\nMeasured on {result['machine']}.", PAGE)
 
 
 # Bases ----------------------------------------------------------------------------------------------------------------
@@ -274,17 +274,6 @@ def table(runs: dict[str, Any]) -> str:
             cells.append(f"{said[name] / scale:.{digits}f} / {seen[name] / scale:.{digits}f} = {ratio:.2f}{mark}")
         rows.append(cells)
     return markdown(["base", "steps", "seconds", "pairs a second", "memory, GiB"], rows)
-
-
-def put(marker: str, text: str) -> None:
-    """Replace what stands between `<!-- MARKER -->` and `<!-- /MARKER -->` in the page on performance."""
-    content = PAGE.read_text(encoding="utf-8")
-    start, end = f"<!-- {marker} -->", f"<!-- /{marker} -->"
-    before, _, rest = content.partition(start)
-    _, found, after = rest.partition(end)
-    if not found:
-        raise SystemExit(f"{PAGE} has no {start} ... {end}.")
-    PAGE.write_text(f"{before}{start}\n{text}\n{end}{after}", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 import psutil
-from common import ROOT, machine, markdown, save
+from common import ROOT, machine, markdown, put, save
 
 from mla_extend.progress import Silent
 from mla_extend.use.index import ImageIndex
@@ -274,12 +274,7 @@ def put_table(result: dict[str, Any]) -> None:
         f"{result['seed']}, {result['machine']}:\n\n{markdown(head, rows)}\n\nComparing every vector, by the number of "
         f"images: {sizes}."
     )
-    content = DOC.read_text(encoding="utf-8")
-    before, _, rest = content.partition("<!-- index -->")
-    _, found, after = rest.partition("<!-- /index -->")
-    if not found:
-        raise SystemExit(f"{DOC} has no <!-- index --> ... <!-- /index -->.")
-    DOC.write_text(f"{before}<!-- index -->\n{text}\n<!-- /index -->{after}", encoding="utf-8")
+    put("index", text, DOC)
 
 
 if __name__ == "__main__":

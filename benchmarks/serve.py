@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
-from common import ROOT, machine, markdown, save
+from common import ROOT, machine, markdown, put, save
 
 PAGE = ROOT / "docs" / "serve.md"
 HELD = 50
@@ -69,7 +69,7 @@ def main() -> None:
     print(json.dumps(found, indent=2))
     if arguments.write:
         save("serve", found)
-        put(table(found))
+        put("serve", table(found), PAGE)
 
 
 def child(part: str, registry: Path, index: Path | None, together: int) -> "subprocess.Popen[str]":
@@ -242,16 +242,6 @@ def table(found: dict[str, Any]) -> str:
             f"{memory['version_files_bytes'] / mib:.0f} MiB.",
         )
     )
-
-
-def put(text: str) -> None:
-    """Replace the table in the page of the server."""
-    content = PAGE.read_text(encoding="utf-8")
-    before, start, rest = content.partition("<!-- serve -->\n")
-    _, end, after = rest.partition("<!-- /serve -->")
-    if not end:
-        raise SystemExit(f"{PAGE} has no <!-- serve --> ... <!-- /serve -->.")
-    PAGE.write_text(f"{before}{start}{text}\n{end}{after}", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -25,8 +25,8 @@ from typing import Any
 
 import psutil
 import torch
-from common import machine, markdown, save
-from full_size import PAIRS, pairs, put
+from common import machine, markdown, put, save
+from full_size import PAGE, PAIRS, pairs
 
 from mla_extend.bases.open import open_base
 from mla_extend.language.model import MultilingualModel
@@ -57,7 +57,7 @@ def main() -> None:
     print(table(result))
     if options.write:
         save("serving_cost", result)
-        put("serving-cost", f"{table(result)}\n\nMeasured on {result['machine']}.")
+        put("serving-cost", f"{table(result)}\n\nMeasured on {result['machine']}.", PAGE)
 
 
 def serve(folder: Path, count: int) -> dict[str, Any]:
