@@ -28,6 +28,7 @@ from mla_extend.cli.options import (
     RecipeName,
     RegistryFolder,
     Seed,
+    languages_there,
 )
 from mla_extend.cli.report import report
 from mla_extend.cli.search import search
@@ -124,6 +125,7 @@ def add_language(
             "--start-from",
             metavar="LANG",
             help="A related language of the registry to start from a copy of; it stays as it is.",
+            autocompletion=languages_there,
         ),
     ] = None,
     seed: Seed = 0,

@@ -9,7 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from mla_extend.cli.console import ERR, OUT, print_json, progress, size
-from mla_extend.cli.options import BaseSource, Device, Json, Language, RegistryFolder
+from mla_extend.cli.options import BaseSource, Device, Json, Language, RegistryFolder, languages_there
 
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 PLAIN: dict[str, Any] = {"box": box.SIMPLE_HEAD, "pad_edge": False, "show_edge": False}
@@ -86,6 +86,7 @@ def prune(
             metavar="[LANG]",
             help="Language code of a language in the registry.  \\[default: all]",
             show_default=False,
+            autocompletion=languages_there,
         ),
     ] = None,
     base: BaseSource = None,

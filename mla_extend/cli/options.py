@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 
-def _languages(incomplete: str) -> Iterator[str]:
+def languages_there(incomplete: str) -> Iterator[str]:
     """Complete a language from the registry; completion never fails, it only knows less."""
     from mla_extend.errors import MlaExtendError  # noqa: PLC0415 - completion must start fast
     from mla_extend.registry.place import registry_root  # noqa: PLC0415
@@ -34,7 +34,8 @@ def _formats(incomplete: str) -> Iterator[str]:
 
 NewLanguage = Annotated[str, typer.Argument(metavar="LANG", help="Language code (BCP-47), such as sw, pt-BR, zh-Hant.")]
 Language = Annotated[
-    str, typer.Argument(metavar="LANG", help="Language code of a language in the registry.", autocompletion=_languages)
+    str,
+    typer.Argument(metavar="LANG", help="Language code of a language in the registry.", autocompletion=languages_there),
 ]
 RegistryFolder = Annotated[
     Path | None,

@@ -9,7 +9,7 @@ from rich.text import Text
 
 from mla_extend.cli.console import ERR, OUT, print_json, progress
 from mla_extend.cli.index import DEFAULT, IndexFolder
-from mla_extend.cli.options import BaseSource, Device, Json, RegistryFolder
+from mla_extend.cli.options import BaseSource, Device, Json, RegistryFolder, languages_there
 
 if TYPE_CHECKING:
     from mla_extend.use.search import Answer
@@ -24,7 +24,12 @@ def search(
     ],
     language: Annotated[
         str,
-        typer.Option("--lang", metavar="LANG|auto", help="Language of the query; auto finds it out."),
+        typer.Option(
+            "--lang",
+            metavar="LANG|auto",
+            help="Language of the query; auto finds it out.",
+            autocompletion=languages_there,
+        ),
     ] = "auto",
     top: Annotated[int, typer.Option("--top", metavar="N", help="How many images.")] = 10,
     folder: IndexFolder = DEFAULT,
