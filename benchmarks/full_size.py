@@ -22,7 +22,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from common import ROOT, load, machine, markdown, put, save
+from common import RESULTS, ROOT, load, machine, markdown, put, save
 
 PAGE = ROOT / "docs" / "performance.md"
 LANGUAGE = "de"
@@ -51,7 +51,7 @@ def main() -> None:
         return
     result: dict[str, Any] = {"pairs": PAIRS, "machine": machine(), "runs": {}}
     if options.write and set(options.bases) != set(RUNS):
-        result["runs"] = load("full_size")["runs"]
+        result["runs"] = load("full_size")["runs"] if (RESULTS / "full_size.json").is_file() else {}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         write_pairs(folder / "pairs.tsv")
