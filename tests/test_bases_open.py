@@ -4,6 +4,8 @@ import json
 import re
 import shutil
 import struct
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -563,3 +565,12 @@ def test_base_names_are_folder_names(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert base_name(".") == base_name(str(tmp_path / "my base (1)")) == "my-base-1"
     assert base_name("openai/clip-vit-base-patch32") == "openai--clip-vit-base-patch32"
     assert base_name("/") == "base"
+
+
+def test_that_a_familys_model_is_not_imported_before_it_is_opened() -> None:
+    code = (
+        "import sys, mla_extend.bases.families\n"
+        "found = [n for n in sys.modules if '.modeling_' in n and '.models.' in n and '.auto.' not in n]\n"
+        "assert not found, found\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

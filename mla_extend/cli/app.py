@@ -1,6 +1,7 @@
 """The commands."""
 
 import errno
+import gc
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -48,6 +49,8 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 FAILED, INTERRUPTED = 1, 130
+COLLECT_EVERY = (100_000, 50, 100)
+"""Garbage collection's thresholds: by its own it runs all the while that torch is imported, for a second in all."""
 _debug = False
 
 
@@ -322,6 +325,7 @@ for panel, commands in PANELS.items():
 
 def main() -> None:
     """Run the command line; turn every error into one line and an exit code."""
+    gc.set_threshold(*COLLECT_EVERY)
     try:
         app()
     except Interrupted as stopped:

@@ -1,4 +1,8 @@
-"""The families that can be opened. To add one: write its file here and name it in `FAMILIES`."""
+"""The families that can be opened. To add one: write its file here and name it in `FAMILIES`.
+
+They name a model's class as `transformers.X`, which imports X's file when the class is used: a search opens one
+family, and should not wait for the files of the others.
+"""
 
 from mla_extend.bases.families.chinese_clip import ChineseClip
 from mla_extend.bases.families.clip import Clip

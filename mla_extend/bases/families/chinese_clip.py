@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import Any
 
+import transformers
 from torch import Tensor, nn
-from transformers import ChineseCLIPModel
 
 from mla_extend.bases.family import Family, as_features, load_pretrained
 
@@ -19,7 +19,7 @@ class ChineseClip(Family):
 
     def load(self, folder: Path) -> nn.Module:
         """Load a `ChineseCLIPModel`."""
-        return load_pretrained(ChineseCLIPModel, folder)
+        return load_pretrained(transformers.ChineseCLIPModel, folder)
 
     def text_tower(self, model: Any) -> nn.Module:
         """Return the text tower."""

@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import Any
 
+import transformers
 from torch import Tensor, nn
-from transformers import CLIPModel, MetaClip2Model
 
 from mla_extend.bases.family import Family, as_features, load_pretrained, take_positions
 from mla_extend.bases.source import model_type
@@ -20,7 +20,8 @@ class Clip(Family):
 
     def load(self, folder: Path) -> nn.Module:
         """Load a `CLIPModel` or a `MetaClip2Model`."""
-        return load_pretrained(MetaClip2Model if model_type(folder) == "metaclip_2" else CLIPModel, folder)
+        newer = model_type(folder) == "metaclip_2"
+        return load_pretrained(transformers.MetaClip2Model if newer else transformers.CLIPModel, folder)
 
     def text_tower(self, model: Any) -> nn.Module:
         """Return the text transformer; older versions of transformers wrap it once more."""

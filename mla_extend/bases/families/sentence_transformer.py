@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
+import transformers
 from safetensors.torch import load_file
 from tokenizers import normalizers
 from torch import Tensor, nn
 from torch.nn import functional as F
-from transformers import AutoModel
 
 from mla_extend.bases.families.vision_text import position_offset, run_encoder
 from mla_extend.bases.family import Family, load_pretrained, mean_pool, take_positions
@@ -236,7 +236,7 @@ class _WithoutPooler:
 
     @staticmethod
     def from_pretrained(folder: Path, **options: Any) -> tuple[Any, dict[str, Any]]:
-        model, info = AutoModel.from_pretrained(folder, trust_remote_code=False, **options)
+        model, info = transformers.AutoModel.from_pretrained(folder, trust_remote_code=False, **options)
         if getattr(model, "pooler", None) is not None:
             model.pooler = None
         info["missing_keys"] = [name for name in info["missing_keys"] if not name.startswith("pooler.")]

@@ -3,9 +3,9 @@
 from pathlib import Path
 from typing import Any
 
+import transformers
 from tokenizers import normalizers
 from torch import Tensor, nn
-from transformers import Siglip2Model, SiglipModel
 
 from mla_extend.bases.family import Family, as_features, load_pretrained
 from mla_extend.bases.source import model_type
@@ -24,7 +24,8 @@ class Siglip(Family):
 
     def load(self, folder: Path) -> nn.Module:
         """Load a `SiglipModel` or a `Siglip2Model`."""
-        return load_pretrained(Siglip2Model if model_type(folder) == "siglip2" else SiglipModel, folder)
+        second = model_type(folder) == "siglip2"
+        return load_pretrained(transformers.Siglip2Model if second else transformers.SiglipModel, folder)
 
     def load_tokenizer(self, folder: Path) -> Any:
         """Load the tokenizer and see that it lower-cases where its folder says so.

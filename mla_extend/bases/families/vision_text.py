@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import Any
 
+import transformers
 from torch import Tensor, nn
-from transformers import VisionTextDualEncoderModel
 
 from mla_extend.bases.family import Family, as_features, load_pretrained
 from mla_extend.errors import BaseError
@@ -24,7 +24,7 @@ class VisionTextDualEncoder(Family):
         Raises:
             BaseError: its text tower has no pooler, or is built in another way than BERT.
         """
-        model: Any = load_pretrained(VisionTextDualEncoderModel, folder)
+        model: Any = load_pretrained(transformers.VisionTextDualEncoderModel, folder)
         tower = model.text_model
         if getattr(tower, "pooler", None) is None or not is_bert_like(tower):
             raise BaseError(
