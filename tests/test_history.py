@@ -490,9 +490,15 @@ def test_prune_asks_and_says_what_it_frees(base: BaseRegistry) -> None:
     assert run("prune", "--keep", "1", registry=root, answer="n\n")[0] == 1
     assert run("prune", "--keep", "3", registry=root)[1].startswith("Nothing is to be deleted")
     assert tree(base.folder) == before
+    code, out = run("prune", "yo", "--keep", "1", "--dry-run", "--json", registry=root)
+    (row,) = json.loads(out)
+    assert (code, row["language"], row["deleted"], row["bytes"] > 0) == (0, "yo", False, True)
+    assert json.loads(run("prune", "sw", "--keep", "3", "--json", registry=root)[1]) == []
+    code, out = run("prune", "sw", "--keep", "2", "--yes", "--json", registry=root)
+    assert [(row["version"], row["deleted"]) for row in json.loads(out)] == [(names[0], True)]
     code, out = run("prune", "sw", "--keep", "1", "--yes", registry=root)
     assert code == 0
-    assert "Deleted 2 version(s), which frees " in out
+    assert "Deleted 1 version(s), which frees " in out
     assert [version.name for version in base.versions("sw")] == names[2:]
     assert len(base.versions("yo")) == 2
     assert run("prune", "--keep", "0", registry=root)[0] == 2
@@ -628,6 +634,10 @@ def test_a_rollback_moves_no_other_language_and_records_the_proof(real: BaseRegi
     assert run("rollback", "sw", second, registry=real.folder.parent, answer="n\n")[0] == 1
     assert real.current("sw").name == first
     assert run("rollback", "sw", second, registry=real.folder.parent, answer="y\n")[0] == 0
+    run("rollback", "sw", first, "--yes", registry=real.folder.parent)
+    code, out = run("rollback", "sw", second, "--yes", "--json", registry=real.folder.parent)
+    done = json.loads(out)
+    assert (code, done["before"], done["after"], done["isolation"]["ok"]) == (0, first, second, True)
     assert vectors(real, "sw") == swahili
 
 

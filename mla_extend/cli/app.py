@@ -1,5 +1,6 @@
 """The commands."""
 
+import atexit
 import errno
 import gc
 import sys
@@ -49,8 +50,6 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 FAILED, INTERRUPTED = 1, 130
-COLLECT_EVERY = (100_000, 50, 100)
-"""Garbage collection's thresholds: by its own it runs all the while that torch is imported, for a second in all."""
 _debug = False
 
 
@@ -325,7 +324,7 @@ for panel, commands in PANELS.items():
 
 def main() -> None:
     """Run the command line; turn every error into one line and an exit code."""
-    gc.set_threshold(*COLLECT_EVERY)
+    atexit.register(gc.freeze)  # an interpreter that ends collects once more, which takes a second after torch
     try:
         app()
     except Interrupted as stopped:

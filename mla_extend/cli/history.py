@@ -53,6 +53,7 @@ def rollback(
     registry: RegistryFolder = None,
     device: Device = "auto",
     yes: Yes = False,
+    json: Json = False,
 ) -> None:
     """Put an earlier version of a language into use, after proving that nothing else moves."""
     from mla_extend.registry.summary import find_home  # noqa: PLC0415
@@ -60,13 +61,16 @@ def rollback(
     tag, home = find_home(language, base, registry)
     chosen = home.earlier(tag) if version is None else home.find(tag, version)
     if not yes:
-        typer.confirm(f"Put {tag} {chosen.name} into use in {home.folder}?", abort=True)
+        typer.confirm(f"Put {tag} {chosen.name} into use in {home.folder}?", abort=True, err=json)
     with progress() as bars:
         bars.start("Proving isolation")
         from mla_extend.use.prove import roll_back  # noqa: PLC0415 - imports torch
 
         done = roll_back(home, tag, chosen.name, device=device, progress=bars)
         bars.finish()
+    if json:
+        print_json(done)
+        return
     if done["isolation"] is None:
         OUT.print(f"{tag} uses {chosen.name} already.", highlight=False)
         return
@@ -93,6 +97,7 @@ def prune(
     registry: RegistryFolder = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be deleted, and delete nothing.")] = False,
     yes: Yes = False,
+    json: Json = False,
 ) -> None:
     """Delete old versions, but never the one in use."""
     from mla_extend.registry.summary import disk_size, find_homes  # noqa: PLC0415
@@ -100,23 +105,34 @@ def prune(
     homes = find_homes(language, base, registry)
     old = [(home, tag, version) for home, tag in homes for version in home.old_versions(tag, keep)]
     sizes = {version: disk_size(version) for _, _, version in old}
+    say = OUT.print if not json else ERR.print
     for home, tag, version in old:
-        OUT.print(f"{home.base.name} {tag} {version.name}: {size(sizes[version])}", highlight=False)
+        say(f"{home.base.name} {tag} {version.name}: {size(sizes[version])}", highlight=False)
     total = size(sum(sizes.values()))
     if not old:
-        OUT.print(f"Nothing is to be deleted: the newest {keep} and the one in use are all there is.", highlight=False)
+        say(f"Nothing is to be deleted: the newest {keep} and the one in use are all there is.", highlight=False)
     elif dry_run:
-        OUT.print(f"{len(old)} version(s), {total}, would be deleted.", highlight=False)
-        return
+        say(f"{len(old)} version(s), {total}, would be deleted.", highlight=False)
     elif not yes:
-        typer.confirm(f"Delete {len(old)} version(s), {total}?", abort=True)
-    if dry_run:
-        return
+        typer.confirm(f"Delete {len(old)} version(s), {total}?", abort=True, err=json)
     # Where nothing is old, what a cut-off run left is still cleared away.
-    deleted = [version for home, tag in homes for version in home.prune(tag, keep)]
+    deleted = [] if dry_run else [version for home, tag in homes for version in home.prune(tag, keep)]
     if deleted:
         freed = size(sum(sizes.get(version, 0) for version in deleted))
-        OUT.print(f"Deleted {len(deleted)} version(s), which frees {freed}.", highlight=False)
+        say(f"Deleted {len(deleted)} version(s), which frees {freed}.", highlight=False)
+    if json:
+        print_json(
+            [
+                {
+                    "base": home.base.name,
+                    "language": tag,
+                    "version": version.name,
+                    "bytes": sizes[version],
+                    "deleted": version in deleted,
+                }
+                for home, tag, version in old
+            ]
+        )
 
 
 def card(

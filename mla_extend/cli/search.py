@@ -1,5 +1,8 @@
 """The command `search`, and its table."""
 
+import gc
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -52,7 +55,7 @@ def search(
 
     check_query(query)
     check_top(top)
-    with progress() as bars:
+    with progress() as bars, collecting_nothing():
         bars.start("Loading")
         searcher = open_searcher(
             folder.expanduser(),
@@ -78,6 +81,16 @@ def search(
         )
     if show:
         _open_best(answer)
+
+
+@contextmanager
+def collecting_nothing() -> Iterator[None]:
+    """Keep the garbage collector still while torch is imported: it finds nothing there, and takes a second to do so."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
 
 
 def answer_table(answer: "Answer", *, previews: bool) -> Table:
