@@ -29,6 +29,7 @@ def variants(steps: int) -> dict[str, list[str]]:
         "aligned start, NLT alone": alone_transfer,
         "aligned start, LE alone": alone_exposure,
         "aligned start, NLT and LE without the transfer loss in LE": {**both, "exposure.transfer": 0},
+        "aligned start, NLT and LE, texts always cut in the likeliest way": {**both, "transfer.sampling": 0},
         "random start, NLT and LE": {**both, "embedding.start": "random"},
         "mean-std start, NLT and LE": {**both, "embedding.start": "mean-std"},
         "acquirers alone (the base's tokenizer and table)": {**both, "embedding.start": "native"},

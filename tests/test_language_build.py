@@ -8,6 +8,7 @@ import sentencepiece
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tokenizers import Tokenizer
 
 from mla_extend.bases.open import open_base
 from mla_extend.errors import DataError
@@ -17,7 +18,8 @@ from mla_extend.language.build import build_language
 from mla_extend.language.embedding import STARTS, StartInputs
 from mla_extend.language.model import MultilingualModel
 from mla_extend.language.pieces import BEGIN_ID, END_ID, PAD_ID, UNK_ID, vocabulary_size
-from mla_extend.language.tokenizer import LanguageTokenizer, pad
+from mla_extend.language.sampling import RandomCuts
+from mla_extend.language.tokenizer import READY, LanguageTokenizer, pad
 from tests.conftest import NATIVE_WORDS, TARGET_WORDS, sentences
 
 NATIVE, TARGET = sentences(400)
@@ -44,6 +46,52 @@ def test_ordinary_text_is_cut_as_sentencepiece_cuts_it() -> None:
     theirs = sentencepiece.SentencePieceProcessor(model_proto=TOKENIZER.pieces)
     texts = [*TARGET, "Mbwa  MWEUSI", " paka ", "日本語", "ﬁ"]
     assert TOKENIZER.plain_ids(texts) == theirs.encode(texts)
+
+
+def test_cutting_at_random_is_decided_by_the_seed_and_spells_the_same_text() -> None:
+    roomy = LanguageTokenizer(TOKENIZER.content, 200, TOKENIZER.pieces)
+    decoder = Tokenizer.from_str(TOKENIZER.content)
+    drawn = roomy.sampled_ids(TARGET, 0.1, 3)
+    assert drawn == roomy.sampled_ids(TARGET, 0.1, 3)
+    assert drawn != roomy.sampled_ids(TARGET, 0.1, 4)
+    assert len({tuple(row) for row in roomy.sampled_ids(TARGET[:1] * 50, 0.1, 3)}) > 1
+    assert decoder.decode_batch(drawn) == decoder.decode_batch(roomy.ids(TARGET))
+    assert roomy.sampled_ids(TARGET, 1e6, 3) == roomy.ids(TARGET)
+    assert roomy.sampled_ids(["", "  ", "日本"], 0.1, 3) == roomy.ids(["", "  ", "日本"])
+
+
+def test_ways_are_drawn_as_often_as_they_are_likely() -> None:
+    """The shares are those of the paper's equation 8, over all ways that the vocabulary allows."""
+    pieces = TOKENIZER.pieces
+    assert pieces is not None
+    model = sentencepiece.SentencePieceProcessor(model_proto=pieces)
+    word, alpha, count = "paka", 0.5, 4000
+    ways = [tuple(way) for way in model.nbest_encode(word, nbest_size=64)]
+    likely = np.exp([alpha * sum(model.get_score(piece) for piece in way) for way in ways])
+    drawn = [tuple(row) for row in RandomCuts(pieces)([word] * count, alpha, 3)]
+    for way, share in zip(ways, likely / likely.sum(), strict=True):
+        assert abs(drawn.count(way) / count - share) < 0.03
+
+
+def test_a_text_that_does_not_fit_as_drawn_is_cut_in_the_likeliest_way() -> None:
+    likeliest = TOKENIZER.ids(TARGET)
+    drawn = TOKENIZER.sampled_ids(TARGET, 0.1, 3)
+    assert max(map(len, drawn)) <= 16
+    assert any(row == best for row, best in zip(drawn, likeliest, strict=True))
+    assert any(row != best for row, best in zip(drawn, likeliest, strict=True))
+
+
+def test_a_tokenizer_from_elsewhere_cannot_draw() -> None:
+    foreign = LanguageTokenizer(TOKENIZER.content, 16)
+    assert foreign.pieces is None
+    with pytest.raises(ValueError, match="SentencePiece"):
+        foreign.sampled_ids(["paka"], 0.1, 3)
+
+
+def test_more_languages_than_are_kept_ready_are_cut_all_the_same() -> None:
+    many = [LanguageTokenizer.train(TARGET[i : i + 300], 16) for i in range(READY + 3)]
+    due = [LanguageTokenizer(one.content, 16).ids(TARGET[:3]) for one in many]
+    assert [one.ids(TARGET[:3]) for one in many] == due
 
 
 def test_case_is_folded_only_where_asked() -> None:

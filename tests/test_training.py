@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,10 +17,12 @@ from mla_extend.data.pairs import held_out_texts
 from mla_extend.errors import RecipeError, TrainingError
 from mla_extend.language.build import build_language
 from mla_extend.language.model import MultilingualModel
+from mla_extend.language.tokenizer import LanguageTokenizer
 from mla_extend.training.batches import BucketedBatches, padding_share
 from mla_extend.training.checkpoint import Checkpoint, CheckpointFile
 from mla_extend.training.losses import contrast_loss, mean_cosine, transfer_loss
 from mla_extend.training.recipe import StageRecipe, load_recipe, recipe_names
+from mla_extend.training.tasks import Drawn
 from mla_extend.training.teacher import Teacher, together
 from tests.conftest import sentences
 
@@ -91,6 +94,21 @@ def test_a_stage_that_has_steps_and_no_loss_is_refused() -> None:
         with pytest.raises(RecipeError, match=named):
             load_recipe(recipe, [override])
     load_recipe("instant")
+
+
+def test_which_batches_are_cut_at_random_depends_on_their_rows_alone() -> None:
+    texts = [f"paka {word} mbwa" for word in "abcdefgh"] * 40
+    drawn = Drawn(LanguageTokenizer.train(texts, 16), texts)
+    batches = [np.arange(start, start + 8) for start in range(0, 312, 3)]
+
+    def cut(share: float) -> list[Any]:
+        return [drawn.ids(rows, StageRecipe(sampling=share)) for rows in batches]
+
+    assert cut(0.0) == [None] * len(batches)
+    assert None not in cut(1.0)
+    assert cut(0.6) == cut(0.6)
+    assert 0.4 < np.mean([ids is not None for ids in cut(0.6)]) < 0.8
+    assert all(ids is None or len(ids) == 8 for ids in cut(0.6))
 
 
 def test_steps_follow_the_data_within_their_bounds() -> None:

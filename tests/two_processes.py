@@ -14,6 +14,7 @@ from mla_extend.bases.open import open_base
 from mla_extend.language.build import build_language
 from mla_extend.language.model import MultilingualModel
 from mla_extend.processes import join_processes
+from mla_extend.training.prepare import drawn
 from mla_extend.training.recipe import load_recipe
 from mla_extend.training.tasks import ExposureTask, TransferTask
 from tests.conftest import sentences
@@ -32,9 +33,9 @@ def main() -> None:
     teacher = model.base.native_vectors(native).numpy()
     generator = np.random.default_rng(0)
     images = generator.standard_normal((20, teacher.shape[1])).astype(np.float32)
-    recipe = load_recipe("default")
+    recipe = load_recipe("default", ["transfer.sampling=1"])
     tasks = {
-        "transfer": (TransferTask(ids, teacher, native), recipe.transfer),
+        "transfer": (TransferTask(ids, teacher, native, drawn=drawn(model, "sw", target)), recipe.transfer),
         "exposure": (ExposureTask(ids, images, generator.integers(20, size=60), target), recipe.exposure),
     }
     found: dict[str, torch.Tensor] = {}

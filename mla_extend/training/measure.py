@@ -17,7 +17,7 @@ from mla_extend.language.model import MultilingualModel
 from mla_extend.language.related import Related
 from mla_extend.training.batches import BucketedBatches
 from mla_extend.training.precision import autocast, pick_precision
-from mla_extend.training.prepare import Split
+from mla_extend.training.prepare import Split, drawn
 from mla_extend.training.recipe import Recipe, StageRecipe
 from mla_extend.training.tasks import SENTENCES, ExposureTask, TransferTask, encode_ids
 
@@ -74,11 +74,12 @@ def estimate(
     started = time.monotonic()
     kept = np.flatnonzero(~held_out.pairs)
     native = [parallel.native[i] for i in kept]
+    target = [parallel.target[i] for i in kept]
     built = build_language(
         model,
         tag,
         native=native,
-        target=[parallel.target[i] for i in kept],
+        target=target,
         more_text=image_text.texts if image_text else (),
         seed=seed,
         related=related,
@@ -86,7 +87,10 @@ def estimate(
     )
     dim = model.base.native_vectors(["a"]).shape[1]
     pairs = TransferTask(
-        model.tokenise(tag, [parallel.target[i] for i in kept]), np.ones((len(kept), dim), dtype=np.float32), native
+        model.tokenise(tag, target),
+        np.ones((len(kept), dim), dtype=np.float32),
+        native,
+        drawn=drawn(model, tag, target),
     )
     seconds = before + time.monotonic() - started
     texts = list(dict.fromkeys(native))
@@ -102,6 +106,7 @@ def estimate(
             np.ones((len(image_text.images), dim), dtype=np.float32),
             np.asarray(image_text.image_of_text, dtype=np.int64),
             image_text.texts,
+            drawn=drawn(model, tag, image_text.texts),
         )
         tasks["exposure"] = [(exposure, recipe.exposure, recipe.exposure.batch)]
         if recipe.exposure.transfer:

@@ -1,5 +1,6 @@
 """From files to what the two stages train on: held-out slice, ids, and the cached vectors of teacher and images."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +13,14 @@ from mla_extend.errors import DataError, ImageError
 from mla_extend.language.model import MultilingualModel
 from mla_extend.training.loop import Stage
 from mla_extend.training.recipe import Recipe
-from mla_extend.training.tasks import SENTENCES, ExposureTask, ExposureValidation, TransferTask, TransferValidation
+from mla_extend.training.tasks import (
+    SENTENCES,
+    Drawn,
+    ExposureTask,
+    ExposureValidation,
+    TransferTask,
+    TransferValidation,
+)
 from mla_extend.training.teacher import Teacher
 
 
@@ -81,6 +89,12 @@ def image_vectors(image_text: ImageText, features: Features) -> NDArray[np.float
         raise DataError(f"{image_text.where_image(number)}: {error}") from error
 
 
+def drawn(model: MultilingualModel, tag: str, texts: Sequence[str]) -> Drawn | None:
+    """Return texts that may be cut at random, where the language's tokenizer is one that can."""
+    tokenizer = model.language(tag).tokenizer
+    return Drawn(tokenizer, texts) if tokenizer is not None and tokenizer.pieces is not None else None
+
+
 def transfer_stage(
     model: MultilingualModel, tag: str, parallel: ParallelText, held_out: Mask, recipe: Recipe, features: Features
 ) -> Stage:
@@ -93,7 +107,11 @@ def transfer_stage(
     native, held_native = [parallel.native[i] for i in train], [parallel.native[i] for i in hold]
     weights = parallel.weights
     task = TransferTask(
-        [ids[i] for i in train], Teacher(model, features, native), native, None if weights is None else weights[train]
+        [ids[i] for i in train],
+        Teacher(model, features, native),
+        native,
+        None if weights is None else weights[train],
+        drawn(model, tag, [parallel.target[i] for i in train]),
     )
     held = set(held_native)
     others = [text for text in dict.fromkeys(native) if text not in held][: max(0, SENTENCES - len(held))]
@@ -122,12 +140,14 @@ def exposure_stage(
     image_of_text = np.asarray(image_text.image_of_text, dtype=np.int64)
     train, hold = np.flatnonzero(~held_out), np.flatnonzero(held_out)
     weights = image_text.weights
+    texts = [image_text.texts[i] for i in train]
     task = ExposureTask(
         [ids[i] for i in train],
         images,
         image_of_text[train],
-        [image_text.texts[i] for i in train],
+        texts,
         None if weights is None else weights[train],
+        drawn(model, tag, texts),
     )
     validation = ExposureValidation(
         [ids[i] for i in hold], [image_text.texts[i] for i in hold], image_of_text[hold], images

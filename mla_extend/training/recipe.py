@@ -82,6 +82,8 @@ class StageRecipe(_Part):
     contrast_of: Literal["auto", "softmax"] = "auto"
     temperature: float = Field(default=0.05, gt=0)
     transfer: float = Field(default=0.0, ge=0)
+    sampling: float = Field(default=0.0, ge=0, le=1)
+    sampling_alpha: float = Field(default=0.3, ge=0)
     average: float = Field(default=0.0, ge=0, lt=1)
     evaluations: int = Field(default=10, ge=1)
     patience: int = Field(default=4, ge=1)

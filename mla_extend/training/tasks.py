@@ -4,6 +4,7 @@ Both hold everything that is constant (ids, native sentence vectors, image vecto
 """
 
 import math
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -15,7 +16,7 @@ from torch import Tensor
 
 from mla_extend.evaluation.ranks import ranks, unit
 from mla_extend.language.model import MultilingualModel
-from mla_extend.language.tokenizer import pad
+from mla_extend.language.tokenizer import LanguageTokenizer, pad
 from mla_extend.processes import ALONE, Processes
 from mla_extend.training.losses import contrast_loss, mean_cosine, sigmoid_loss, transfer_loss
 from mla_extend.training.recipe import StageRecipe
@@ -47,11 +48,37 @@ class Task(Protocol):
         """Return the mean loss over rows of the task, of which each process runs its share through the model."""
 
 
+@dataclass(frozen=True)
+class Drawn:
+    """Texts that some batches read cut into pieces at random (subword regularisation, Kudo 2018)."""
+
+    tokenizer: LanguageTokenizer
+    texts: Sequence[str]
+
+    def ids(self, rows: Rows, recipe: StageRecipe) -> Ids | None:
+        """Return ids drawn for a batch, or `None` where the batch takes the likeliest ones.
+
+        All of it depends on the batch's rows alone, so that an interrupted run goes on as it would have.
+        """
+        seed = zlib.crc32(np.ascontiguousarray(rows).tobytes())
+        if seed >= recipe.sampling * 2**32:
+            return None
+        return self.tokenizer.sampled_ids([self.texts[i] for i in rows], recipe.sampling_alpha, seed)
+
+
 class TransferTask:
     """Parallel text: ids of the target sentences, and vectors `[N, D]` of the native ones (unnormalised)."""
 
-    def __init__(self, ids: Ids, teacher: Vectors | Teacher, native: Sequence[str], weights: Weights = None) -> None:
+    def __init__(
+        self,
+        ids: Ids,
+        teacher: Vectors | Teacher,
+        native: Sequence[str],
+        weights: Weights = None,
+        drawn: Drawn | None = None,
+    ) -> None:
         self.ids = ids
+        self.drawn = drawn
         self.teacher = teacher
         self.lengths = np.array([len(row) for row in ids], dtype=np.int64)
         self.meaning = _numbered(native)
@@ -64,7 +91,7 @@ class TransferTask:
 
     def loss(self, model: MultilingualModel, rows: Rows, recipe: StageRecipe, processes: Processes = ALONE) -> Tensor:
         """Return the distance to the teacher, and where wanted the contrast with the batch's teachers."""
-        target = _run(model, self.ids, rows, processes)
+        target = _run(model, _ids(self, rows, recipe), processes)
         teacher = torch.from_numpy(self.teacher[rows]).to(target.device)
         loss = torch.zeros((), device=target.device)
         if recipe.mse:
@@ -79,9 +106,16 @@ class ExposureTask:
     """Captions and images: ids of the captions, vectors `[I, D]` of the images, and each caption's image."""
 
     def __init__(
-        self, ids: Ids, images: Vectors, image_of_text: Rows, texts: Sequence[str], weights: Weights = None
+        self,
+        ids: Ids,
+        images: Vectors,
+        image_of_text: Rows,
+        texts: Sequence[str],
+        weights: Weights = None,
+        drawn: Drawn | None = None,
     ) -> None:
         self.ids = ids
+        self.drawn = drawn
         self.images = images
         self.image_of_text = image_of_text
         self.lengths = np.array([len(row) for row in ids], dtype=np.int64)
@@ -93,7 +127,7 @@ class ExposureTask:
 
     def loss(self, model: MultilingualModel, rows: Rows, recipe: StageRecipe, processes: Processes = ALONE) -> Tensor:
         """Return the contrast with the batch's images; equal captions and equal images are no negatives."""
-        text = _run(model, self.ids, rows, processes)
+        text = _run(model, _ids(self, rows, recipe), processes)
         images = torch.from_numpy(self.images[self.image_of_text[rows]]).to(text.device)
         same = _equal(self.meaning[rows], text.device) | _equal(self.image_of_text[rows], text.device)
         base = model.base
@@ -103,12 +137,18 @@ class ExposureTask:
         return recipe.contrast * contrast_loss(text, images, recipe.temperature, same)
 
 
-def _run(model: MultilingualModel, ids: Ids, rows: Rows, processes: Processes) -> Tensor:
-    """Return the vectors `[B, D]` of rows; this process runs its share of them."""
-    own = rows[processes.share(len(rows))]
-    run = own if len(own) else rows[:1]  # fewer rows than processes: one is run for nothing, so that there is a graph
-    vectors = model.forward(pad([ids[i] for i in run])).float()
-    return processes.join(vectors[: len(own)], len(rows))
+def _ids(task: TransferTask | ExposureTask, rows: Rows, recipe: StageRecipe) -> Ids:
+    """Return the ids of a batch."""
+    drawn = task.drawn.ids(rows, recipe) if task.drawn is not None else None
+    return [task.ids[i] for i in rows] if drawn is None else drawn
+
+
+def _run(model: MultilingualModel, ids: Ids, processes: Processes) -> Tensor:
+    """Return the vectors `[B, D]` of a batch; this process runs its share of it."""
+    own = ids[processes.share(len(ids))]
+    run = own or ids[:1]  # fewer rows than processes: one is run for nothing, so that there is a graph
+    vectors = model.forward(pad(run)).float()
+    return processes.join(vectors[: len(own)], len(ids))
 
 
 @dataclass(frozen=True)
