@@ -18,6 +18,7 @@ from mla_extend.errors import RecipeError, TrainingError
 from mla_extend.language.build import build_language
 from mla_extend.language.model import MultilingualModel
 from mla_extend.language.tokenizer import LanguageTokenizer
+from mla_extend.training import memory
 from mla_extend.training.batches import BucketedBatches, padding_share
 from mla_extend.training.checkpoint import Checkpoint, CheckpointFile
 from mla_extend.training.losses import contrast_loss, mean_cosine, transfer_loss
@@ -192,3 +193,13 @@ def test_steps_are_made_ready_in_the_same_groups_wherever_a_run_goes_on() -> Non
     assert all(first <= step < last for step, (first, last) in enumerate(groups))
     assert groups[:8] == [(0, 8)] * 8
     assert sorted(set(groups)) == [(0, 8), (8, 24), *((i, i + 32) for i in range(24, 300, 32))]
+
+
+def test_memory_is_given_back_where_the_c_library_can(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+    monkeypatch.setattr(memory, "_trim", lambda: asked.append)
+    for step in range(1, 9):
+        memory.give_back(step)
+    assert asked == [0, 0]
+    monkeypatch.setattr(memory, "_trim", lambda: None)
+    memory.give_back(4)

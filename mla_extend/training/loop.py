@@ -16,6 +16,7 @@ from mla_extend.processes import ALONE, Processes
 from mla_extend.progress import SILENT, Progress
 from mla_extend.training.batches import BucketedBatches
 from mla_extend.training.checkpoint import Checkpoint, CheckpointFile
+from mla_extend.training.memory import give_back
 from mla_extend.training.precision import autocast
 from mla_extend.training.recipe import StageRecipe
 from mla_extend.training.stop import StopRequest
@@ -222,6 +223,7 @@ class _Run:
             )
         self.optimiser.step()
         self.step += 1
+        give_back(self.step)
         if self._averages:
             decay = min(self.recipe.average, self.step / (self.step + 10))
             with torch.no_grad():
