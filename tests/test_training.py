@@ -110,6 +110,8 @@ def test_which_batches_are_cut_at_random_depends_on_their_rows_alone() -> None:
     assert cut(0.6) == cut(0.6)
     assert 0.4 < np.mean([ids is not None for ids in cut(0.6)]) < 0.8
     assert all(ids is None or len(ids) == 8 for ids in cut(0.6))
+    bare = Drawn(drawn.tokenizer, texts, begins=False).ids(batches[0], StageRecipe(sampling=1.0))
+    assert bare == [row[1:] for row in cut(1.0)[0]]
 
 
 def test_steps_follow_the_data_within_their_bounds() -> None:

@@ -92,7 +92,9 @@ def image_vectors(image_text: ImageText, features: Features) -> NDArray[np.float
 def drawn(model: MultilingualModel, tag: str, texts: Sequence[str]) -> Drawn | None:
     """Return texts that may be cut at random, where the language's tokenizer is one that can."""
     tokenizer = model.language(tag).tokenizer
-    return Drawn(tokenizer, texts) if tokenizer is not None and tokenizer.pieces is not None else None
+    if tokenizer is None or tokenizer.pieces is None:
+        return None
+    return Drawn(tokenizer, texts, model.base.begins)
 
 
 def transfer_stage(

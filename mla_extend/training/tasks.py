@@ -54,6 +54,7 @@ class Drawn:
 
     tokenizer: LanguageTokenizer
     texts: Sequence[str]
+    begins: bool = True  # as `MultilingualModel.tokenise` does: no begin token where the base has none
 
     def ids(self, rows: Rows, recipe: StageRecipe) -> Ids | None:
         """Return ids drawn for a batch, or `None` where the batch takes the likeliest ones.
@@ -63,7 +64,8 @@ class Drawn:
         seed = zlib.crc32(np.ascontiguousarray(rows).tobytes())
         if seed >= recipe.sampling * 2**32:
             return None
-        return self.tokenizer.sampled_ids([self.texts[i] for i in rows], recipe.sampling_alpha, seed)
+        drawn = self.tokenizer.sampled_ids([self.texts[i] for i in rows], recipe.sampling_alpha, seed)
+        return drawn if self.begins else [row[1:] for row in drawn]
 
 
 class TransferTask:
