@@ -18,12 +18,13 @@ from mla_extend.errors import RecipeError, TrainingError
 from mla_extend.language.build import build_language
 from mla_extend.language.model import MultilingualModel
 from mla_extend.language.tokenizer import LanguageTokenizer
-from mla_extend.training import memory
+from mla_extend.processes import ALONE
+from mla_extend.training import memory, tasks
 from mla_extend.training.batches import BucketedBatches, padding_share
 from mla_extend.training.checkpoint import Checkpoint, CheckpointFile
 from mla_extend.training.losses import contrast_loss, mean_cosine, transfer_loss
 from mla_extend.training.recipe import StageRecipe, load_recipe, recipe_names
-from mla_extend.training.tasks import Drawn
+from mla_extend.training.tasks import Drawn, part_ends
 from mla_extend.training.teacher import Teacher, together
 from tests.conftest import sentences
 
@@ -110,8 +111,49 @@ def test_which_batches_are_cut_at_random_depends_on_their_rows_alone() -> None:
     assert cut(0.6) == cut(0.6)
     assert 0.4 < np.mean([ids is not None for ids in cut(0.6)]) < 0.8
     assert all(ids is None or len(ids) == 8 for ids in cut(0.6))
-    bare = Drawn(drawn.tokenizer, texts, begins=False).ids(batches[0], StageRecipe(sampling=1.0))
-    assert bare == [row[1:] for row in cut(1.0)[0]]
+
+
+def test_a_text_that_is_too_long_as_drawn_is_cut_the_likeliest_way() -> None:
+    texts = [f"paka {word} mbwa" for word in "abcdefgh"] * 40
+    tokenizer = LanguageTokenizer.train(texts, 64)
+    whole = tokenizer.sampled_ids(texts[:8], 0.0, 7)
+    limit = min(map(len, whole))
+    long = [len(row) > limit for row in whole]
+    assert any(long)
+    short = LanguageTokenizer(tokenizer.content, limit, tokenizer.pieces)
+    best = short.ids(texts[:8])
+    assert short.sampled_ids(texts[:8], 0.0, 7) == [best[i] if long[i] else whole[i] for i in range(8)]
+
+
+def test_rows_are_parted_by_length_where_that_saves_enough() -> None:
+    assert part_ends([5] * 128) == [128]
+    assert part_ends([3]) == [1]
+    assert part_ends([4] * 100 + [54] * 28) == [100, 128]
+    assert part_ends([4] * 60 + [20] * 60 + [60] * 8) == [60, 120, 128]
+    lengths = sorted([3, 9, 20, 61, 2, 40, 33] * 18)
+    ends = part_ends(lengths)
+    assert ends[-1] == len(lengths)
+    assert ends == sorted(set(ends))
+
+
+def test_parts_of_a_batch_give_the_vectors_and_gradients_of_the_whole(dual_folder: Path) -> None:
+    native, target = sentences(40)
+    model = MultilingualModel(open_base(str(dual_folder)))
+    build_language(model, "sw", native=native, target=target, seed=0)
+    ids = [row * (1 + 4 * (i % 3 == 0)) for i, row in enumerate(model.tokenise("sw", target))]
+    ids = [row[: model.base.max_tokens] for row in ids]
+    weights = torch.randn(40, 1, generator=torch.Generator().manual_seed(0))
+
+    def gradients(costs: int) -> tuple[torch.Tensor, list[torch.Tensor]]:
+        with pytest.MonkeyPatch.context() as patch, model.training("sw") as tensors:
+            patch.setattr(tasks, "PART_COSTS", costs)
+            vectors = tasks.run_rows(model, ids, ALONE)
+            found = torch.autograd.grad((weights * vectors).sum(), list(tensors.values()), allow_unused=True)
+            return vectors.detach(), [one for one in found if one is not None]
+
+    whole, parts = gradients(10**9), gradients(1)
+    torch.testing.assert_close(parts[0], whole[0])
+    torch.testing.assert_close(parts[1], whole[1])
 
 
 def test_steps_follow_the_data_within_their_bounds() -> None:
@@ -197,11 +239,21 @@ def test_steps_are_made_ready_in_the_same_groups_wherever_a_run_goes_on() -> Non
     assert sorted(set(groups)) == [(0, 8), (8, 24), *((i, i + 32) for i in range(24, 300, 32))]
 
 
-def test_memory_is_given_back_where_the_c_library_can(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_memory_is_given_back_where_the_process_has_grown(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[int] = []
-    monkeypatch.setattr(memory, "_trim", lambda: asked.append)
-    for step in range(1, 9):
-        memory.give_back(step)
+    sizes = iter([10, 5, 5 + memory.GROWTH, 6 + memory.GROWTH, 7])
+    monkeypatch.setattr(memory, "_malloc_trim", lambda: asked.append)
+    monkeypatch.setattr(memory, "_resident", lambda: next(sizes))
+    freed = memory.FreedMemory()
+    freed._trim = asked.append
+    freed.give_back()  # 10, and 5 after it
+    freed.give_back()  # no more than the growth that is let be
+    assert asked == [0]
+    freed.give_back()
     assert asked == [0, 0]
-    monkeypatch.setattr(memory, "_trim", lambda: None)
-    memory.give_back(4)
+    monkeypatch.setattr(memory, "_malloc_trim", lambda: None)
+    memory.FreedMemory().give_back()
+
+
+def test_the_c_library_gives_memory_back() -> None:
+    memory.FreedMemory().give_back()

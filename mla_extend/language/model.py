@@ -279,13 +279,18 @@ class MultilingualModel:
         """Return a language's ids of each text, with its end token, and its begin token where the base has one."""
         tokenizer = self.language(tag).tokenizer
         if tokenizer is not None:
-            rows = tokenizer.ids(texts)
-            # A tower that never saw one would find every word one place further on than it learned.
-            return rows if self.base.begins else [row[1:] for row in rows]
+            return self.as_begun(tokenizer.ids(texts))
         with TOKENIZING:
             encoded: Any = self.base.tokenizer(list(texts), truncation=True, max_length=self.base.max_tokens)
         ids: list[list[int]] = encoded["input_ids"]
         return ids
+
+    def as_begun(self, rows: Sequence[list[int]]) -> list[list[int]]:
+        """Return a language's rows of ids without their begin token where native text has none.
+
+        A tower that never saw one would find every word one place further on than it learned.
+        """
+        return list(rows) if self.base.begins else [row[1:] for row in rows]
 
     def _foreign(self, texts: Sequence[str], tags: Sequence[str]) -> Iterator[tuple[int, Tensor]]:
         """Encode the rows that are not native, in batches of like length whose rows of one language stand together."""

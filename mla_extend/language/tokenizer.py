@@ -102,7 +102,9 @@ class LanguageTokenizer:
             ValueError: there is no SentencePiece model, as for a tokenizer that came from elsewhere.
         """
         drawn = [[BEGIN_ID, *row, END_ID] for row in self._cuts(texts, alpha, seed)]
-        return [row if len(row) <= self.max_tokens else best for row, best in zip(drawn, self.ids(texts), strict=True)]
+        return [
+            row if len(row) <= self.max_tokens else self.ids([text])[0] for row, text in zip(drawn, texts, strict=True)
+        ]
 
     @cached_property
     def _cuts(self) -> RandomCuts:

@@ -16,7 +16,7 @@ from mla_extend.processes import ALONE, Processes
 from mla_extend.progress import SILENT, Progress
 from mla_extend.training.batches import BucketedBatches
 from mla_extend.training.checkpoint import Checkpoint, CheckpointFile
-from mla_extend.training.memory import give_back
+from mla_extend.training.memory import FreedMemory
 from mla_extend.training.precision import autocast
 from mla_extend.training.recipe import StageRecipe
 from mla_extend.training.stop import StopRequest
@@ -129,6 +129,7 @@ class _Run:
         self.recipe = stage.recipe
         self.tensors = tensors
         self.optimiser = self._optimiser()
+        self.freed = FreedMemory()
         self.batches = [
             BucketedBatches(task.lengths, stage.recipe.batch, trainer.seed + place, task.weights)
             for place, (task, _, _) in enumerate(stage.tasks)
@@ -223,7 +224,7 @@ class _Run:
             )
         self.optimiser.step()
         self.step += 1
-        give_back(self.step)
+        self.freed.give_back()
         if self._averages:
             decay = min(self.recipe.average, self.step / (self.step + 10))
             with torch.no_grad():

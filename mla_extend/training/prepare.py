@@ -94,7 +94,7 @@ def drawn(model: MultilingualModel, tag: str, texts: Sequence[str]) -> Drawn | N
     tokenizer = model.language(tag).tokenizer
     if tokenizer is None or tokenizer.pieces is None:
         return None
-    return Drawn(tokenizer, texts, model.base.begins)
+    return Drawn(tokenizer, texts)
 
 
 def transfer_stage(

@@ -33,6 +33,8 @@ GALLERY = 5_000
 """Images at most that held-out captions look among during training."""
 SENTENCES = 2_000
 """Native sentences at most that held-out ones look among: each has to be encoded before the first step."""
+PART_COSTS = 512
+"""Tokens that could be run in the time that one more pass of the text tower takes by itself, on a CPU."""
 
 
 class Task(Protocol):
@@ -54,18 +56,16 @@ class Drawn:
 
     tokenizer: LanguageTokenizer
     texts: Sequence[str]
-    begins: bool = True  # as `MultilingualModel.tokenise` does: no begin token where the base has none
 
-    def ids(self, rows: Rows, recipe: StageRecipe) -> Ids | None:
-        """Return ids drawn for a batch, or `None` where the batch takes the likeliest ones.
+    def ids(self, rows: Rows, recipe: StageRecipe) -> list[list[int]] | None:
+        """Return ids drawn for a batch, with begin and end, or `None` where the batch takes the likeliest ones.
 
         All of it depends on the batch's rows alone, so that an interrupted run goes on as it would have.
         """
         seed = zlib.crc32(np.ascontiguousarray(rows).tobytes())
         if seed >= recipe.sampling * 2**32:
             return None
-        drawn = self.tokenizer.sampled_ids([self.texts[i] for i in rows], recipe.sampling_alpha, seed)
-        return drawn if self.begins else [row[1:] for row in drawn]
+        return self.tokenizer.sampled_ids([self.texts[i] for i in rows], recipe.sampling_alpha, seed)
 
 
 class TransferTask:
@@ -93,7 +93,7 @@ class TransferTask:
 
     def loss(self, model: MultilingualModel, rows: Rows, recipe: StageRecipe, processes: Processes = ALONE) -> Tensor:
         """Return the distance to the teacher, and where wanted the contrast with the batch's teachers."""
-        target = _run(model, _ids(self, rows, recipe), processes)
+        target = run_rows(model, _ids(model, self, rows, recipe), processes)
         teacher = torch.from_numpy(self.teacher[rows]).to(target.device)
         loss = torch.zeros((), device=target.device)
         if recipe.mse:
@@ -129,7 +129,7 @@ class ExposureTask:
 
     def loss(self, model: MultilingualModel, rows: Rows, recipe: StageRecipe, processes: Processes = ALONE) -> Tensor:
         """Return the contrast with the batch's images; equal captions and equal images are no negatives."""
-        text = _run(model, _ids(self, rows, recipe), processes)
+        text = run_rows(model, _ids(model, self, rows, recipe), processes)
         images = torch.from_numpy(self.images[self.image_of_text[rows]]).to(text.device)
         same = _equal(self.meaning[rows], text.device) | _equal(self.image_of_text[rows], text.device)
         base = model.base
@@ -139,18 +139,37 @@ class ExposureTask:
         return recipe.contrast * contrast_loss(text, images, recipe.temperature, same)
 
 
-def _ids(task: TransferTask | ExposureTask, rows: Rows, recipe: StageRecipe) -> Ids:
+def _ids(model: MultilingualModel, task: TransferTask | ExposureTask, rows: Rows, recipe: StageRecipe) -> Ids:
     """Return the ids of a batch."""
     drawn = task.drawn.ids(rows, recipe) if task.drawn is not None else None
-    return [task.ids[i] for i in rows] if drawn is None else drawn
+    return [task.ids[i] for i in rows] if drawn is None else model.as_begun(drawn)
 
 
-def _run(model: MultilingualModel, ids: Ids, processes: Processes) -> Tensor:
+def run_rows(model: MultilingualModel, ids: Ids, processes: Processes) -> Tensor:
     """Return the vectors `[B, D]` of a batch; this process runs its share of it."""
     own = ids[processes.share(len(ids))]
     run = own or ids[:1]  # fewer rows than processes: one is run for nothing, so that there is a graph
-    vectors = model.forward(pad(run)).float()
+    vectors = _by_length(model, run) if model.base.device.type == "cpu" else model.forward(pad(run)).float()
     return processes.join(vectors[: len(own)], len(ids))
+
+
+def _by_length(model: MultilingualModel, ids: Ids) -> Tensor:
+    """Return the vectors `[B, D]` of rows that go through the model in parts of like length, as they pay on a CPU."""
+    order = sorted(range(len(ids)), key=lambda i: len(ids[i]))
+    ends = part_ends([len(ids[i]) for i in order])
+    parts = [order[start:end] for start, end in zip([0, *ends], ends, strict=False)]
+    vectors = torch.cat([model.forward(pad([ids[i] for i in part])).float() for part in parts])
+    return vectors[torch.tensor(order).argsort()]
+
+
+def part_ends(lengths: Sequence[int]) -> list[int]:
+    """Return where to cut rows of rising length so that less is padded; each cut saves `PART_COSTS` tokens or more."""
+    count = len(lengths)
+    saved = [end * (lengths[-1] - lengths[end - 1]) for end in range(1, count)]
+    best = max(range(count - 1), key=saved.__getitem__, default=0) + 1
+    if not saved or saved[best - 1] < PART_COSTS:
+        return [count]
+    return [*part_ends(lengths[:best]), *(best + end for end in part_ends(lengths[best:]))]
 
 
 @dataclass(frozen=True)
