@@ -1,8 +1,5 @@
 """The command `search`, and its table."""
 
-import gc
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -51,11 +48,12 @@ def search(
     json: Json = False,
 ) -> None:
     """Search an index of images with words."""
+    from mla_extend.use.quick import quick_imports  # noqa: PLC0415 - as the next
     from mla_extend.use.search import AUTO, check_query, check_top, open_searcher  # noqa: PLC0415 - imports numpy
 
     check_query(query)
     check_top(top)
-    with progress() as bars, collecting_nothing():
+    with progress() as bars, quick_imports():
         bars.start("Loading")
         searcher = open_searcher(
             folder.expanduser(),
@@ -81,16 +79,6 @@ def search(
         )
     if show:
         _open_best(answer)
-
-
-@contextmanager
-def collecting_nothing() -> Iterator[None]:
-    """Keep the garbage collector still while torch is imported: it finds nothing there, and takes a second to do so."""
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.enable()
 
 
 def answer_table(answer: "Answer", *, previews: bool) -> Table:

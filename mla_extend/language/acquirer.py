@@ -9,7 +9,13 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.nn.utils import skip_init
+
+
+class _Undrawn(nn.Linear):
+    """A linear layer whose numbers its owner draws: once, since many languages are loaded at a time."""
+
+    def reset_parameters(self) -> None:
+        """Leave them."""
 
 
 class Acquirer(nn.Module):
@@ -26,9 +32,8 @@ class Acquirer(nn.Module):
 
     def __init__(self, width: int, bottleneck: int) -> None:
         super().__init__()
-        # Drawn once, in `reset`: many languages are loaded at a time.
-        self.down = skip_init(nn.Linear, width, bottleneck)  # type: ignore[no-untyped-call]
-        self.up = skip_init(nn.Linear, bottleneck, width)  # type: ignore[no-untyped-call]
+        self.down = _Undrawn(width, bottleneck)
+        self.up = _Undrawn(bottleneck, width)
         self.reset()
 
     def reset(self) -> None:

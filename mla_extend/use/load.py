@@ -4,6 +4,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from torch import Tensor
 
@@ -12,7 +13,6 @@ from mla_extend.bases.open import open_base
 from mla_extend.bases.source import DEMO, base_name, native_language
 from mla_extend.errors import LanguageError, MlaExtendError, RegistryError
 from mla_extend.language.model import MultilingualModel
-from mla_extend.language.related import Related
 from mla_extend.language.stored import read_stored
 from mla_extend.progress import SILENT, Progress
 from mla_extend.registry.card import Card, check_base
@@ -22,6 +22,9 @@ from mla_extend.registry.place import registry_root
 from mla_extend.registry.store import Registry
 from mla_extend.registry.verify import check_version
 from mla_extend.training.precision import pick_device
+
+if TYPE_CHECKING:
+    from mla_extend.language.related import Related
 
 
 class Shared:
@@ -161,7 +164,7 @@ class RegistryModel(MultilingualModel):
                 if all(tag == self.native or tag in self._languages for tag in tags):
                     return super().text_vectors(texts, languages)
 
-    def related(self, tag: str) -> Related:
+    def related(self, tag: str) -> "Related":
         """Read a language of the registry for another to start from, after the checks that loading makes.
 
         Raises:
@@ -179,6 +182,8 @@ class RegistryModel(MultilingualModel):
                 f"{tag!r} cannot be started from: no language was added to the base {self.base.identity.name!r} yet. "
                 "Add it first, or leave out --start-from."
             )
+        from mla_extend.language.related import Related  # noqa: PLC0415 - imports scipy, which encoding does without
+
         version, card = self._checked(self.registry, tag)
         return Related(tag, version.name, read_stored(version.folder, self.base.max_tokens), card.data)
 
