@@ -48,12 +48,11 @@ def search(
     json: Json = False,
 ) -> None:
     """Search an index of images with words."""
-    from mla_extend.use.quick import quick_imports  # noqa: PLC0415 - as the next
     from mla_extend.use.search import AUTO, check_query, check_top, open_searcher  # noqa: PLC0415 - imports numpy
 
     check_query(query)
     check_top(top)
-    with progress() as bars, quick_imports():
+    with progress() as bars:
         bars.start("Loading")
         searcher = open_searcher(
             folder.expanduser(),
@@ -61,6 +60,7 @@ def search(
             registry=registry,
             device=device,
             auto=language == AUTO,
+            quick=True,
             progress=bars,
         )
         bars.finish()

@@ -6,6 +6,7 @@ Nothing here imports torch before a model is opened, so that a wrong query or in
 import threading
 import time
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,7 @@ from mla_extend.progress import SILENT, Progress
 from mla_extend.registry.place import registry_root
 from mla_extend.registry.store import Registry
 from mla_extend.use.index import Entry, ImageIndex
+from mla_extend.use.quick import quick_imports
 
 if TYPE_CHECKING:
     from mla_extend.bases.base import ImageLike
@@ -214,6 +216,7 @@ def open_searcher(
     registry: str | Path | None = None,
     device: str = "auto",
     auto: bool = False,
+    quick: bool = False,
     progress: Progress = SILENT,
 ) -> Searcher:
     """Open an index with the base and the registry that it is searched with.
@@ -225,6 +228,7 @@ def open_searcher(
         registry: as `load_model` takes it.
         device: `cpu`, `cuda`, `mps`, or `auto` for the best there is.
         auto: languages will have to be found out, which is made ready while the base is opened.
+        quick: the process is there for this alone (see `quick_imports`).
         progress: told of a base that has to be built or fetched.
 
     Raises:
@@ -239,9 +243,10 @@ def open_searcher(
             from mla_extend.data.speech import identifier  # noqa: PLC0415 - not where the language is said
 
             threading.Thread(target=identifier, daemon=True).start()
-        from mla_extend.use.load import load_model  # noqa: PLC0415 - imports torch; a wrong index is said before
+        with quick_imports() if quick else nullcontext():
+            from mla_extend.use.load import load_model  # noqa: PLC0415 - imports torch; a wrong index is said before
 
-        return Searcher(load_model(source, registry, device=device, progress=progress), opened)
+            return Searcher(load_model(source, registry, device=device, progress=progress), opened)
     except BaseException:
         opened.close()
         raise
