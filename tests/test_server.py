@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -186,6 +186,23 @@ def test_openapi_describes_every_route_and_no_page_is_loaded_from_elsewhere(clie
         refused(client.get(path), 404)
 
 
+def film(path: Path, pictures: Sequence[Path]) -> None:
+    """Show pictures one after another, ten frames each."""
+    import av
+
+    path.parent.mkdir(exist_ok=True)
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=10)
+        stream.width, stream.height, stream.pix_fmt = 320, 240, "yuv420p"
+        for picture in pictures:
+            with Image.open(picture) as image:
+                frame = av.VideoFrame.from_image(image.convert("RGB"))
+            for _ in range(10):
+                frame.pts = None
+                container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+
+
 # Pictures --------------------------------------------------------------------------------------------------------
 
 
@@ -235,6 +252,38 @@ def test_what_has_come_to_lie_under_a_picture_s_name_is_not_given(site: Site, tm
                 assert SECRET not in response.content
                 assert "Index the folder again" in refused(response, 404)
         assert client.get(hits["picture 03.png"]["image"]).is_success
+
+
+def test_a_video_is_found_and_given_whole_in_parts_and_small(site: Site, tmp_path: Path) -> None:
+    """A player asks for parts; what has come to lie under the name of a video is no video and is not given."""
+    from mla_extend.use.index.make import make_index
+
+    folder = tmp_path / "clips"
+    for name in ("one.mp4", "two.mp4", "three.mp4", "four.mp4"):
+        film(folder / name, sorted(site.pictures.iterdir())[:3])
+    make_index(folder, tmp_path / "index", base=str(site.base), registry=site.registry)
+    (tmp_path / "passwd").write_bytes(SECRET)
+    clips = Site(site.base, site.registry, folder, tmp_path / "index")
+    with serving(clips.searcher()) as url, httpx.Client(base_url=url, trust_env=False) as client:
+        hits = {hit["name"]: hit for hit in client.get("/search?q=mbwa&lang=sw").json()["hits"]}
+        content = (folder / "one.mp4").read_bytes()
+        whole = client.get(hits["one.mp4"]["image"]).raise_for_status()
+        assert (whole.content, whole.headers["content-type"]) == (content, "video/mp4")
+        part = client.get(hits["one.mp4"]["image"], headers={"range": "bytes=10-99"})
+        assert (part.status_code, part.content) == (206, content[10:100])
+        small = client.get(hits["one.mp4"]["thumbnail"]).raise_for_status()
+        with Image.open(io.BytesIO(small.content)) as image:
+            assert (image.format, image.size) == ("WEBP", (320, 240))
+        for name in ("two.mp4", "three.mp4", "four.mp4"):
+            (folder / name).unlink()
+        (folder / "two.mp4").symlink_to(tmp_path / "passwd")
+        (folder / "three.mp4").write_bytes(SECRET)
+        for name in ("two.mp4", "three.mp4", "four.mp4"):
+            for route in ("image", "thumbnail"):
+                response = client.get(hits[name][route])
+                assert SECRET not in response.content
+                assert str(tmp_path) not in response.text
+                assert "Index the folder again" in refused(response, 404)
 
 
 def test_small_pictures_are_kept_within_their_bound(searcher: Searcher) -> None:

@@ -7,6 +7,7 @@ import hashlib
 import math
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeGuard
@@ -44,6 +45,21 @@ def read_frames(path: str | Path, count: int = FRAMES) -> "list[Image.Image]":
         ImageError: there is no such file, no picture in it, it is damaged, or its end is missing.
         DataError: PyAV is not installed.
     """
+    with _opened(path) as container:
+        stream = _stream(path, container)
+        timeline = _timeline(path, container, stream, count)
+        return _decode(path, container, stream, timeline, count)
+
+
+def check_video(path: str | Path) -> None:
+    """Raise what `read_frames` does where a file is no video, by a look at its beginning."""
+    with _opened(path) as container:
+        _stream(path, container)
+
+
+@contextmanager
+def _opened(path: str | Path) -> Iterator[Any]:
+    """Open a video, and tell in one line what is wrong with it."""
     try:
         import av  # noqa: PLC0415 - an extra
     except ImportError as error:
@@ -51,9 +67,7 @@ def read_frames(path: str | Path, count: int = FRAMES) -> "list[Image.Image]":
     try:
         # Without the scheme a name with a colon would be one; a list of other addresses in a file is not followed.
         with av.open(f"file:{path}", metadata_errors="replace", options={"protocol_whitelist": "file"}) as container:
-            stream = _stream(path, container)
-            timeline = _timeline(path, container, stream, count)
-            return _decode(path, container, stream, timeline, count)
+            yield container
     except FileNotFoundError as error:
         raise ImageError(path, f"The video {path} does not exist. Check the path.") from error
     except (av.FFmpegError, OSError, ValueError) as error:

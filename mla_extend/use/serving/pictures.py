@@ -8,8 +8,8 @@ from pathlib import Path
 
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from mla_extend.bases.video import is_video, read_frames
-from mla_extend.errors import ImageError, MlaExtendError
+from mla_extend.bases.video import check_video, is_video, read_frames
+from mla_extend.errors import DataError, ImageError, MlaExtendError
 from mla_extend.use.index import Entry, ImageIndex
 from mla_extend.use.serving.limits import Limits
 
@@ -18,7 +18,7 @@ SIDE = 384
 QUALITY = 80
 UNREADABLE = (
     UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError,
-    Image.DecompressionBombWarning,
+    Image.DecompressionBombWarning, DataError,
 )  # fmt: skip
 
 
@@ -69,12 +69,10 @@ class Pictures:
             NoPicture: the index has no such key, or its file is gone or is no picture.
         """
         path = self._path(key)
-        if is_video(path):
-            kind = mimetypes.guess_type(path.name)[0] or "application/octet-stream"
-            if path.is_file():
-                return path, kind, path.name
-            raise NoPicture(f"The video of {key} is gone. Index the folder again.")
         try:
+            if is_video(path):
+                check_video(path)
+                return path, mimetypes.guess_type(path.name)[0] or "application/octet-stream", path.name
             with Image.open(path) as image:
                 kind = Image.MIME.get(image.format or "", "application/octet-stream")
         except UNREADABLE as error:
@@ -150,5 +148,6 @@ def _small(image: Image.Image) -> bytes:
 
 
 def _unreadable(what: object, error: Exception) -> NoPicture:
-    why = "it is gone" if isinstance(error, FileNotFoundError) else type(error).__name__
+    gone = isinstance(error, FileNotFoundError) or isinstance(error.__cause__, FileNotFoundError)
+    why = "it is gone" if gone else type(error).__name__
     return NoPicture(f"The picture {what} cannot be read ({why}). Index the folder again.")
