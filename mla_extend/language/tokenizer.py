@@ -46,7 +46,7 @@ class LanguageTokenizer:
     def __init__(
         self, content: str, max_tokens: int, pieces: bytes | None = None, *, folder: Path | None = None
     ) -> None:
-        self._packed = zlib.compress(content.encode())
+        self._packed = zlib.compress(content.encode(), level=1)  # loading a language should not wait for it
         self._folder = folder
         self._pieces = pieces
         self.max_tokens = max_tokens

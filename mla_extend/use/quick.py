@@ -27,9 +27,9 @@ PLAIN: dict[str, Callable[..., Any]] = {
 """What functions on sizes that nobody knows yet give for truths and sizes that are known."""
 LATER = {
     "torch._dynamo._trace_wrapped_higher_order_op": frozenset({"TransformGetItemToIndex"}),
-    "torch.fx.experimental.symbolic_shapes": frozenset(PLAIN),
+    "torch.fx.experimental.symbolic_shapes": frozenset[str](),
 }
-"""What is named long before it is called, if it ever is, by the module that it is in."""
+"""Modules that are named long before a function of theirs is called; and classes that are called as functions are."""
 
 
 @contextmanager
@@ -71,7 +71,11 @@ class _Marks(_StandIn):
     """Stand for the compiler while functions are only marked for it."""
 
     def __getattr__(self, name: str) -> Any:
-        return _as_it_is if name in MARKS else self.real(name)
+        if name in MARKS:
+            return _as_it_is
+        if name.startswith("__") and name != "__path__":  # a look at where it is from
+            raise AttributeError(name)
+        return self.real(name)
 
 
 class _Later(_StandIn):
@@ -80,7 +84,7 @@ class _Later(_StandIn):
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
             raise AttributeError(name)
-        if name not in LATER[self.__name__]:
+        if not (name.islower() or name in LATER[self.__name__]):
             return self.real(name)
 
         def call(*arguments: Any, **named: Any) -> Any:
