@@ -68,7 +68,7 @@ def add(language: str, overrides: list[str], registry: Path, seed: int, *more: s
     if done.returncode:
         return None
     card = json.loads(done.stdout)
-    return {"splits": card["metrics"]["splits"], "parameters": card["parameters"], "cost": card["cost"]}
+    return {"splits": card["metrics"]["splits"], "parameters": card["parameters"]}
 
 
 def table(result: dict[str, Any]) -> str:
@@ -76,12 +76,12 @@ def table(result: dict[str, Any]) -> str:
     rows = []
     for name, row in result["variants"].items():
         if row is None:
-            rows.append([name, *["refused: learned nothing"] * len(SPLITS), "", ""])
+            rows.append([name, *["refused: learned nothing"] * len(SPLITS), ""])
             continue
         cells = [
             f"{100 * row['splits'][part]['mean_recall']:.1f} ({row['splits'][part]['ratio']:.2f})" for part in SPLITS
         ]
-        rows.append([name, *cells, f"{row['parameters'] / 1e6:.2f} M", f"{row['cost']['seconds']:.0f}"])
+        rows.append([name, *cells, f"{row['parameters'] / 1e6:.2f} M"])
     return (
         f"{markdown(['variant', *SPLITS, 'parameters', 'seconds'], rows)}\n\n"
         f"{result['language']}, mean recall in per cent and (ratio to English); {result['steps']} steps in all for "

@@ -1,4 +1,4 @@
-"""Time a warm server, and weigh a process that holds many languages.
+"""Time a warm server and a search on the command line, and weigh a process that holds many languages.
 
     python benchmarks/serve.py --registry DIR --index DIR [--seconds 20] [--write]
 
@@ -29,6 +29,8 @@ from common import ROOT, machine, markdown, put, save
 PAGE = ROOT / "docs" / "serve.md"
 HELD = 50
 """Languages of one process."""
+COLD = 5
+"""Searches on the command line."""
 CLIENTS = 8
 TOGETHER = (1, 32)
 Query = tuple[str, str]
@@ -54,6 +56,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         index = arguments.index or make_index(Path(temporary) / "index")
         queries = read_queries(arguments.registry)
+        cold = [search_once(arguments.registry, index) for _ in range(COLD)]
         served = [measure(arguments.registry, index, queries, together, arguments.seconds) for together in TOGETHER]
     found = {
         "machine": machine(),
@@ -63,6 +66,7 @@ def main() -> None:
         "queries": len(queries),
         "clients": CLIENTS,
         "seconds": arguments.seconds,
+        "cold_seconds": statistics.median(cold),
         "served": [{key: value for key, value in one.items() if key != "images"} for one in served],
         "memory": json.loads(child("memory", arguments.registry, None, 1).communicate()[0]),
     }
@@ -181,6 +185,14 @@ def ask_all(address: str, queries: list[Query], said: bool, clients: int, second
     return times
 
 
+def search_once(registry: Path, index: Path) -> float:
+    """Return the seconds of one search on the command line, whose language is to be guessed."""
+    program = [sys.executable, "-m", "mla_extend", "search", "mbwa mweusi", "--registry", str(registry)]
+    began = time.monotonic()
+    subprocess.run([*program, "--index", str(index), "--json"], check=True, stdout=subprocess.DEVNULL)
+    return time.monotonic() - began
+
+
 def weigh(registry: Path) -> dict[str, Any]:
     """Return what a process weighs with the base, and with many languages beside it, each used once.
 
@@ -236,6 +248,8 @@ def table(found: dict[str, Any]) -> str:
             markdown(head, rows),
             f"{found['images']:,} images, {found['languages']} languages, {found['queries']:,} captions; "
             f"{found['machine']}. Clients and server share the cores.",
+            f"A search on the command line, which starts afresh, takes {found['cold_seconds']:.1f} s (median of "
+            f"{COLD}).",
             f"A process with the demo base takes {memory['base_bytes'] / mib:.0f} MiB; {memory['languages']} languages "
             f"add {memory['above_bytes'] / mib:.0f} MiB. Their adapter files have "
             f"{memory['adapter_files_bytes'] / mib:.0f} MiB together, all files of their versions "
