@@ -1,7 +1,7 @@
 """Give freed memory back to the system while a run goes on."""
 
 import ctypes
-import resource
+import mmap
 from collections.abc import Callable
 from pathlib import Path
 
@@ -30,7 +30,7 @@ class FreedMemory:
 
 def _resident() -> int:
     """Return the bytes of this process that are in memory."""
-    return int(STATM.read_text().split()[1]) * resource.getpagesize()
+    return int(STATM.read_text().split()[1]) * mmap.PAGESIZE
 
 
 def _malloc_trim() -> Callable[[int], int] | None:

@@ -149,7 +149,9 @@ def run_rows(model: MultilingualModel, ids: Ids, processes: Processes) -> Tensor
     """Return the vectors `[B, D]` of a batch; this process runs its share of it."""
     own = ids[processes.share(len(ids))]
     run = own or ids[:1]  # fewer rows than processes: one is run for nothing, so that there is a graph
-    vectors = _by_length(model, run) if model.base.device.type == "cpu" else model.forward(pad(run)).float()
+    base = model.base
+    by_length = base.device.type == "cpu" and base.family.padded_length(base.model) is None
+    vectors = _by_length(model, run) if by_length else model.forward(pad(run)).float()
     return processes.join(vectors[: len(own)], len(ids))
 
 
