@@ -83,7 +83,7 @@ def table(result: dict[str, Any]) -> str:
         ]
         rows.append([name, *cells, f"{row['parameters'] / 1e6:.2f} M"])
     return (
-        f"{markdown(['variant', *SPLITS, 'parameters', 'seconds'], rows)}\n\n"
+        f"{markdown(['variant', *SPLITS, 'parameters'], rows)}\n\n"
         f"{result['language']}, mean recall in per cent and (ratio to English); {result['steps']} steps in all for "
         f"every trained variant, seed {result['seed']}, {result['machine']}."
     )

@@ -12,6 +12,7 @@ tenth of the training text is held out, five times what the recipe takes, so tha
 
 import argparse
 import json
+import math
 import subprocess
 import sys
 import tempfile
@@ -38,7 +39,7 @@ class Gated(Acquirer):
     def __init__(self, width: int, bottleneck: int) -> None:
         super().__init__(width, bottleneck)
         self.gate = nn.Parameter(torch.zeros(1))
-        self.up.reset_parameters()
+        nn.init.kaiming_uniform_(self.up.weight, a=math.sqrt(5))  # the gate is zero in its place
 
     def forward(self, hidden: Tensor) -> Tensor:
         """Map hidden states `[..., W]` to `[..., W]`."""
@@ -113,8 +114,8 @@ def table(result: dict[str, Any]) -> str:
             rows.append([f"{language}, {variant}", *(f"{x:.3f}" for x in [*held_out, *splits])])
     seeds = ", ".join(map(str, result["seeds"]))
     return (
-        f"{markdown(head, rows)}\n\nHeld out: mean recall (a fraction) on a tenth of the training text, at the kept "
-        "checkpoint of each stage. The rest: ratio of mean recall to the base's own English on the test style. "
+        f"{markdown(head, rows)}\n\nHeld out: mean recall (a fraction) on a tenth of the training text, at the best "
+        "evaluation of each stage. The rest: ratio of mean recall to the base's own English on the test style. "
         f"{result['steps']} steps in all, means over the seeds {seeds}; {result['machine']}."
     )
 

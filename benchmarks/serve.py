@@ -66,7 +66,7 @@ def main() -> None:
         "queries": len(queries),
         "clients": CLIENTS,
         "seconds": arguments.seconds,
-        "cold_seconds": statistics.median(cold),
+        "cold_seconds": round(statistics.median(cold), 2),
         "served": [{key: value for key, value in one.items() if key != "images"} for one in served],
         "memory": json.loads(child("memory", arguments.registry, None, 1).communicate()[0]),
     }

@@ -26,9 +26,10 @@ from mla_extend.language.model import MultilingualModel
 from mla_extend.language.peft_method import adapter_tensors
 from mla_extend.language.pieces import BEGIN_ID, END_ID, PAD_ID
 from mla_extend.language.tokenizer import LanguageTokenizer, pad, widen
+from mla_extend.processes import ALONE
 from mla_extend.training.losses import contrast_loss, sigmoid_loss
-from mla_extend.training.recipe import load_recipe
-from mla_extend.training.tasks import ExposureTask, TransferTask
+from mla_extend.training.recipe import StageRecipe, load_recipe
+from mla_extend.training.tasks import Drawn, ExposureTask, TransferTask, batch_ids, padded_tokens, run_rows
 from tests import families_hf
 from tests.conftest import assert_close, sentences
 from tests.test_cli_end_to_end import run
@@ -344,6 +345,46 @@ def test_a_language_begins_with_a_token_where_its_base_does(base: Base) -> None:
     (own,) = model.tokenise("sw", ["paka"])
     assert (own[0] == BEGIN_ID) == base.begins == (native[:1] != base.native_ids(["a"])[0][:1])
     assert own[-1] == END_ID
+
+
+def test_drawn_text_begins_as_all_text_of_its_base_does(base: Base) -> None:
+    model = randomised(base, {"sw": 4})
+    tokenizer = model.language("sw").tokenizer
+    assert tokenizer is not None
+    teacher = np.ones((len(TARGET), 4), dtype=np.float32)
+    task = TransferTask(model.tokenise("sw", TARGET), teacher, TARGET, drawn=Drawn(tokenizer, TARGET))
+    rows = np.arange(len(TARGET))
+    drawn, likeliest = (batch_ids(model, task, rows, StageRecipe(sampling=share)) for share in (1.0, 0.0))
+    assert likeliest == task.ids
+    assert drawn != likeliest
+    assert all((row[0] == BEGIN_ID) == base.begins and row[-1] == END_ID for row in [*drawn, *likeliest])
+
+
+def test_parts_of_a_batch_give_the_vectors_and_gradients_of_the_whole(base: Base) -> None:
+    """Rows of like length go together, and each comes back to its place."""
+    model = randomised(base, {"sw": 4})
+    rows = model.tokenise("sw", TARGET)
+    ids = [(row * (1 + 4 * (i % 3 == 0)))[: base.max_tokens] for i, row in enumerate(rows)]
+    weights = torch.randn(len(ids), 1, generator=torch.Generator().manual_seed(0))
+    passes: list[int] = []
+
+    def gradients(costs: int) -> tuple[Tensor, list[Tensor], int]:
+        with pytest.MonkeyPatch.context() as patch, model.training("sw") as tensors:
+            patch.setattr("mla_extend.training.tasks.PART_COSTS", costs)
+            forward = model.forward
+            patch.setattr(model, "forward", lambda batch: (passes.append(len(batch.ids)), forward(batch))[1])
+            vectors = run_rows(model, ids, ALONE)
+            found = torch.autograd.grad((weights * vectors).sum(), list(tensors.values()), allow_unused=True)
+            kept = [one for one in found if one is not None]
+            return vectors.detach(), kept, padded_tokens(model, [len(row) for row in ids])
+
+    whole, parts = gradients(10**9), gradients(1)
+    fixed = base.family.padded_length(base.model)
+    assert len(passes) == 2 if fixed else len(passes) > 2
+    assert whole[2] == len(ids) * (fixed or max(map(len, ids)))
+    assert parts[2] == whole[2] if fixed else parts[2] < whole[2]
+    torch.testing.assert_close(parts[0], whole[0], rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(parts[1], whole[1], rtol=1e-3, atol=1e-4)
 
 
 def test_a_batch_is_widened_row_by_row() -> None:

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from mla_extend.workflow import add_language
+
 CONSTRAINTS = Path(__file__).parents[1] / "constraints.txt"
 LEFT_OUT = ("torch._dynamo", "torch.fx.experimental.symbolic_shapes", "sympy", "scipy", "torch.distributed.tensor")
 
@@ -18,11 +20,12 @@ with quick_imports() if {quick} else contextlib.nullcontext():
     from mla_extend.use.load import load_model
 
     model = load_model({base!r}, {registry!r}, device="cpu")
-    print(model.encode_text(["a black dog", "cat"], "en").numpy().tobytes().hex())
+    print(model.encode_text(["a black dog", "cat", "paka nyeusi"], ["en", "en", "sw"]).numpy().tobytes().hex())
 print([name for name in {names!r} if name in sys.modules])
 """
 
 AFTERWARDS = """
+import contextlib
 import sys
 from mla_extend.use.quick import quick_imports
 
@@ -30,13 +33,19 @@ with quick_imports():
     import torch
     from transformers import BertConfig, BertModel
 
-    asked = {inside}
-    if asked:
+    if {inside}:
+        {first}
+        assert isinstance(TransformGetItemToIndex(), contextlib.AbstractContextManager)
         assert isinstance(torch._dynamo.config.cache_size_limit, int)
         from torch.fx.experimental.symbolic_shapes import ShapeEnv
 
         assert isinstance(ShapeEnv, type)
+assert not any(type(module).__module__ == "mla_extend.use.quick" for module in sys.modules.values())
 import torch._dynamo
+import torch._dynamo.exc
+
+assert torch._dynamo.exc is sys.modules["torch._dynamo.exc"]
+assert torch._dynamo.exc.Unsupported is sys.modules["torch._dynamo.symbolic_convert"].Unsupported
 from torch._dynamo._trace_wrapped_higher_order_op import TransformGetItemToIndex
 
 assert torch.distributed.is_available()
@@ -58,7 +67,10 @@ def python(code: str) -> list[str]:
     return done.stdout.splitlines()
 
 
-def test_vectors_are_those_that_all_imports_give(dual_folder: Path, tmp_path: Path) -> None:
+def test_vectors_are_those_that_all_imports_give(dual_folder: Path, data: dict[str, Path], tmp_path: Path) -> None:
+    add_language(
+        "sw", parallel_data=data["parallel"], base=str(dual_folder), registry=tmp_path, recipe="instant", licence="CC0"
+    )
     about = {"base": str(dual_folder), "registry": str(tmp_path), "names": LEFT_OUT}
     (quick, left), (usual, _) = (python(ENCODE.format(quick=how, **about)) for how in (True, False))
     assert quick == usual
@@ -67,6 +79,12 @@ def test_vectors_are_those_that_all_imports_give(dual_folder: Path, tmp_path: Pa
         assert left == "[]"
 
 
-@pytest.mark.parametrize("inside", [True, False])
-def test_what_was_left_out_is_there_when_it_is_asked_for(inside: bool) -> None:
-    assert python(AFTERWARDS.format(inside=inside)) == ["fine"]
+TRANSFORM = "from torch._dynamo._trace_wrapped_higher_order_op import TransformGetItemToIndex"
+
+
+@pytest.mark.parametrize(
+    "first", ["", TRANSFORM, f"import torch._dynamo.exc; {TRANSFORM}", f"torch._dynamo.config; {TRANSFORM}"]
+)
+def test_what_was_left_out_is_there_when_it_is_asked_for(first: str) -> None:
+    """Once, whichever of it is asked for first, while it is left out or afterwards."""
+    assert python(AFTERWARDS.format(inside=bool(first), first=first or "pass")) == ["fine"]

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 from mla_extend.bases.demo_images import DEVIATION, MEAN, build_images, image_path
 from mla_extend.bases.demo_towers import assemble, text_files, tower_config, tower_state
 from mla_extend.bases.icons import IMAGE_SIZE, STYLES, TRAINING_STYLES, concepts, icon_set
-from mla_extend.bases.open import no_progress_bars
 from mla_extend.bases.packages import CLDR, EFFICIENTNET, ICONS, MINILM, Package, fetch
 from mla_extend.cache import cache_folder
 from mla_extend.files import atomic_folder, read_json, write_json
@@ -130,6 +129,7 @@ def _build(folder: Path, images: Path, progress: Progress) -> None:
     import torch  # noqa: PLC0415 - commands that only list things must not wait for it
 
     from mla_extend.bases.demo_head import train_head  # noqa: PLC0415
+    from mla_extend.bases.open import no_progress_bars  # noqa: PLC0415
 
     files = text_files()
     model = assemble(files, HEAD.hidden)

@@ -12,10 +12,13 @@ from torch.nn import functional as F
 
 
 class _Undrawn(nn.Linear):
-    """A linear layer whose numbers its owner draws: once, since many languages are loaded at a time."""
+    """A linear layer whose numbers its owner draws: once, since many languages are loaded at a time.
+
+    `skip_init` does the same by way of the meta device, which imports a second's worth of what a search does without.
+    """
 
     def reset_parameters(self) -> None:
-        """Leave them."""
+        """Leave the numbers as they are in memory."""
 
 
 class Acquirer(nn.Module):

@@ -19,7 +19,7 @@ TOKENIZER, PIECES = "tokenizer.json", "sentencepiece.model"
 PADDING = (PAD, "[PAD]")
 """How the padding token is spelled: here and in models of XLM-R's kind, and in models of BERT's."""
 READY = 16
-"""Tokenizers ready to run at a time: one takes 3 MB, its packed file a fifteenth of that, unpacking some 10 ms."""
+"""Tokenizers ready to run at a time: one takes 3 MB, its packed file a tenth of that, unpacking some 10 ms."""
 
 
 @dataclass(frozen=True)

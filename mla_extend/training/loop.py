@@ -298,17 +298,17 @@ class _Run:
     # Optimiser ----------------------------------------------------------------------------------------------------
 
     def _optimiser(self) -> torch.optim.AdamW:
-        """Return Adam over three groups: matrices of the acquirers (decayed), their biases, the token table.
+        """Return Adam over three groups: matrices of the acquirers (decayed), what else they have, the token table.
 
         The table is never decayed: rows that no sentence uses would shrink without ever being trained.
         """
         table = [tensor for name, tensor in self.tensors.items() if ".acquirer_embedding." in name]
         matrices = [t for n, t in self.tensors.items() if ".acquirer_block." in n and n.endswith("weight")]
-        biases = [t for n, t in self.tensors.items() if ".acquirer_block." in n and n.endswith("bias")]
+        others = [t for n, t in self.tensors.items() if ".acquirer_block." in n and not n.endswith("weight")]
         recipe = self.recipe
         groups = [
             {"params": matrices, "weight_decay": recipe.weight_decay, "peak": recipe.learning_rate},
-            {"params": biases, "weight_decay": 0.0, "peak": recipe.learning_rate},
+            {"params": others, "weight_decay": 0.0, "peak": recipe.learning_rate},
             {"params": table, "weight_decay": 0.0, "peak": recipe.embedding_learning_rate},
         ]
         return torch.optim.AdamW([g for g in groups if g["params"]], lr=1.0, betas=recipe.betas, eps=recipe.epsilon)

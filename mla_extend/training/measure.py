@@ -19,7 +19,7 @@ from mla_extend.training.batches import BucketedBatches
 from mla_extend.training.precision import autocast, pick_precision
 from mla_extend.training.prepare import Split, drawn
 from mla_extend.training.recipe import Recipe, StageRecipe
-from mla_extend.training.tasks import SENTENCES, ExposureTask, TransferTask, encode_ids
+from mla_extend.training.tasks import SENTENCES, ExposureTask, TransferTask, encode_ids, padded_tokens
 
 PACKAGES = ("mla-extend", "torch", "transformers", "peft", "tokenizers", "sentencepiece", "numpy")
 TIMED_STEPS = 4
@@ -155,17 +155,15 @@ def _step_seconds(
 ) -> float:
     """Return the mean seconds of a stage's steps, from a few of them and how many tokens all have.
 
-    The first is not counted: it takes the longest rows, so that the memory is that of the run.
+    The first is not counted: it runs the most tokens, so that the memory is that of the run.
     """
     precision = pick_precision(wanted, model.base.device)
-    fixed = model.base.family.padded_length(model.base.model)
     batches = [BucketedBatches(task.lengths, size, seed + place) for place, (task, _, size) in enumerate(tasks)]
     tokens = np.array(
         [
             sum(
-                len(rows) * (fixed or int(task.lengths[rows].max()))
+                padded_tokens(model, task.lengths[each.rows(step)].tolist())
                 for (task, _, _), each in zip(tasks, batches, strict=True)
-                for rows in [each.rows(step)]
             )
             for step in range(min(steps, max(each.per_epoch for each in batches)))
         ]

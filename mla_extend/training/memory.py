@@ -22,7 +22,7 @@ class FreedMemory:
         self._largest = 0
 
     def give_back(self) -> None:
-        """Return freed memory if the process has grown since the last time."""
+        """Return freed memory if the process has grown by `GROWTH` since the last time."""
         if self._trim is not None and _resident() > self._largest:
             self._trim(0)
             self._largest = _resident() + GROWTH

@@ -93,7 +93,7 @@ class TransferTask:
 
     def loss(self, model: MultilingualModel, rows: Rows, recipe: StageRecipe, processes: Processes = ALONE) -> Tensor:
         """Return the distance to the teacher, and where wanted the contrast with the batch's teachers."""
-        target = run_rows(model, _ids(model, self, rows, recipe), processes)
+        target = run_rows(model, batch_ids(model, self, rows, recipe), processes)
         teacher = torch.from_numpy(self.teacher[rows]).to(target.device)
         loss = torch.zeros((), device=target.device)
         if recipe.mse:
@@ -129,7 +129,7 @@ class ExposureTask:
 
     def loss(self, model: MultilingualModel, rows: Rows, recipe: StageRecipe, processes: Processes = ALONE) -> Tensor:
         """Return the contrast with the batch's images; equal captions and equal images are no negatives."""
-        text = run_rows(model, _ids(model, self, rows, recipe), processes)
+        text = run_rows(model, batch_ids(model, self, rows, recipe), processes)
         images = torch.from_numpy(self.images[self.image_of_text[rows]]).to(text.device)
         same = _equal(self.meaning[rows], text.device) | _equal(self.image_of_text[rows], text.device)
         base = model.base
@@ -139,7 +139,7 @@ class ExposureTask:
         return recipe.contrast * contrast_loss(text, images, recipe.temperature, same)
 
 
-def _ids(model: MultilingualModel, task: TransferTask | ExposureTask, rows: Rows, recipe: StageRecipe) -> Ids:
+def batch_ids(model: MultilingualModel, task: TransferTask | ExposureTask, rows: Rows, recipe: StageRecipe) -> Ids:
     """Return the ids of a batch."""
     drawn = task.drawn.ids(rows, recipe) if task.drawn is not None else None
     return [task.ids[i] for i in rows] if drawn is None else model.as_begun(drawn)
@@ -149,10 +149,24 @@ def run_rows(model: MultilingualModel, ids: Ids, processes: Processes) -> Tensor
     """Return the vectors `[B, D]` of a batch; this process runs its share of it."""
     own = ids[processes.share(len(ids))]
     run = own or ids[:1]  # fewer rows than processes: one is run for nothing, so that there is a graph
-    base = model.base
-    by_length = base.device.type == "cpu" and base.family.padded_length(base.model) is None
-    vectors = _by_length(model, run) if by_length else model.forward(pad(run)).float()
+    vectors = _by_length(model, run) if _in_parts(model) else model.forward(pad(run)).float()
     return processes.join(vectors[: len(own)], len(ids))
+
+
+def padded_tokens(model: MultilingualModel, lengths: Sequence[int]) -> int:
+    """Return how many tokens, padding included, `run_rows` sends through the text tower for rows of some lengths."""
+    fixed = model.base.family.padded_length(model.base.model)
+    if fixed is not None:
+        return fixed * len(lengths)
+    rising = sorted(lengths)
+    ends = part_ends(rising) if _in_parts(model) else [len(rising)]
+    return sum((end - start) * rising[end - 1] for start, end in zip([0, *ends], ends, strict=False))
+
+
+def _in_parts(model: MultilingualModel) -> bool:
+    """Say whether rows of like length go together: where a pass by itself costs little, and no length is fixed."""
+    base = model.base
+    return base.device.type == "cpu" and base.family.padded_length(base.model) is None
 
 
 def _by_length(model: MultilingualModel, ids: Ids) -> Tensor:

@@ -9,6 +9,8 @@ import operator
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from importlib.abc import Loader, MetaPathFinder
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -27,9 +29,9 @@ PLAIN: dict[str, Callable[..., Any]] = {
 """What functions on sizes that nobody knows yet give for truths and sizes that are known."""
 LATER = {
     "torch._dynamo._trace_wrapped_higher_order_op": frozenset({"TransformGetItemToIndex"}),
-    "torch.fx.experimental.symbolic_shapes": frozenset[str](),
+    "torch.fx.experimental.symbolic_shapes": frozenset({*PLAIN, "has_free_unbacked_symbols"}),
 }
-"""Modules that are named long before a function of theirs is called; and classes that are called as functions are."""
+"""What is named long before it is called, if it ever is, by the module that it is in."""
 
 
 @contextmanager
@@ -41,11 +43,12 @@ def quick_imports() -> Iterator[None]:
     transformers was imported before, nothing is done.
     """
     with ExitStack() as stack:
-        # The collector finds nothing while modules are made, and takes a second to do so.
-        gc.disable()
-        stack.callback(gc.enable)
-        stack.callback(gc.freeze)  # nor does it afterwards
         if "transformers" not in sys.modules:
+            if gc.isenabled():
+                # The collector finds nothing while modules are made, and takes a second to do so.
+                gc.disable()
+                stack.callback(gc.enable)
+                stack.callback(gc.freeze)  # nor does it afterwards
             _leave_out(stack)
         yield
 
@@ -55,16 +58,45 @@ class _StandIn(ModuleType):
 
     def real(self, name: str) -> Any:
         """Return what the module has under a name."""
-        self.remove()
+        _give_way()
         return getattr(importlib.import_module(self.__name__), name)
 
-    def remove(self) -> None:
-        """Go out of the way, wherever the import system has put this."""
-        parent, _, name = self.__name__.rpartition(".")
-        if sys.modules.get(self.__name__) is self:
-            del sys.modules[self.__name__]
-        if parent in sys.modules and vars(sys.modules[parent]).get(name) is self:
-            delattr(sys.modules[parent], name)
+
+def _give_way() -> None:
+    """Take all stand-ins out, wherever the import system has put them: modules of the compiler import each other."""
+    for name in (COMPILER, *LATER):
+        stand_in = sys.modules.get(name)
+        if isinstance(stand_in, _StandIn):
+            del sys.modules[name]
+            parent, _, last = name.rpartition(".")
+            if parent in sys.modules and vars(sys.modules[parent]).get(last) is stand_in:
+                delattr(sys.modules[parent], last)
+
+
+class _InCompiler(MetaPathFinder, Loader):
+    """Let a module inside the compiler be imported once, although the compiler is there only from then on."""
+
+    def find_spec(self, name: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
+        """Give way; find the module where that has imported it."""
+        if not name.startswith(f"{COMPILER}.") or not isinstance(sys.modules.get(COMPILER), _StandIn):
+            return None
+        _give_way()
+        importlib.import_module(COMPILER)
+        if name not in sys.modules:
+            return None
+        module, spec = sys.modules[name], ModuleSpec(name, self)
+        # Otherwise the import system would go on with the module's own, and run it again.
+        spec.loader_state, module.__spec__ = module.__spec__, spec
+        return spec
+
+    def create_module(self, spec: ModuleSpec) -> ModuleType:
+        """Return the module that is there."""
+        return sys.modules[spec.name]
+
+    def exec_module(self, module: ModuleType) -> None:
+        """Leave it as it was."""
+        assert module.__spec__ is not None
+        module.__spec__ = module.__spec__.loader_state
 
 
 class _Marks(_StandIn):
@@ -73,7 +105,7 @@ class _Marks(_StandIn):
     def __getattr__(self, name: str) -> Any:
         if name in MARKS:
             return _as_it_is
-        if name.startswith("__") and name != "__path__":  # a look at where it is from
+        if name.startswith("__"):  # a look at where it is from
             raise AttributeError(name)
         return self.real(name)
 
@@ -84,7 +116,7 @@ class _Later(_StandIn):
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
             raise AttributeError(name)
-        if not (name.islower() or name in LATER[self.__name__]):
+        if name not in LATER[self.__name__]:
             return self.real(name)
 
         def call(*arguments: Any, **named: Any) -> Any:
@@ -98,9 +130,15 @@ class _Later(_StandIn):
 def _leave_out(stack: ExitStack) -> None:
     import torch  # noqa: PLC0415 - slow, as all of this
 
-    for stand_in in (_Marks(COMPILER), *map(_Later, LATER)):
-        if sys.modules.setdefault(stand_in.__name__, stand_in) is stand_in:
-            stack.callback(stand_in.remove)
+    if COMPILER not in sys.modules:
+        compiler = _Marks(COMPILER)
+        compiler.__path__ = [str(Path(torch.__file__).parent / "_dynamo")]
+        for stand_in in (compiler, *map(_Later, LATER)):
+            sys.modules.setdefault(stand_in.__name__, stand_in)
+        finder = _InCompiler()
+        sys.meta_path.insert(0, finder)
+        stack.callback(sys.meta_path.remove, finder)
+        stack.callback(_give_way)
     _replace(stack, torch.distributed, "is_available", lambda _: _no)
     # Drawing numbers for a tensor that has none, before its weights are read, imports a system for algebra.
     _replace(stack, torch.nn.init, "_no_grad_normal_", _unless_meta)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mla_extend.bases.source import DEMO, base_folder
 from mla_extend.data.codes import language_tag
 from mla_extend.errors import DataError
 from mla_extend.progress import SILENT, Progress
@@ -243,6 +244,8 @@ def open_searcher(
             from mla_extend.data.speech import identifier  # noqa: PLC0415 - not where the language is said
 
             threading.Thread(target=identifier, daemon=True).start()
+        if source == DEMO:
+            base_folder(source, progress)  # built first, if it has to be: that needs everything
         with quick_imports() if quick else nullcontext():
             from mla_extend.use.load import load_model  # noqa: PLC0415 - imports torch; a wrong index is said before
 
