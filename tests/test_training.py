@@ -218,23 +218,30 @@ def test_steps_are_made_ready_in_the_same_groups_wherever_a_run_goes_on() -> Non
     assert sorted(set(groups)) == [(0, 8), (8, 24), *((i, i + 32) for i in range(24, 300, 32))]
 
 
-def test_memory_is_given_back_where_the_process_has_grown(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_memory_is_given_back_before_large_steps_of_a_process_that_has_grown(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[int] = []
-    sizes = iter([10, 5, 5 + memory.GROWTH, 6 + memory.GROWTH, 7])
+    size = memory.GROWTH + 1
     monkeypatch.setattr(memory, "_malloc_trim", lambda: asked.append)
-    monkeypatch.setattr(memory, "_resident", lambda: next(sizes))
+    monkeypatch.setattr(memory, "_resident", lambda: size)
     freed = memory.FreedMemory()
     freed._trim = asked.append
-    freed.give_back()  # 10, and 5 after it
-    freed.give_back()  # no more than the growth that is let be
+    freed.make_room(100)
     assert asked == [0]
-    freed.give_back()
+    freed.make_room(100)  # it has not grown
+    size += memory.GROWTH + 1
+    freed.make_room(50)  # small
+    assert asked == [0]
+    freed.make_room(70)
     assert asked == [0, 0]
+    size += memory.GROWTH_OF_SMALL + 1
+    freed.make_room(1)
+    assert asked == [0, 0, 0]
     monkeypatch.setattr(memory, "_malloc_trim", lambda: None)
-    memory.FreedMemory().give_back()
+    memory.FreedMemory().make_room(100)
 
 
-def test_the_c_library_is_asked_where_there_is_one_that_can() -> None:
+def test_the_c_library_is_asked_where_there_is_one_that_can(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "GROWTH", 0)
     freed = memory.FreedMemory()
-    freed.give_back()
-    assert (freed._largest > memory.GROWTH) == (memory.STATM.exists() and memory._malloc_trim() is not None)
+    freed.make_room(100)
+    assert (freed._size > 0) == (memory.STATM.exists() and memory._malloc_trim() is not None)

@@ -206,8 +206,10 @@ class _Run:
         self._set_rates()
         self.optimiser.zero_grad(set_to_none=True)
         total = 0.0
-        for (task, weight, recipe), batches in zip(self.stage.tasks, self.batches, strict=True):
-            rows = batches.rows(self.step)
+        chosen = [batches.rows(self.step) for batches in self.batches]
+        tokens = [int(task.lengths[rows].sum()) for (task, _, _), rows in zip(self.stage.tasks, chosen, strict=True)]
+        self.freed.make_room(max(tokens))
+        for (task, weight, recipe), rows in zip(self.stage.tasks, chosen, strict=True):
             with autocast(self.trainer.precision, self.trainer.model.base.device):
                 loss = weight * task.loss(self.trainer.model, rows, recipe, self.trainer.processes)
             loss.backward()  # type: ignore[no-untyped-call]
@@ -224,7 +226,6 @@ class _Run:
             )
         self.optimiser.step()
         self.step += 1
-        self.freed.give_back()
         if self._averages:
             decay = min(self.recipe.average, self.step / (self.step + 10))
             with torch.no_grad():

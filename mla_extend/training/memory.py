@@ -5,27 +5,32 @@ import mmap
 from collections.abc import Callable
 from pathlib import Path
 
-GROWTH = 2**29
-"""Bytes that the process may grow by before freed memory is given back: giving back costs time, too."""
+GROWTH, GROWTH_OF_SMALL = 2**28, 2**30
+"""Bytes that the process may grow by, before a large step and before others: giving memory back costs time, too."""
+LARGE = 0.6
+"""Share of the most tokens of any step from which a step is a large one."""
 STATM = Path("/proc/self/statm")
 
 
 class FreedMemory:
-    """Return freed memory to the system where a process has grown, with the C library that needs it.
+    """Return freed memory to the system, above all before large steps, with the C library that needs it.
 
     Each batch has a shape of its own, and glibc's heap, which keeps what is freed, grows in fragments to three times
-    what a step needs.
+    what a step needs. What small steps leave there does little harm until a large one comes.
     """
 
     def __init__(self) -> None:
         self._trim = _malloc_trim() if STATM.exists() else None
-        self._largest = 0
+        self._size = 0
+        self._most = 0
 
-    def give_back(self) -> None:
-        """Return freed memory if the process has grown by `GROWTH` since the last time."""
-        if self._trim is not None and _resident() > self._largest:
+    def make_room(self, tokens: int) -> None:
+        """Return freed memory where the process has grown too much for a step of so many tokens."""
+        self._most = max(self._most, tokens)
+        growth = GROWTH if tokens >= LARGE * self._most else GROWTH_OF_SMALL
+        if self._trim is not None and _resident() > self._size + growth:
             self._trim(0)
-            self._largest = _resident() + GROWTH
+            self._size = _resident()
 
 
 def _resident() -> int:
