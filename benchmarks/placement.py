@@ -106,17 +106,19 @@ def measure(languages: list[str], seeds: list[int], steps: int) -> dict[str, Any
 def table(result: dict[str, Any]) -> str:
     """Return the means over seeds as Markdown."""
     head = ["", *(f"held out, {name}" for name in ("NLT", "LE")), *SPLITS]
-    rows = []
+    rows, alone = [], ""
     for language, variants in result["variants"].items():
         for variant, runs in variants.items():
             held_out = [mean(run["held_out"][name] for run in runs.values()) for name in STAGES]
             splits = [mean(run["splits"][name] for run in runs.values()) for name in SPLITS]
+            if len(runs) < len(result["seeds"]):
+                alone += f" ({language}, {variant}: {', '.join(runs)} alone)"
             rows.append([f"{language}, {variant}", *(f"{x:.3f}" for x in [*held_out, *splits])])
     seeds = ", ".join(map(str, result["seeds"]))
     return (
         f"{markdown(head, rows)}\n\nHeld out: mean recall (a fraction) on a tenth of the training text, at the best "
         "evaluation of each stage. The rest: ratio of mean recall to the base's own English on the test style. "
-        f"{result['steps']} steps in all, means over the seeds {seeds}; {result['machine']}."
+        f"{result['steps']} steps in all, means over the seeds {seeds}{alone}; {result['machine']}."
     )
 
 
