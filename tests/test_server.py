@@ -274,6 +274,10 @@ def test_a_video_is_found_and_given_whole_in_parts_and_small(site: Site, tmp_pat
         small = client.get(hits["one.mp4"]["thumbnail"]).raise_for_status()
         with Image.open(io.BytesIO(small.content)) as image:
             assert (image.format, image.size) == ("WEBP", (320, 240))
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setitem(sys.modules, "av", None)
+            for route in ("image", "thumbnail"):
+                assert "pip install 'mla-extend[video]'" in refused(client.get(hits["two.mp4"][route]), 404)
         for name in ("two.mp4", "three.mp4", "four.mp4"):
             (folder / name).unlink()
         (folder / "two.mp4").symlink_to(tmp_path / "passwd")
