@@ -16,6 +16,7 @@ from mla_extend.language.build import build_language
 from mla_extend.language.model import MultilingualModel
 from mla_extend.language.related import Related
 from mla_extend.training.batches import BucketedBatches
+from mla_extend.training.memory import kept_free
 from mla_extend.training.precision import autocast, pick_precision
 from mla_extend.training.prepare import Split, drawn
 from mla_extend.training.recipe import Recipe, StageRecipe
@@ -135,8 +136,8 @@ def estimate(
         "stages": stages,
         "seconds": round(seconds, 1),
         "pairs_per_second": round(stages["transfer"] * recipe.transfer.batch / max(taken["transfer"], 1e-9), 1),
-        # The best weights so far are kept beside those in training.
-        "memory_bytes": Measure.peak_memory() + 4 * built.parameters,
+        # The best weights so far are kept beside those in training, and the heap keeps of what a long run freed.
+        "memory_bytes": Measure.peak_memory() + 4 * built.parameters + kept_free(model.base.device),
     }
 
 

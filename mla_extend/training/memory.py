@@ -5,6 +5,8 @@ import mmap
 from collections.abc import Callable
 from pathlib import Path
 
+import torch
+
 GROWTH, GROWTH_OF_SMALL = 2**28, 2**30
 """Bytes that the process may grow by, before a large step and before others: giving memory back costs time, too."""
 LARGE = 0.6
@@ -31,6 +33,11 @@ class FreedMemory:
         if self._trim is not None and _resident() > self._size + growth:
             self._trim(0)
             self._size = _resident()
+
+
+def kept_free(device: torch.device) -> int:
+    """Return the bytes of freed memory that a long run on a device is to be expected to keep: half of what it may."""
+    return GROWTH_OF_SMALL // 2 if device.type == "cpu" else 0
 
 
 def _resident() -> int:
