@@ -221,7 +221,6 @@ def test_steps_are_made_ready_in_the_same_groups_wherever_a_run_goes_on() -> Non
 def test_memory_is_given_back_before_large_steps_of_a_process_that_has_grown(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[int] = []
     size = memory.GROWTH + 1
-    monkeypatch.setattr(memory, "_malloc_trim", lambda: asked.append)
     monkeypatch.setattr(memory, "_resident", lambda: size)
     freed = memory.FreedMemory()
     freed._trim = asked.append

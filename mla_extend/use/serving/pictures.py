@@ -4,9 +4,7 @@ import io
 import mimetypes
 import threading
 from collections import OrderedDict
-from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
 
 from PIL import Image, ImageOps, UnidentifiedImageError
 
@@ -15,13 +13,12 @@ from mla_extend.errors import DataError, ImageError, MlaExtendError
 from mla_extend.use.index import Entry, ImageIndex
 from mla_extend.use.serving.limits import Limits
 
-T = TypeVar("T")
 SIDE = 384
 """Pixels of the longer side of a small picture: sharp on a dense screen, where the page shows half of that."""
 QUALITY = 80
 UNREADABLE = (
     UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError,
-    Image.DecompressionBombWarning, ImageError,
+    Image.DecompressionBombWarning, DataError,
 )  # fmt: skip
 
 
@@ -74,7 +71,7 @@ class Pictures:
         path = self._path(key)
         try:
             if is_video(path):
-                _need_av(check_video, path)
+                check_video(path)
                 return path, mimetypes.guess_type(path.name)[0] or "application/octet-stream", path.name
             with Image.open(path) as image:
                 kind = Image.MIME.get(image.format or "", "application/octet-stream")
@@ -107,25 +104,13 @@ def draw(path: Path, pixels: int) -> bytes:
     """
     try:
         if is_video(path):
-            return _small(_need_av(read_frames, path, 1)[0])
+            return _small(read_frames(path, 1)[0])
         with Image.open(path) as image:
             if image.width * image.height > pixels:
                 raise NoPicture(f"The picture has {image.width} x {image.height} pixels, too many to be drawn small.")
             return _small(image)
     except UNREADABLE as error:
         raise _unreadable(path.name, error) from error
-
-
-def _need_av(read: Callable[..., T], path: Path, *how: int) -> T:
-    """Read a video; say what the server lacks where it cannot read any."""
-    try:
-        return read(path, *how)
-    except ImageError:
-        raise
-    except DataError as error:
-        raise NoPicture(
-            "The server has no PyAV, which videos need. Install it where it runs: pip install 'mla-extend[video]'."
-        ) from error
 
 
 def read_query(content: bytes, pixels: int) -> Image.Image:
@@ -163,6 +148,10 @@ def _small(image: Image.Image) -> bytes:
 
 
 def _unreadable(what: object, error: Exception) -> NoPicture:
+    if isinstance(error, DataError) and not isinstance(error, ImageError):
+        return NoPicture(
+            "The server has no PyAV, which videos need. Install it where it runs: pip install 'mla-extend[video]'."
+        )
     gone = isinstance(error, FileNotFoundError) or isinstance(error.__cause__, FileNotFoundError)
     why = "it is gone" if gone else type(error).__name__
     return NoPicture(f"The picture {what} cannot be read ({why}). Index the folder again.")
