@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from PIL import Image
 from served import QUERIES, Site, add, build, serving
 from typer.testing import CliRunner
 
+from mla_extend.bases.base import open_image
 from mla_extend.cli.app import app as cli
 from mla_extend.errors import DataError, LanguageError, RegistryError
 from mla_extend.registry.languages import BaseRegistry
@@ -186,23 +187,6 @@ def test_openapi_describes_every_route_and_no_page_is_loaded_from_elsewhere(clie
         refused(client.get(path), 404)
 
 
-def film(path: Path, pictures: Sequence[Path]) -> None:
-    """Show pictures one after another, ten frames each."""
-    import av
-
-    path.parent.mkdir(exist_ok=True)
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream("libx264", rate=10)
-        stream.width, stream.height, stream.pix_fmt = 320, 240, "yuv420p"
-        for picture in pictures:
-            with Image.open(picture) as image:
-                frame = av.VideoFrame.from_image(image.convert("RGB"))
-            for _ in range(10):
-                frame.pts = None
-                container.mux(stream.encode(frame))
-        container.mux(stream.encode())
-
-
 # Pictures --------------------------------------------------------------------------------------------------------
 
 
@@ -256,11 +240,15 @@ def test_what_has_come_to_lie_under_a_picture_s_name_is_not_given(site: Site, tm
 
 def test_a_video_is_found_and_given_whole_in_parts_and_small(site: Site, tmp_path: Path) -> None:
     """A player asks for parts; what has come to lie under the name of a video is no video and is not given."""
+    from clips import encode
+
     from mla_extend.use.index.make import make_index
 
     folder = tmp_path / "clips"
+    folder.mkdir()
+    frames = [open_image(picture) for picture in sorted(site.pictures.iterdir())[:3] for _ in range(10)]
     for name in ("one.mp4", "two.mp4", "three.mp4", "four.mp4"):
-        film(folder / name, sorted(site.pictures.iterdir())[:3])
+        encode(folder / name, frames)
     make_index(folder, tmp_path / "index", base=str(site.base), registry=site.registry)
     (tmp_path / "passwd").write_bytes(SECRET)
     clips = Site(site.base, site.registry, folder, tmp_path / "index")
