@@ -371,6 +371,7 @@ def test_parts_of_a_batch_give_the_vectors_and_gradients_of_the_whole(base: Base
     def gradients(costs: int) -> tuple[Tensor, list[Tensor], int]:
         with pytest.MonkeyPatch.context() as patch, model.training("sw") as tensors:
             patch.setattr("mla_extend.training.tasks.PART_COSTS", costs)
+            patch.setattr("mla_extend.training.tasks.PART_ROWS", 2)
             forward = model.forward
             patch.setattr(model, "forward", lambda batch: (passes.append(len(batch.ids)), forward(batch))[1])
             vectors = run_rows(model, ids, ALONE)

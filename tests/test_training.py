@@ -1,6 +1,7 @@
 """Losses, batches, recipes, checkpoints, cached features."""
 
 import math
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from mla_extend.bases.features import Features
 from mla_extend.bases.open import open_base
 from mla_extend.data.pairs import held_out_texts
 from mla_extend.errors import RecipeError, TrainingError
+from mla_extend.huge_pages import VARIABLE, ask_for_huge_pages
 from mla_extend.language.build import build_language
 from mla_extend.language.model import MultilingualModel
 from mla_extend.language.tokenizer import LanguageTokenizer
@@ -22,8 +24,9 @@ from mla_extend.training import memory
 from mla_extend.training.batches import BucketedBatches, padding_share
 from mla_extend.training.checkpoint import Checkpoint, CheckpointFile
 from mla_extend.training.losses import contrast_loss, mean_cosine, transfer_loss
+from mla_extend.training.precision import autocast
 from mla_extend.training.recipe import StageRecipe, load_recipe, recipe_names
-from mla_extend.training.tasks import Drawn, part_ends
+from mla_extend.training.tasks import PART_ROWS, Drawn, part_ends
 from mla_extend.training.teacher import Teacher, together
 from tests.conftest import sentences
 
@@ -127,12 +130,17 @@ def test_a_text_that_is_too_long_as_drawn_is_cut_the_likeliest_way() -> None:
 def test_rows_are_parted_by_length_where_that_saves_enough() -> None:
     assert part_ends([5] * 128) == [128]
     assert part_ends([3]) == [1]
-    assert part_ends([4] * 100 + [54] * 28) == [100, 128]
-    assert part_ends([4] * 60 + [20] * 60 + [60] * 8) == [60, 120, 128]
+    assert part_ends([4] * 96 + [54] * 32) == [96, 128]
+    assert part_ends([4] * 100 + [54] * 28) == [96, 128]
+    assert part_ends([4] * 64 + [20] * 32 + [60] * 32) == [64, 96, 128]
+    assert part_ends([4] * 30 + [54] * 2) == [32]
+    assert part_ends([4] * 30 + [54] * 3) == [33]
     lengths = sorted([3, 9, 20, 61, 2, 40, 33] * 18)
     ends = part_ends(lengths)
     assert ends[-1] == len(lengths)
     assert ends == sorted(set(ends))
+    assert len(ends) > 1
+    assert not any(end % PART_ROWS for end in ends[:-1])
 
 
 def test_steps_follow_the_data_within_their_bounds() -> None:
@@ -244,3 +252,31 @@ def test_the_c_library_is_asked_where_there_is_one_that_can(monkeypatch: pytest.
     freed = memory.FreedMemory()
     freed.make_room(100)
     assert (freed._size > 0) == (memory.STATM.exists() and memory._malloc_trim() is not None)
+
+
+def test_training_commands_ask_for_huge_pages_unless_the_user_has_said_otherwise(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv(VARIABLE, raising=False)
+    ask_for_huge_pages()
+    assert os.environ[VARIABLE] == "1"
+    monkeypatch.setenv(VARIABLE, "0")
+    ask_for_huge_pages()
+    assert os.environ[VARIABLE] == "0"
+
+
+def test_plain_attention_keeps_to_bf16_in_a_step_on_a_cpu_and_nowhere_else() -> None:
+    allowed = torch.backends.cuda.fp16_bf16_reduction_math_sdp_allowed
+    before = allowed()
+    with autocast("fp32", torch.device("cpu")):
+        assert allowed() == before
+    with autocast("bf16", torch.device("cpu")):
+        assert allowed()
+    assert allowed() == before
+
+
+def test_exposure_takes_as_many_pairs_a_step_as_captions_unless_told() -> None:
+    assert StageRecipe(batch=32).pairs_beside == 32
+    assert StageRecipe(batch=32, transfer_batch=8).pairs_beside == 8
+    default = load_recipe("default").exposure
+    assert default.pairs_beside < default.batch

@@ -38,6 +38,7 @@ from mla_extend.cli.serve import serve
 from mla_extend.cli.share import pack, pull, push, unpack
 from mla_extend.cli.verify import verify
 from mla_extend.errors import Interrupted, MlaExtendError
+from mla_extend.huge_pages import ask_for_huge_pages
 from mla_extend.processes import follows
 
 app = typer.Typer(
@@ -161,6 +162,7 @@ def add_language(
     }
     with progress() as bars:
         bars.start("Loading")
+        ask_for_huge_pages()
         from mla_extend import workflow  # noqa: PLC0415 - imports torch
 
         bars.finish()

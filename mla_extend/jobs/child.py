@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from mla_extend.errors import Interrupted, MlaExtendError, RegistryError, TrainingError
+from mla_extend.huge_pages import ask_for_huge_pages
 from mla_extend.jobs.folder import JobFolder
 
 FAILED, INTERRUPTED = 1, 130
@@ -145,6 +146,7 @@ def _alone(folder: JobFolder) -> Iterator[None]:
 
 def _add(job: dict[str, Any], progress: JobProgress) -> dict[str, Any]:
     """Add the language, going on with an interrupted attempt where there is one; return what the table says of it."""
+    ask_for_huge_pages()
     from mla_extend.jobs.outcome import outcome  # noqa: PLC0415 - stopping early must not wait for these
     from mla_extend.jobs.plan import home_of  # noqa: PLC0415
     from mla_extend.workflow import add_language  # noqa: PLC0415 - imports torch

@@ -17,7 +17,7 @@ from mla_extend.progress import SILENT, Progress
 from mla_extend.training.batches import BucketedBatches
 from mla_extend.training.checkpoint import Checkpoint, CheckpointFile
 from mla_extend.training.memory import FreedMemory
-from mla_extend.training.precision import autocast
+from mla_extend.training.precision import autocast, fuses_adam
 from mla_extend.training.recipe import StageRecipe
 from mla_extend.training.stop import StopRequest
 from mla_extend.training.tasks import Score, Task, Validation
@@ -31,11 +31,21 @@ CHECKPOINT_SECONDS = 30.0
 
 
 @dataclass(frozen=True)
+class Part:
+    """Say what a step takes of one task: its rows, the recipe of their loss, and that loss's weight."""
+
+    task: Task
+    weight: float
+    recipe: StageRecipe
+    batch: int
+
+
+@dataclass(frozen=True)
 class Stage:
-    """Say what one stage trains on: its tasks with their weights, its recipe, its held-out slice, its steps."""
+    """Say what one stage trains on: the parts of its steps, its recipe, its held-out slice, its steps."""
 
     name: str
-    tasks: Sequence[tuple[Task, float, StageRecipe]]
+    parts: Sequence[Part]
     recipe: StageRecipe
     validation: Validation
     steps: int
@@ -128,11 +138,12 @@ class _Run:
         self.stage = stage
         self.recipe = stage.recipe
         self.tensors = tensors
+        self.fused = fuses_adam(trainer.model.base.device)
         self.optimiser = self._optimiser()
         self.freed = FreedMemory()
         self.batches = [
-            BucketedBatches(task.lengths, stage.recipe.batch, trainer.seed + place, task.weights)
-            for place, (task, _, _) in enumerate(stage.tasks)
+            BucketedBatches(part.task.lengths, part.batch, trainer.seed + place, part.task.weights)
+            for place, part in enumerate(stage.parts)
         ]
         self.every = max(1, stage.steps // self.recipe.evaluations)
         self.seconds = 0.0
@@ -197,9 +208,9 @@ class _Run:
         if self.step < self._ready:
             return
         first, self._ready = together(self.step)
-        for (task, _, _), batches in zip(self.stage.tasks, self.batches, strict=True):
+        for part, batches in zip(self.stage.parts, self.batches, strict=True):
             rows = [batches.rows(step) for step in range(first, min(self._ready, self.stage.steps))]
-            task.prepare(np.unique(np.concatenate(rows)))
+            part.task.prepare(np.unique(np.concatenate(rows)))
 
     def _one_step(self) -> float:
         self._prepare()
@@ -207,11 +218,11 @@ class _Run:
         self.optimiser.zero_grad(set_to_none=True)
         total = 0.0
         chosen = [batches.rows(self.step) for batches in self.batches]
-        tokens = [int(task.lengths[rows].sum()) for (task, _, _), rows in zip(self.stage.tasks, chosen, strict=True)]
+        tokens = [int(p.task.lengths[rows].sum()) for p, rows in zip(self.stage.parts, chosen, strict=True)]
         self.freed.make_room(max(tokens))
-        for (task, weight, recipe), rows in zip(self.stage.tasks, chosen, strict=True):
+        for part, rows in zip(self.stage.parts, chosen, strict=True):
             with autocast(self.trainer.precision, self.trainer.model.base.device):
-                loss = weight * task.loss(self.trainer.model, rows, recipe, self.trainer.processes)
+                loss = part.weight * part.task.loss(self.trainer.model, rows, part.recipe, self.trainer.processes)
             loss.backward()  # type: ignore[no-untyped-call]
             total += float(loss.detach())
             self.pairs += len(rows)
@@ -312,7 +323,9 @@ class _Run:
             {"params": others, "weight_decay": 0.0, "peak": recipe.learning_rate},
             {"params": table, "weight_decay": 0.0, "peak": recipe.embedding_learning_rate},
         ]
-        return torch.optim.AdamW([g for g in groups if g["params"]], lr=1.0, betas=recipe.betas, eps=recipe.epsilon)
+        return torch.optim.AdamW(
+            [g for g in groups if g["params"]], lr=1.0, betas=recipe.betas, eps=recipe.epsilon, fused=self.fused
+        )
 
     def _set_rates(self) -> None:
         """Set each group's rate for the next step: a linear rise, then a cosine down to zero."""
@@ -369,6 +382,8 @@ class _Run:
             keys = [key for key in ("step", "exp_avg", "exp_avg_sq") if f"optimiser/{key}/{name}" in tensors]
             if keys:
                 self.optimiser.state[tensor] = {
-                    key: tensors[f"optimiser/{key}/{name}"].to("cpu" if key == "step" else tensor.device)
+                    key: tensors[f"optimiser/{key}/{name}"].to(
+                        "cpu" if key == "step" and not self.fused else tensor.device
+                    )
                     for key in keys
                 }

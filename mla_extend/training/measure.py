@@ -17,7 +17,7 @@ from mla_extend.language.model import MultilingualModel
 from mla_extend.language.related import Related
 from mla_extend.training.batches import BucketedBatches
 from mla_extend.training.memory import kept_free
-from mla_extend.training.precision import autocast, pick_precision
+from mla_extend.training.precision import autocast, fuses_adam, pick_precision
 from mla_extend.training.prepare import Split, drawn
 from mla_extend.training.recipe import Recipe, StageRecipe
 from mla_extend.training.tasks import SENTENCES, ExposureTask, TransferTask, encode_ids, padded_tokens
@@ -111,7 +111,7 @@ def estimate(
         )
         tasks["exposure"] = [(exposure, recipe.exposure, recipe.exposure.batch)]
         if recipe.exposure.transfer:
-            tasks["exposure"].append((pairs, recipe.transfer, recipe.exposure.batch))
+            tasks["exposure"].append((pairs, recipe.transfer, recipe.exposure.pairs_beside))
         rows["exposure"] = len(image_text.texts) - held_out.training_captions
         seconds += _image_seconds(model.base, image_text)
     taken, unseen = {}, 1.0
@@ -171,7 +171,7 @@ def _step_seconds(
     )
     taken = []
     with model.training(tag) as tensors:
-        optimiser = torch.optim.AdamW(tensors.values(), lr=0.0, weight_decay=0.0)
+        optimiser = torch.optim.AdamW(tensors.values(), lr=0.0, weight_decay=0.0, fused=fuses_adam(model.base.device))
         average = {name: tensor.detach().clone() for name, tensor in tensors.items()} if recipe.average else {}
         for step in [int(tokens.argmax()), *np.arange(TIMED_STEPS) % len(tokens)]:
             started = time.monotonic()

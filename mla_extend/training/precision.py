@@ -32,7 +32,24 @@ def autocast(precision: str, device: torch.device) -> Iterator[None]:
             # On a CPU the fused attention's backward pass in bf16 takes ten times as long as the plain one's at 16
             # tokens, and twice as long at 77; it wins from several hundred on, and texts of images are short.
             contexts.enter_context(sdpa_kernel(SDPBackend.MATH))
+            contexts.enter_context(_attention_in_bf16())
         yield
+
+
+@contextmanager
+def _attention_in_bf16() -> Iterator[None]:
+    """Let plain attention keep to bf16, which it otherwise leaves for fp32: a fifth of its time and memory."""
+    before = torch.backends.cuda.fp16_bf16_reduction_math_sdp_allowed()  # type: ignore[no-untyped-call]
+    torch.backends.cuda.allow_fp16_bf16_reduction_math_sdp(True)  # the name tells of GPUs, the CPU heeds it as well
+    try:
+        yield
+    finally:
+        torch.backends.cuda.allow_fp16_bf16_reduction_math_sdp(before)
+
+
+def fuses_adam(device: torch.device) -> bool:
+    """Say whether Adam's step is one pass over the weights on a device."""
+    return device.type in ("cpu", "cuda")
 
 
 def _cpu_computes_bf16() -> bool:

@@ -1,7 +1,7 @@
 """From files to what the two stages train on: held-out slice, ids, and the cached vectors of teacher and images."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +11,7 @@ from mla_extend.bases.features import Features
 from mla_extend.data.pairs import ImageText, Mask, ParallelText, held_out_mask, held_out_texts
 from mla_extend.errors import DataError, ImageError
 from mla_extend.language.model import MultilingualModel
-from mla_extend.training.loop import Stage
+from mla_extend.training.loop import Part, Stage
 from mla_extend.training.recipe import Recipe
 from mla_extend.training.tasks import (
     SENTENCES,
@@ -119,9 +119,8 @@ def transfer_stage(
     others = [text for text in dict.fromkeys(native) if text not in held][: max(0, SENTENCES - len(held))]
     vectors = features.text([*held_native, *others])
     validation = TransferValidation([ids[i] for i in hold], held_native, *np.split(vectors, [len(hold)]))
-    return Stage(
-        "transfer", [(task, 1.0, recipe.transfer)], recipe.transfer, validation, recipe.transfer.steps(len(train))
-    )
+    rule = recipe.transfer
+    return Stage("transfer", [Part(task, 1.0, rule, rule.batch)], rule, validation, rule.steps(len(train)))
 
 
 def exposure_stage(
@@ -154,9 +153,8 @@ def exposure_stage(
     validation = ExposureValidation(
         [ids[i] for i in hold], [image_text.texts[i] for i in hold], image_of_text[hold], images
     )
-    recipe_ = recipe.exposure
-    tasks = [(task, 1.0, recipe_)]
-    if recipe_.transfer:
-        pairs, _, pairs_recipe = transfer.tasks[0]
-        tasks.append((pairs, recipe_.transfer, pairs_recipe))  # type: ignore[arg-type]
-    return Stage("exposure", tasks, recipe_, validation, recipe_.steps(len(train)))
+    rule = recipe.exposure
+    parts = [Part(task, 1.0, rule, rule.batch)]
+    if rule.transfer:
+        parts.append(replace(transfer.parts[0], weight=rule.transfer, batch=rule.pairs_beside))
+    return Stage("exposure", parts, rule, validation, rule.steps(len(train)))

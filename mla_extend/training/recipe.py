@@ -82,11 +82,17 @@ class StageRecipe(_Part):
     contrast_of: Literal["auto", "softmax"] = "auto"
     temperature: float = Field(default=0.05, gt=0)
     transfer: float = Field(default=0.0, ge=0)
+    transfer_batch: int | None = Field(default=None, ge=2)
     sampling: float = Field(default=0.0, ge=0, le=1)
     sampling_alpha: float = Field(default=0.3, ge=0)
     average: float = Field(default=0.0, ge=0, lt=1)
     evaluations: int = Field(default=10, ge=1)
     patience: int = Field(default=4, ge=1)
+
+    @property
+    def pairs_beside(self) -> int:
+        """Return the pairs of parallel text in a step whose captions the transfer loss is kept on beside."""
+        return self.transfer_batch or self.batch
 
     def steps(self, pairs: int) -> int:
         """Return the optimiser steps for so many training pairs."""

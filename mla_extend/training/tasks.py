@@ -35,6 +35,9 @@ SENTENCES = 2_000
 """Native sentences at most that held-out ones look among: each has to be encoded before the first step."""
 PART_COSTS = 512
 """Tokens that could be run in the time that one more pass of the text tower takes by itself, on a CPU."""
+PART_ROWS = 32
+"""Parts are cut at multiples of so many rows: oneDNN compiles bf16 kernels for each new number of tokens, for
+milliseconds each, so that numbers had better come again."""
 
 
 class Task(Protocol):
@@ -181,9 +184,9 @@ def _by_length(model: MultilingualModel, ids: Ids) -> Tensor:
 def part_ends(lengths: Sequence[int]) -> list[int]:
     """Return where to cut rows of rising length so that less is padded; each cut saves `PART_COSTS` tokens or more."""
     count = len(lengths)
-    saved = [end * (lengths[-1] - lengths[end - 1]) for end in range(1, count)]
-    best = max(range(count - 1), key=saved.__getitem__, default=0) + 1
-    if not saved or saved[best - 1] < PART_COSTS:
+    saved = {end: end * (lengths[-1] - lengths[end - 1]) for end in range(PART_ROWS, count, PART_ROWS)}
+    best = max(saved, key=saved.__getitem__, default=0)
+    if not best or saved[best] < PART_COSTS:
         return [count]
     return [*part_ends(lengths[:best]), *(best + end for end in part_ends(lengths[best:]))]
 
