@@ -16,6 +16,7 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
 from torch import Tensor
+from torch.nn import functional as F
 
 from mla_extend.bases.base import Base
 from mla_extend.bases.fingerprint import fingerprint
@@ -23,11 +24,12 @@ from mla_extend.bases.open import open_base
 from mla_extend.bases.source import native_language, text_positions
 from mla_extend.errors import BaseError
 from mla_extend.language.model import MultilingualModel
-from mla_extend.language.peft_method import adapter_tensors
+from mla_extend.language.peft_method import AcquirerBlock, adapter_tensors
 from mla_extend.language.pieces import BEGIN_ID, END_ID, PAD_ID
 from mla_extend.language.tokenizer import LanguageTokenizer, pad, widen
 from mla_extend.processes import ALONE
 from mla_extend.training.losses import contrast_loss, sigmoid_loss
+from mla_extend.training.precision import autocast
 from mla_extend.training.recipe import StageRecipe, load_recipe
 from mla_extend.training.tasks import Drawn, ExposureTask, TransferTask, batch_ids, padded_tokens, run_rows
 from tests import families_hf
@@ -244,6 +246,29 @@ def test_bf16_autocast_is_near(base: Base) -> None:
         near = model.encode_text(TARGET[:20], "sw")
     assert near.dtype == torch.float32
     assert (exact * near).sum(dim=1).min() > 0.99
+
+
+def test_a_training_step_in_bf16_runs_every_block_in_it_and_leaves_nothing(base: Base) -> None:
+    model = randomised(base, {"sw": 4})
+    batch = pad(model.tokenise("sw", TARGET[:8]))
+    found: list[torch.dtype] = []
+    blocks = [layer for layer in model.tuner.layers().values() if isinstance(layer, AcquirerBlock)]
+    hooks = [
+        block.base_layer.register_forward_pre_hook(lambda _, given: found.append(given[0].dtype)) for block in blocks
+    ]
+    with model.training("sw") as tensors:
+        exact = model.forward(batch).detach()
+        assert set(found) == {torch.float32}
+        found.clear()
+        with autocast("bf16", model):
+            near = model.forward(batch).float()
+        assert found == [torch.bfloat16] * len(blocks)
+        near.square().sum().backward()
+        assert all(tensor.grad is not None and tensor.grad.dtype == torch.float32 for tensor in tensors.values())
+        assert F.cosine_similarity(near.detach(), exact).min() > 0.99
+        assert torch.equal(model.forward(batch).detach(), exact)
+    for hook in hooks:
+        hook.remove()
 
 
 def test_gradient_checkpointing_gives_equal_gradients(base: Base) -> None:

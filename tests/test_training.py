@@ -26,7 +26,7 @@ from mla_extend.training.checkpoint import Checkpoint, CheckpointFile
 from mla_extend.training.losses import contrast_loss, mean_cosine, transfer_loss
 from mla_extend.training.precision import autocast
 from mla_extend.training.recipe import StageRecipe, load_recipe, recipe_names
-from mla_extend.training.tasks import PART_ROWS, Drawn, part_ends
+from mla_extend.training.tasks import PART_ROWS, Drawn, cut
 from mla_extend.training.teacher import Teacher, together
 from tests.conftest import sentences
 
@@ -128,19 +128,21 @@ def test_a_text_that_is_too_long_as_drawn_is_cut_the_likeliest_way() -> None:
 
 
 def test_rows_are_parted_by_length_where_that_saves_enough() -> None:
-    assert part_ends([5] * 128) == [128]
-    assert part_ends([3]) == [1]
-    assert part_ends([4] * 96 + [54] * 32) == [96, 128]
-    assert part_ends([4] * 100 + [54] * 28) == [96, 128]
-    assert part_ends([4] * 64 + [20] * 32 + [60] * 32) == [64, 96, 128]
-    assert part_ends([4] * 30 + [54] * 2) == [32]
-    assert part_ends([4] * 30 + [54] * 3) == [33]
+    assert ends([5] * 128) == [128]
+    assert ends([3]) == [1]
+    assert ends([4] * 96 + [54] * 32) == [96, 128]
+    assert ends([4] * 100 + [54] * 28) == [96, 128]
+    assert ends([4] * 64 + [20] * 32 + [60] * 32) == [64, 96, 128]
+    assert ends([4] * 30 + [54] * 2) == [32]
+    assert ends([4] * 30 + [54] * 3) == [33]
     lengths = sorted([3, 9, 20, 61, 2, 40, 33] * 18)
-    ends = part_ends(lengths)
-    assert ends[-1] == len(lengths)
-    assert ends == sorted(set(ends))
-    assert len(ends) > 1
-    assert not any(end % PART_ROWS for end in ends[:-1])
+    assert [row for part in cut(lengths) for row in part] == list(range(len(lengths)))
+    assert len(cut(lengths)) > 1
+    assert not any(end % PART_ROWS for end in ends(lengths)[:-1])
+
+
+def ends(lengths: Sequence[int]) -> list[int]:
+    return [part.stop for part in cut(lengths)]
 
 
 def test_steps_follow_the_data_within_their_bounds() -> None:
@@ -265,12 +267,15 @@ def test_training_commands_ask_for_huge_pages_unless_the_user_has_said_otherwise
     assert os.environ[VARIABLE] == "0"
 
 
-def test_plain_attention_keeps_to_bf16_in_a_step_on_a_cpu_and_nowhere_else() -> None:
+def test_plain_attention_keeps_to_bf16_in_a_step_on_a_cpu_and_nowhere_else(dual_folder: Path) -> None:
+    native, target = sentences(40)
+    model = MultilingualModel(open_base(str(dual_folder)))
+    build_language(model, "sw", native=native, target=target, seed=0)
     allowed = torch.backends.cuda.fp16_bf16_reduction_math_sdp_allowed
     before = allowed()
-    with autocast("fp32", torch.device("cpu")):
+    with autocast("fp32", model):
         assert allowed() == before
-    with autocast("bf16", torch.device("cpu")):
+    with autocast("bf16", model):
         assert allowed()
     assert allowed() == before
 

@@ -357,6 +357,21 @@ class AcquirerModel(BaseTuner):  # type: ignore[misc]
             self.routing.plan = before
 
     @contextmanager
+    def blocks_in(self, dtype: torch.dtype) -> Iterator[None]:
+        """Give each block its hidden states in a dtype while the context lasts."""
+
+        def cast(_: nn.Module, given: tuple[Any, ...]) -> tuple[Any, ...]:
+            return (given[0].to(dtype), *given[1:]) if given else given
+
+        blocks = [layer for layer in self.layers().values() if isinstance(layer, AcquirerBlock)]
+        hooks = [block.register_forward_pre_hook(cast) for block in blocks]
+        try:
+            yield
+        finally:
+            for hook in hooks:
+                hook.remove()
+
+    @contextmanager
     def _enable_peft_forward_hooks(self, *args: Any, **kwargs: Any) -> Iterator[None]:
         names = kwargs.pop("adapter_names", None)
         if names is None:

@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,7 +20,7 @@ from mla_extend.training.memory import FreedMemory
 from mla_extend.training.precision import autocast, fuses_adam
 from mla_extend.training.recipe import StageRecipe
 from mla_extend.training.stop import StopRequest
-from mla_extend.training.tasks import Score, Task, Validation
+from mla_extend.training.tasks import Rows, Score, Task, Validation
 from mla_extend.training.teacher import together
 
 COLLAPSED = 0.98
@@ -31,8 +31,8 @@ CHECKPOINT_SECONDS = 30.0
 
 
 @dataclass(frozen=True)
-class Part:
-    """Say what a step takes of one task: its rows, the recipe of their loss, and that loss's weight."""
+class Term:
+    """Say what one task adds to the loss of a step: its weight, its recipe, and how many rows a step takes."""
 
     task: Task
     weight: float
@@ -42,10 +42,10 @@ class Part:
 
 @dataclass(frozen=True)
 class Stage:
-    """Say what one stage trains on: the parts of its steps, its recipe, its held-out slice, its steps."""
+    """Say what one stage trains on: the terms of its loss, its recipe, its held-out slice, its steps."""
 
     name: str
-    parts: Sequence[Part]
+    terms: Sequence[Term]
     recipe: StageRecipe
     validation: Validation
     steps: int
@@ -79,6 +79,35 @@ class StageResult:
             "stopped": self.stopped,
             "notes": self.notes,
         }
+
+
+def add_gradients(
+    model: MultilingualModel, term: Term, rows: Rows, precision: str, processes: Processes = ALONE
+) -> float:
+    """Add the gradients of a term's weighted loss on some rows, and return that loss."""
+    with autocast(precision, model):
+        loss = term.weight * term.task.loss(model, rows, term.recipe, processes)
+    loss.backward()  # type: ignore[no-untyped-call]
+    return float(loss.detach())
+
+
+def adam(tensors: Mapping[str, Tensor], recipe: StageRecipe, *, fused: bool) -> torch.optim.AdamW:
+    """Return Adam over three groups: matrices of the acquirers (decayed), what else they have, the token table.
+
+    The table is never decayed: rows that no sentence uses would shrink without ever being trained. Each group's `peak`
+    is the largest learning rate that it is to have; its rate is 0 until a schedule sets it.
+    """
+    table = [tensor for name, tensor in tensors.items() if ".acquirer_embedding." in name]
+    matrices = [t for n, t in tensors.items() if ".acquirer_block." in n and n.endswith("weight")]
+    others = [t for n, t in tensors.items() if ".acquirer_block." in n and not n.endswith("weight")]
+    groups = [
+        {"params": matrices, "weight_decay": recipe.weight_decay, "peak": recipe.learning_rate},
+        {"params": others, "weight_decay": 0.0, "peak": recipe.learning_rate},
+        {"params": table, "weight_decay": 0.0, "peak": recipe.embedding_learning_rate},
+    ]
+    return torch.optim.AdamW(
+        [group for group in groups if group["params"]], lr=0.0, betas=recipe.betas, eps=recipe.epsilon, fused=fused
+    )
 
 
 class Trainer:
@@ -139,11 +168,11 @@ class _Run:
         self.recipe = stage.recipe
         self.tensors = tensors
         self.fused = fuses_adam(trainer.model.base.device)
-        self.optimiser = self._optimiser()
+        self.optimiser = adam(tensors, stage.recipe, fused=self.fused)
         self.freed = FreedMemory()
         self.batches = [
-            BucketedBatches(part.task.lengths, part.batch, trainer.seed + place, part.task.weights)
-            for place, part in enumerate(stage.parts)
+            BucketedBatches(term.task.lengths, term.batch, trainer.seed + place, term.task.weights)
+            for place, term in enumerate(stage.terms)
         ]
         self.every = max(1, stage.steps // self.recipe.evaluations)
         self.seconds = 0.0
@@ -208,24 +237,20 @@ class _Run:
         if self.step < self._ready:
             return
         first, self._ready = together(self.step)
-        for part, batches in zip(self.stage.parts, self.batches, strict=True):
+        for term, batches in zip(self.stage.terms, self.batches, strict=True):
             rows = [batches.rows(step) for step in range(first, min(self._ready, self.stage.steps))]
-            part.task.prepare(np.unique(np.concatenate(rows)))
+            term.task.prepare(np.unique(np.concatenate(rows)))
 
     def _one_step(self) -> float:
         self._prepare()
         self._set_rates()
         self.optimiser.zero_grad(set_to_none=True)
-        total = 0.0
         chosen = [batches.rows(self.step) for batches in self.batches]
-        tokens = [int(p.task.lengths[rows].sum()) for p, rows in zip(self.stage.parts, chosen, strict=True)]
-        self.freed.make_room(max(tokens))
-        for part, rows in zip(self.stage.parts, chosen, strict=True):
-            with autocast(self.trainer.precision, self.trainer.model.base.device):
-                loss = part.weight * part.task.loss(self.trainer.model, rows, part.recipe, self.trainer.processes)
-            loss.backward()  # type: ignore[no-untyped-call]
-            total += float(loss.detach())
-            self.pairs += len(rows)
+        terms = list(zip(self.stage.terms, chosen, strict=True))
+        self.freed.make_room(max(int(term.task.lengths[rows].sum()) for term, rows in terms))
+        trainer = self.trainer
+        total = sum(add_gradients(trainer.model, *term, trainer.precision, trainer.processes) for term in terms)
+        self.pairs += sum(map(len, chosen))
         self.trainer.processes.sum_gradients(self.tensors.values())
         norm = torch.nn.utils.clip_grad_norm_(self.tensors.values(), self.recipe.clip_norm)
         if not (math.isfinite(total) and math.isfinite(float(norm))):
@@ -308,24 +333,6 @@ class _Run:
         self.trainer.log({"stage": self.stage.name, "step": self.step, "seconds": round(self.seconds, 2), **values})
 
     # Optimiser ----------------------------------------------------------------------------------------------------
-
-    def _optimiser(self) -> torch.optim.AdamW:
-        """Return Adam over three groups: matrices of the acquirers (decayed), what else they have, the token table.
-
-        The table is never decayed: rows that no sentence uses would shrink without ever being trained.
-        """
-        table = [tensor for name, tensor in self.tensors.items() if ".acquirer_embedding." in name]
-        matrices = [t for n, t in self.tensors.items() if ".acquirer_block." in n and n.endswith("weight")]
-        others = [t for n, t in self.tensors.items() if ".acquirer_block." in n and not n.endswith("weight")]
-        recipe = self.recipe
-        groups = [
-            {"params": matrices, "weight_decay": recipe.weight_decay, "peak": recipe.learning_rate},
-            {"params": others, "weight_decay": 0.0, "peak": recipe.learning_rate},
-            {"params": table, "weight_decay": 0.0, "peak": recipe.embedding_learning_rate},
-        ]
-        return torch.optim.AdamW(
-            [g for g in groups if g["params"]], lr=1.0, betas=recipe.betas, eps=recipe.epsilon, fused=self.fused
-        )
 
     def _set_rates(self) -> None:
         """Set each group's rate for the next step: a linear rise, then a cosine down to zero."""

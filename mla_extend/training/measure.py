@@ -16,9 +16,10 @@ from mla_extend.language.build import build_language
 from mla_extend.language.model import MultilingualModel
 from mla_extend.language.related import Related
 from mla_extend.training.batches import BucketedBatches
+from mla_extend.training.loop import Term, adam, add_gradients
 from mla_extend.training.memory import kept_free
-from mla_extend.training.precision import autocast, fuses_adam, pick_precision
-from mla_extend.training.prepare import Split, drawn
+from mla_extend.training.precision import fuses_adam, pick_precision
+from mla_extend.training.prepare import Split, drawn, exposure_terms, transfer_terms
 from mla_extend.training.recipe import Recipe, StageRecipe
 from mla_extend.training.tasks import SENTENCES, ExposureTask, TransferTask, encode_ids, padded_tokens
 
@@ -98,7 +99,7 @@ def estimate(
     text_seconds = _encode_seconds(model.base, texts)
     row_seconds = _row_seconds(model, tag, pairs)
     stages = {"transfer": recipe.transfer.steps(len(kept)) if recipe.transfer.max_steps else 0}
-    tasks: dict[str, list[_Timed]] = {"transfer": [(pairs, recipe.transfer, recipe.transfer.batch)]}
+    terms = {"transfer": transfer_terms(pairs, recipe)}
     rows = {"transfer": int(held_out.pairs.sum())}
     if image_text is not None:
         stages["exposure"] = recipe.exposure.steps(held_out.training_captions) if recipe.exposure.max_steps else 0
@@ -109,9 +110,7 @@ def estimate(
             image_text.texts,
             drawn=drawn(model, tag, image_text.texts),
         )
-        tasks["exposure"] = [(exposure, recipe.exposure, recipe.exposure.batch)]
-        if recipe.exposure.transfer:
-            tasks["exposure"].append((pairs, recipe.transfer, recipe.exposure.pairs_beside))
+        terms["exposure"] = exposure_terms(exposure, pairs, recipe)
         rows["exposure"] = len(image_text.texts) - held_out.training_captions
         seconds += _image_seconds(model.base, image_text)
     taken, unseen = {}, 1.0
@@ -120,8 +119,8 @@ def estimate(
         evaluations = steps // max(1, steps // stage.evaluations) + 1
         taken[name] = rows[name] * row_seconds * evaluations
         if steps:
-            taken[name] += steps * _step_seconds(model, tag, tasks[name], stage, steps, recipe.precision, seed)
-        share = [steps * batch / len(kept) for task, _, batch in tasks[name] if task is pairs]
+            taken[name] += steps * _step_seconds(model, tag, terms[name], stage, steps, recipe.precision, seed)
+        share = [steps * term.batch / len(kept) for term in terms[name] if term.task is pairs]
         still = unseen * (1 - min(1.0, sum(share)))
         taken[name] += (unseen - still) * len(texts) * text_seconds
         unseen = still
@@ -141,14 +140,10 @@ def estimate(
     }
 
 
-_Timed = tuple[TransferTask | ExposureTask, StageRecipe, int]
-"""A task, the recipe of its loss, and the rows of it in a step."""
-
-
 def _step_seconds(
     model: MultilingualModel,
     tag: str,
-    tasks: Sequence[_Timed],
+    terms: Sequence[Term],
     recipe: StageRecipe,
     steps: int,
     wanted: str,
@@ -159,28 +154,25 @@ def _step_seconds(
     The first is not counted: it runs the most tokens, so that the memory is that of the run.
     """
     precision = pick_precision(wanted, model.base.device)
-    batches = [BucketedBatches(task.lengths, size, seed + place) for place, (task, _, size) in enumerate(tasks)]
+    batches = [BucketedBatches(term.task.lengths, term.batch, seed + place) for place, term in enumerate(terms)]
     tokens = np.array(
         [
             sum(
-                padded_tokens(model, task.lengths[each.rows(step)].tolist())
-                for (task, _, _), each in zip(tasks, batches, strict=True)
+                padded_tokens(model, term.task.lengths[each.rows(step)].tolist())
+                for term, each in zip(terms, batches, strict=True)
             )
             for step in range(min(steps, max(each.per_epoch for each in batches)))
         ]
     )
     taken = []
     with model.training(tag) as tensors:
-        optimiser = torch.optim.AdamW(tensors.values(), lr=0.0, weight_decay=0.0, fused=fuses_adam(model.base.device))
+        optimiser = adam(tensors, recipe, fused=fuses_adam(model.base.device))  # its rates stay 0: nothing is trained
         average = {name: tensor.detach().clone() for name, tensor in tensors.items()} if recipe.average else {}
         for step in [int(tokens.argmax()), *np.arange(TIMED_STEPS) % len(tokens)]:
             started = time.monotonic()
             optimiser.zero_grad(set_to_none=True)
-            for (task, loss_recipe, _), each in zip(tasks, batches, strict=True):
-                with autocast(precision, model.base.device):
-                    loss = task.loss(model, each.rows(int(step)), loss_recipe)
-                loss.backward()  # type: ignore[no-untyped-call]
-                float(loss.detach())  # waits for a GPU
+            for term, each in zip(terms, batches, strict=True):
+                add_gradients(model, term, each.rows(int(step)), precision)
             torch.nn.utils.clip_grad_norm_(tensors.values(), recipe.clip_norm)
             optimiser.step()
             with torch.no_grad():

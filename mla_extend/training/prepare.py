@@ -1,7 +1,7 @@
 """From files to what the two stages train on: held-out slice, ids, and the cached vectors of teacher and images."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -11,13 +11,14 @@ from mla_extend.bases.features import Features
 from mla_extend.data.pairs import ImageText, Mask, ParallelText, held_out_mask, held_out_texts
 from mla_extend.errors import DataError, ImageError
 from mla_extend.language.model import MultilingualModel
-from mla_extend.training.loop import Part, Stage
+from mla_extend.training.loop import Stage, Term
 from mla_extend.training.recipe import Recipe
 from mla_extend.training.tasks import (
     SENTENCES,
     Drawn,
     ExposureTask,
     ExposureValidation,
+    Task,
     TransferTask,
     TransferValidation,
 )
@@ -120,7 +121,12 @@ def transfer_stage(
     vectors = features.text([*held_native, *others])
     validation = TransferValidation([ids[i] for i in hold], held_native, *np.split(vectors, [len(hold)]))
     rule = recipe.transfer
-    return Stage("transfer", [Part(task, 1.0, rule, rule.batch)], rule, validation, rule.steps(len(train)))
+    return Stage("transfer", transfer_terms(task, recipe), rule, validation, rule.steps(len(train)))
+
+
+def transfer_terms(pairs: TransferTask, recipe: Recipe) -> list[Term]:
+    """Return what Native Language Transfer loses in a step."""
+    return [Term(pairs, 1.0, recipe.transfer, recipe.transfer.batch)]
 
 
 def exposure_stage(
@@ -132,10 +138,7 @@ def exposure_stage(
     features: Features,
     transfer: Stage,
 ) -> Stage:
-    """Return Language Exposure: the training captions, their images, the held-out captions.
-
-    Where the recipe keeps the transfer loss on, the transfer stage's pairs are a second task of every step.
-    """
+    """Return Language Exposure: the training captions, their images, the held-out captions."""
     images = image_vectors(image_text, features)
     ids = model.tokenise(tag, image_text.texts)
     image_of_text = np.asarray(image_text.image_of_text, dtype=np.int64)
@@ -154,7 +157,14 @@ def exposure_stage(
         [ids[i] for i in hold], [image_text.texts[i] for i in hold], image_of_text[hold], images
     )
     rule = recipe.exposure
-    parts = [Part(task, 1.0, rule, rule.batch)]
+    terms = exposure_terms(task, transfer.terms[0].task, recipe)
+    return Stage("exposure", terms, rule, validation, rule.steps(len(train)))
+
+
+def exposure_terms(captions: ExposureTask, pairs: Task, recipe: Recipe) -> list[Term]:
+    """Return what Language Exposure loses in a step: the transfer loss too, where the recipe keeps it on."""
+    rule = recipe.exposure
+    terms = [Term(captions, 1.0, rule, rule.batch)]
     if rule.transfer:
-        parts.append(replace(transfer.parts[0], weight=rule.transfer, batch=rule.pairs_beside))
-    return Stage("exposure", parts, rule, validation, rule.steps(len(train)))
+        terms.append(Term(pairs, rule.transfer, recipe.transfer, rule.pairs_beside))
+    return terms

@@ -162,8 +162,8 @@ def padded_tokens(model: MultilingualModel, lengths: Sequence[int]) -> int:
     if fixed is not None:
         return fixed * len(lengths)
     rising = sorted(lengths)
-    ends = part_ends(rising) if _in_parts(model) else [len(rising)]
-    return sum((end - start) * rising[end - 1] for start, end in zip([0, *ends], ends, strict=False))
+    parts = cut(rising) if _in_parts(model) else [range(len(rising))]
+    return sum(len(part) * rising[part[-1]] for part in parts)
 
 
 def _in_parts(model: MultilingualModel) -> bool:
@@ -175,20 +175,20 @@ def _in_parts(model: MultilingualModel) -> bool:
 def _by_length(model: MultilingualModel, ids: Ids) -> Tensor:
     """Return the vectors `[B, D]` of rows that go through the model in parts of like length, as they pay on a CPU."""
     order = sorted(range(len(ids)), key=lambda i: len(ids[i]))
-    ends = part_ends([len(ids[i]) for i in order])
-    parts = [order[start:end] for start, end in zip([0, *ends], ends, strict=False)]
-    vectors = torch.cat([model.forward(pad([ids[i] for i in part])).float() for part in parts])
+    parts = cut([len(ids[i]) for i in order])
+    vectors = torch.cat([model.forward(pad([ids[order[i]] for i in part])).float() for part in parts])
     return vectors[torch.tensor(order).argsort()]
 
 
-def part_ends(lengths: Sequence[int]) -> list[int]:
-    """Return where to cut rows of rising length so that less is padded; each cut saves `PART_COSTS` tokens or more."""
-    count = len(lengths)
-    saved = {end: end * (lengths[-1] - lengths[end - 1]) for end in range(PART_ROWS, count, PART_ROWS)}
+def cut(lengths: Sequence[int]) -> list[range]:
+    """Cut rows of rising length into parts so that less is padded; each cut saves `PART_COSTS` tokens or more."""
+    rows = range(len(lengths))
+    saved = {end: end * (lengths[-1] - lengths[end - 1]) for end in rows[PART_ROWS::PART_ROWS]}
     best = max(saved, key=saved.__getitem__, default=0)
     if not best or saved[best] < PART_COSTS:
-        return [count]
-    return [*part_ends(lengths[:best]), *(best + end for end in part_ends(lengths[best:]))]
+        return [rows]
+    rest = [range(best + part.start, best + part.stop) for part in cut(lengths[best:])]
+    return [*cut(lengths[:best]), *rest]
 
 
 @dataclass(frozen=True)
