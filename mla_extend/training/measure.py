@@ -17,11 +17,11 @@ from mla_extend.language.model import MultilingualModel
 from mla_extend.language.related import Related
 from mla_extend.training.batches import BucketedBatches
 from mla_extend.training.loop import Term, adam, add_gradients
-from mla_extend.training.memory import kept_free
+from mla_extend.training.memory import KEPT_FREE
 from mla_extend.training.precision import fuses_adam, pick_precision
 from mla_extend.training.prepare import Split, drawn, exposure_terms, transfer_terms
 from mla_extend.training.recipe import Recipe, StageRecipe
-from mla_extend.training.tasks import SENTENCES, ExposureTask, TransferTask, encode_ids, padded_tokens
+from mla_extend.training.tasks import SENTENCES, ExposureTask, TransferTask, encode_ids, in_parts, padded_tokens
 
 PACKAGES = ("mla-extend", "torch", "transformers", "peft", "tokenizers", "sentencepiece", "numpy")
 TIMED_STEPS = 4
@@ -135,8 +135,9 @@ def estimate(
         "stages": stages,
         "seconds": round(seconds, 1),
         "pairs_per_second": round(stages["transfer"] * recipe.transfer.batch / max(taken["transfer"], 1e-9), 1),
-        # The best weights so far are kept beside those in training, and the heap keeps of what a long run freed.
-        "memory_bytes": Measure.peak_memory() + 4 * built.parameters + kept_free(model.base.device),
+        # The best weights so far are kept beside those in training, and the heap keeps of what batches of other shapes
+        # freed.
+        "memory_bytes": Measure.peak_memory() + 4 * built.parameters + (KEPT_FREE if in_parts(model) else 0),
     }
 
 

@@ -5,10 +5,10 @@ import mmap
 from collections.abc import Callable
 from pathlib import Path
 
-import torch
-
 GROWTH, GROWTH_OF_SMALL = 2**28, 2**30
 """Bytes that the process may grow by, before a large step and before others: giving memory back costs time, too."""
+KEPT_FREE = GROWTH_OF_SMALL // 2
+"""Bytes of freed memory that a long run whose batches differ in shape is to be expected to keep: half of what it may."""
 LARGE = 0.6
 """Share of the most tokens of any step from which a step is a large one."""
 STATM = Path("/proc/self/statm")
@@ -33,11 +33,6 @@ class FreedMemory:
         if self._trim is not None and _resident() > self._size + growth:
             self._trim(0)
             self._size = _resident()
-
-
-def kept_free(device: torch.device) -> int:
-    """Return the bytes of freed memory that a long run on a device is to be expected to keep: half of what it may."""
-    return GROWTH_OF_SMALL // 2 if device.type == "cpu" else 0
 
 
 def _resident() -> int:

@@ -152,7 +152,7 @@ def run_rows(model: MultilingualModel, ids: Ids, processes: Processes) -> Tensor
     """Return the vectors `[B, D]` of a batch; this process runs its share of it."""
     own = ids[processes.share(len(ids))]
     run = own or ids[:1]  # fewer rows than processes: one is run for nothing, so that there is a graph
-    vectors = _by_length(model, run) if _in_parts(model) else model.forward(pad(run)).float()
+    vectors = _by_length(model, run) if in_parts(model) else model.forward(pad(run)).float()
     return processes.join(vectors[: len(own)], len(ids))
 
 
@@ -162,11 +162,11 @@ def padded_tokens(model: MultilingualModel, lengths: Sequence[int]) -> int:
     if fixed is not None:
         return fixed * len(lengths)
     rising = sorted(lengths)
-    parts = cut(rising) if _in_parts(model) else [range(len(rising))]
+    parts = cut(rising) if in_parts(model) else [range(len(rising))]
     return sum(len(part) * rising[part[-1]] for part in parts)
 
 
-def _in_parts(model: MultilingualModel) -> bool:
+def in_parts(model: MultilingualModel) -> bool:
     """Say whether rows of like length go together: where a pass by itself costs little, and no length is fixed."""
     base = model.base
     return base.device.type == "cpu" and base.family.padded_length(base.model) is None
