@@ -8,7 +8,7 @@ from pathlib import Path
 GROWTH, GROWTH_OF_SMALL = 2**28, 2**30
 """Bytes that the process may grow by, before a large step and before others: giving memory back costs time, too."""
 KEPT_FREE = GROWTH_OF_SMALL // 2
-"""Bytes of freed memory that a long run whose batches differ in shape is to be expected to keep: half of what it may."""
+"""Bytes of freed memory that a long run is expected to keep where batches differ in shape: half of what it may."""
 LARGE = 0.6
 """Share of the most tokens of any step from which a step is a large one."""
 STATM = Path("/proc/self/statm")
