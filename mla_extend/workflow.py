@@ -185,6 +185,7 @@ def plan_language(
             pictures,
             held_out,
             recipe,
+            Features(model.base),
             request.seed,
             related,
             before=measure.seconds(),

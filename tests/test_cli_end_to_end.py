@@ -12,8 +12,11 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
+from mla_extend.bases.features import Features
+from mla_extend.bases.open import open_base
 from mla_extend.cli import app as cli
 from mla_extend.cli.app import app
+from mla_extend.training import measure
 
 RUNNER = CliRunner()
 QUICK = [
@@ -154,6 +157,32 @@ def test_a_dry_run_plans_and_writes_nothing(data: dict[str, Path], dual_folder: 
     assert {"language", "base", "parameters", "seconds", "memory_bytes"} <= plan.keys()
     assert not registry.exists()
     assert "expected time" in run(*arguments, *QUICK, registry=registry)[1]
+
+
+def test_a_dry_run_counts_no_vectors_that_are_kept(
+    data: dict[str, Path], dual_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A second language of the same native sentences and images is not expected to wait for them again."""
+    monkeypatch.setattr(measure, "_encode_seconds", lambda *_: 1000.0)
+    monkeypatch.setattr(measure, "_image_seconds", lambda _base, _pictures, lacking: 1e9 * lacking)
+    registry = tmp_path / "adapters"
+    arguments = ["--parallel-data", str(data["parallel"]), "--image-text", str(data["images"]), *QUICK]
+
+    def seconds() -> float:
+        plan = run(
+            "add-language", "de", *arguments, "--base", str(dual_folder), "--dry-run", "--json", registry=registry
+        )
+        return float(json.loads(plan[1])["seconds"])
+
+    first = seconds()
+    assert first // 1e9 == 50  # pictures that are shown to training
+    assert first % 1e9 > 100_000
+    native = [line.split("\t")[0] for line in data["parallel"].read_text().splitlines()]
+    base = open_base(str(dual_folder))
+    Features(base).text(native)
+    assert first - seconds() > 100_000
+    Features(base).images(sorted((tmp_path / "pictures").iterdir()))
+    assert seconds() < 1e9
 
 
 def test_one_file_serves_both_stages(data: dict[str, Path], dual_folder: Path, tmp_path: Path) -> None:

@@ -174,8 +174,10 @@ def test_features_are_encoded_once(tmp_path: Path) -> None:
         return np.array([[len(text), 1] for text in texts], dtype=np.float32)
 
     cache = FeatureCache(tmp_path)
+    assert cache.lacks(["a", "bb", "a"], text_key) == 2
     assert cache.vectors(["a", "bb", "a"], text_key, encode).tolist() == [[1, 1], [2, 1], [1, 1]]
     other = FeatureCache(tmp_path)
+    assert other.lacks(["bb", "ccc"], text_key) == 1
     assert other.vectors(["bb", "ccc"], text_key, encode).tolist() == [[2, 1], [3, 1]]
     assert cache.vectors(["ccc"], text_key, encode).tolist() == [[3, 1]]
     assert asked == ["a", "bb", "ccc"]

@@ -70,8 +70,7 @@ class FeatureCache:
             step: items handed to `encode` at a time.
         """
         keys = [key(item) for item in items]
-        self._refresh()
-        missing = {k: item for k, item in zip(keys, items, strict=True) if k not in self._places}
+        missing = self._missing(keys, items)
         if missing:
             self._encode(list(missing.items()), encode, task=task, progress=progress, step=step)
         first, _ = self._places[keys[0]]
@@ -81,6 +80,10 @@ class FeatureCache:
             result[row] = shard[place]
         return result
 
+    def lacks(self, items: Sequence[T], key: Callable[[T], bytes]) -> int:
+        """Return how many different ones of some items would have to be encoded."""
+        return len(self._missing([key(item) for item in items], items))
+
     def add(self, keys: Sequence[bytes], vectors: Vectors) -> None:
         """Keep vectors that were encoded elsewhere with the same base."""
         name = secrets.token_hex(8)
@@ -89,6 +92,11 @@ class FeatureCache:
         with atomic_path(self.folder / f"{name}.keys") as path:
             path.write_bytes(b"".join(keys))
         self._refresh()
+
+    def _missing(self, keys: Sequence[bytes], items: Sequence[T]) -> dict[bytes, T]:
+        """Return the items that are not held, by key."""
+        self._refresh()
+        return {k: item for k, item in zip(keys, items, strict=True) if k not in self._places}
 
     def _encode(
         self,

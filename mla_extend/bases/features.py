@@ -61,6 +61,14 @@ class Features:
 
         return self._share(paths, cached)
 
+    def lacks_text(self, texts: Sequence[str]) -> int:
+        """Return how many different ones of some native texts would have to be encoded."""
+        return self._text.lacks(texts, text_key)
+
+    def lacks_images(self, paths: Sequence[Path]) -> int:
+        """Return how many different ones of some images would have to be encoded."""
+        return self._images.lacks(paths, image_key)
+
     def _share(self, items: Sequence[T], cached: Callable[[Sequence[T]], Vectors]) -> Vectors:
         """Return the vectors of items, of which each process has encoded its part into the cache."""
         if self.processes.count > 1:

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from mla_extend.bases.base import Base
+from mla_extend.bases.features import Features
 from mla_extend.data.pairs import ImageText, ParallelText
 from mla_extend.language.build import build_language
 from mla_extend.language.model import MultilingualModel
@@ -24,7 +25,7 @@ from mla_extend.training.recipe import Recipe, StageRecipe
 from mla_extend.training.tasks import SENTENCES, ExposureTask, TransferTask, encode_ids, in_parts, padded_tokens
 
 PACKAGES = ("mla-extend", "torch", "transformers", "peft", "tokenizers", "sentencepiece", "numpy")
-TIMED_STEPS = 4
+TIMED_STEPS = 3
 SAMPLE = 192
 """Texts that are encoded to know how long all will take."""
 
@@ -64,14 +65,15 @@ def estimate(
     image_text: ImageText | None,
     held_out: Split,
     recipe: Recipe,
+    features: Features,
     seed: int,
     related: Related | None = None,
     before: float = 0.0,
 ) -> dict[str, Any]:
     """Return parameters, steps, expected seconds and peak memory of a run, from a few real steps on its own data.
 
-    Vectors that are cached already are not known to be, so that a first run's encoding is always counted in; a stage
-    that stops early takes less. `before` is the seconds that opening the base and reading the data took.
+    Vectors of native text and of images are counted where `features` lacks them; a stage that stops early takes less.
+    `before` is the seconds that opening the base and reading the data took.
     """
     started = time.monotonic()
     kept = np.flatnonzero(~held_out.pairs)
@@ -97,6 +99,7 @@ def estimate(
     seconds = before + time.monotonic() - started
     texts = list(dict.fromkeys(native))
     text_seconds = _encode_seconds(model.base, texts)
+    teacher_seconds = text_seconds * features.lacks_text(texts) / len(texts)
     row_seconds = _row_seconds(model, tag, pairs)
     stages = {"transfer": recipe.transfer.steps(len(kept)) if recipe.transfer.max_steps else 0}
     terms = {"transfer": transfer_terms(pairs, recipe)}
@@ -112,7 +115,7 @@ def estimate(
         )
         terms["exposure"] = exposure_terms(exposure, pairs, recipe)
         rows["exposure"] = len(image_text.texts) - held_out.training_captions
-        seconds += _image_seconds(model.base, image_text)
+        seconds += _image_seconds(model.base, image_text, features.lacks_images(image_text.images))
     taken, unseen = {}, 1.0
     for name, steps in stages.items():
         stage = recipe.transfer if name == "transfer" else recipe.exposure
@@ -122,11 +125,11 @@ def estimate(
             taken[name] += steps * _step_seconds(model, tag, terms[name], stage, steps, recipe.precision, seed)
         share = [steps * term.batch / len(kept) for term in terms[name] if term.task is pairs]
         still = unseen * (1 - min(1.0, sum(share)))
-        taken[name] += (unseen - still) * len(texts) * text_seconds
+        taken[name] += (unseen - still) * len(texts) * teacher_seconds
         unseen = still
     # What held-out sentences look among is encoded first of all; at the end they are encoded by both paths once more.
     gallery = min(SENTENCES, len(texts) + rows["transfer"])
-    seconds += gallery * unseen * text_seconds + sum(rows.values()) * (row_seconds + text_seconds)
+    seconds += gallery * unseen * teacher_seconds + sum(rows.values()) * (row_seconds + text_seconds)
     seconds += sum(taken.values())
     return {
         "vocabulary": built.pieces,
@@ -152,7 +155,9 @@ def _step_seconds(
 ) -> float:
     """Return the mean seconds of a stage's steps, from a few of them and how many tokens all have.
 
-    The first is not counted: it runs the most tokens, so that the memory is that of the run.
+    The first is not counted: it runs the most tokens, so that the memory is that of the run. Nor is the first time of
+    each other one, where batches differ in shape: a run meets nearly all of its shapes again, and a new one costs
+    what oneDNN takes to compile for it.
     """
     precision = pick_precision(wanted, model.base.device)
     batches = [BucketedBatches(term.task.lengths, term.batch, seed + place) for place, term in enumerate(terms)]
@@ -169,7 +174,8 @@ def _step_seconds(
     with model.training(tag) as tensors:
         optimiser = adam(tensors, recipe, fused=fuses_adam(model.base.device))  # its rates stay 0: nothing is trained
         average = {name: tensor.detach().clone() for name, tensor in tensors.items()} if recipe.average else {}
-        for step in [int(tokens.argmax()), *np.arange(TIMED_STEPS) % len(tokens)]:
+        times = 2 if in_parts(model) else 1
+        for step in [int(tokens.argmax()), *np.repeat(np.arange(TIMED_STEPS) % len(tokens), times)]:
             started = time.monotonic()
             optimiser.zero_grad(set_to_none=True)
             for term, each in zip(terms, batches, strict=True):
@@ -182,7 +188,7 @@ def _step_seconds(
             taken.append((time.monotonic() - started) / tokens[step])
         for tensor in tensors.values():
             tensor.grad = None
-    return float(np.median(taken[1:]) * tokens.mean())
+    return float(np.median(taken[times::times]) * tokens.mean())
 
 
 def _encode_seconds(base: Base, texts: list[str]) -> float:
@@ -193,12 +199,15 @@ def _encode_seconds(base: Base, texts: list[str]) -> float:
     return (time.monotonic() - started) / len(sample)
 
 
-def _image_seconds(base: Base, image_text: ImageText) -> float:
+def _image_seconds(base: Base, image_text: ImageText, lacking: int) -> float:
+    """Return the seconds that encoding as many of the images takes as are lacking."""
+    if not lacking:
+        return 0.0
     sample = image_text.images[:16]
     base.image_vectors(sample[:2])
     started = time.monotonic()
     base.image_vectors(sample)
-    return (time.monotonic() - started) * len(image_text.images) / len(sample)
+    return (time.monotonic() - started) * lacking / len(sample)
 
 
 def _row_seconds(model: MultilingualModel, tag: str, pairs: TransferTask) -> float:
