@@ -243,7 +243,7 @@ def test_an_interrupted_run_continues_to_the_same_bytes(
     data: dict[str, Path], dual_folder: Path, tmp_path: Path
 ) -> None:
     """Ctrl-C between two steps saves; --resume goes on; the result is that of a run that was never stopped."""
-    more = ["--set", "precision=fp32", "--set", "transfer.max_steps=400", "--set", "transfer.epochs=100"]
+    more = ["--set", "precision=fp32", "--set", "transfer.max_steps=250", "--set", "transfer.epochs=100"]
     whole = add(data, dual_folder, tmp_path / "whole", *more)
     arguments = [
         sys.executable, "-m", "mla_extend", "add-language", "sw", "--parallel-data", str(data["parallel"]),
@@ -269,7 +269,7 @@ def test_an_interrupted_run_continues_to_the_same_bytes(
 def test_a_killed_run_leaves_the_registry_and_continues(
     data: dict[str, Path], dual_folder: Path, tmp_path: Path
 ) -> None:
-    more = ["--set", "precision=fp32", "--set", "transfer.max_steps=400", "--set", "transfer.epochs=100"]
+    more = ["--set", "precision=fp32", "--set", "transfer.max_steps=250", "--set", "transfer.epochs=100"]
     whole = add(data, dual_folder, tmp_path / "whole", *more)
     registry = tmp_path / "cut"
     arguments = [

@@ -415,7 +415,7 @@ for _ in range(4):
 
 
 def test_processes_switch_prune_and_publish_at_once(base: BaseRegistry) -> None:
-    versions_of(base, 4)
+    versions_of(base, 6)  # enough to prune whoever comes first
     publish(base, "yo")
     before = tree(base.folder / "yo")
     actions_at_once = ("publish(base, 'sw', 9, replace=True)", "base.prune('sw', 3)", "base.use('sw', 'v1')")
