@@ -137,6 +137,7 @@ def test_rows_are_parted_by_length_where_that_saves_enough() -> None:
     assert ends([4] * 30 + [54] * 3) == [33]
     lengths = sorted([3, 9, 20, 61, 2, 40, 33] * 18)
     assert [row for part in cut(lengths) for row in part] == list(range(len(lengths)))
+    assert ends(lengths) == sorted(set(ends(lengths)))
     assert len(cut(lengths)) > 1
     assert not any(end % PART_ROWS for end in ends(lengths)[:-1])
 

@@ -256,12 +256,6 @@ class MultilingualModel:
         finally:
             self.tuner.disable_adapter_layers()
 
-    @contextmanager
-    def blocks_in(self, dtype: torch.dtype) -> Iterator[None]:
-        """Give each block of the text tower its hidden states in a dtype while the context lasts."""
-        with self.tuner.blocks_in(dtype):
-            yield
-
     def forward(self, batch: TextBatch) -> Tensor:
         """Run the text tower on ids of the language that is routed or in training: unnormalised vectors `[B, D]`."""
         device = self.base.device

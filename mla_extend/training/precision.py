@@ -37,7 +37,7 @@ def autocast(precision: str, model: MultilingualModel) -> Iterator[None]:
             contexts.enter_context(_attention_in_bf16())
             # The first block is given fp32 and would hand it on, to be cast before each product: a tenth of a step.
             # Not on CUDA, whose autocast wants fp32 for the norms.
-            contexts.enter_context(model.blocks_in(torch.bfloat16))
+            contexts.enter_context(model.tuner.blocks_in(torch.bfloat16))
         yield
 
 
