@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mla_extend.bases.feature_cache import image_key, text_key
-from mla_extend.bases.features import Features
+from mla_extend.bases.features import Features, image_keys
 from mla_extend.bases.open import open_base
+from mla_extend.bases.vector_store import text_key
 from mla_extend.data.pairs import ImageText, ParallelText
 from mla_extend.data.test_sets import TestSet
 from mla_extend.errors import DataError, RegistryError
@@ -255,7 +255,7 @@ class _Shared:
 def _gallery(data: ImageText | ParallelText) -> tuple[list[Any], NDArray[np.int64], list[Key]]:
     """Return what texts search, the place of each text in it, and what each item is known by in another test set."""
     if isinstance(data, ImageText):
-        return data.images, np.array(data.image_of_text), _numbered([image_key(image) for image in data.images])
+        return data.images, np.array(data.image_of_text), _numbered(image_keys(data.images))
     number = {text: place for place, text in enumerate(dict.fromkeys(data.native))}
     return list(number), np.array([number[text] for text in data.native]), _numbered([text_key(t) for t in number])
 

@@ -11,7 +11,8 @@
     │   └── IsolationError       something else moved: the publish was refused
     ├── TrainingError        training collapsed, diverged or learned nothing
     ├── Interrupted          the user stopped a run that can be continued
-    └── FetchError           a package of the demo could not be had, or its content is wrong
+    ├── FetchError           a package of the demo could not be had, or its content is wrong
+    └── CacheError           what is kept to be used again cannot be read or written
 
 Each message says what happened, with the value, and what to do. The command line turns them into one line and
 exit code 1; nothing else catches them.
@@ -68,3 +69,7 @@ class Interrupted(MlaExtendError):  # noqa: N818 - it is not an error of anybody
 
 class FetchError(MlaExtendError):
     """Say which package could not be fetched or has another content than expected."""
+
+
+class CacheError(MlaExtendError):
+    """Say which file of the cache cannot be used."""

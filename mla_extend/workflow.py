@@ -18,12 +18,12 @@ from mla_extend.registry.languages import BaseRegistry
 from mla_extend.registry.place import registry_root
 from mla_extend.registry.store import Registry
 from mla_extend.request import Asked, Request, as_sources, read_request
+from mla_extend.stop import StopRequest
 from mla_extend.training.measure import Measure, estimate, package_versions
 from mla_extend.training.precision import pick_device
 from mla_extend.training.prepare import Split, split
 from mla_extend.training.run_folder import RunFolder, claim_run
 from mla_extend.training.session import Session, Trained, write_log
-from mla_extend.training.stop import StopRequest
 from mla_extend.use.evaluate import evaluate_held_out, evaluate_model
 from mla_extend.use.load import RegistryModel, find_base
 from mla_extend.use.prove import native_probe, prove

@@ -11,7 +11,6 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from mla_extend.bases.feature_cache import FeatureCache, text_key
 from mla_extend.bases.features import Features
 from mla_extend.bases.open import open_base
 from mla_extend.data.pairs import held_out_texts
@@ -165,32 +164,6 @@ def test_a_checkpoint_round_trips_and_damage_is_said(tmp_path: Path) -> None:
     file.path.write_bytes(b"rubbish")
     with pytest.raises(TrainingError, match="without --resume"):
         other.load()
-
-
-def test_features_are_encoded_once(tmp_path: Path) -> None:
-    asked: list[str] = []
-
-    def encode(texts: list[str]) -> np.ndarray:
-        asked.extend(texts)
-        return np.array([[len(text), 1] for text in texts], dtype=np.float32)
-
-    cache = FeatureCache(tmp_path)
-    assert cache.lacks(["a", "bb", "a"], text_key) == 2
-    assert cache.vectors(["a", "bb", "a"], text_key, encode).tolist() == [[1, 1], [2, 1], [1, 1]]
-    other = FeatureCache(tmp_path)
-    assert other.lacks(["bb", "ccc"], text_key) == 1
-    assert other.vectors(["bb", "ccc"], text_key, encode).tolist() == [[2, 1], [3, 1]]
-    assert cache.vectors(["ccc"], text_key, encode).tolist() == [[3, 1]]
-    assert asked == ["a", "bb", "ccc"]
-
-
-def test_a_shard_without_keys_is_no_shard(tmp_path: Path) -> None:
-    np.save(tmp_path / "half.npy", np.ones((3, 2), dtype=np.float32))
-
-    def encode(texts: list[str]) -> np.ndarray:
-        return np.zeros((len(texts), 2), dtype=np.float32)
-
-    assert FeatureCache(tmp_path).vectors(["a"], text_key, encode).tolist() == [[0, 0]]
 
 
 def test_the_held_out_slice_depends_on_the_texts_alone() -> None:

@@ -14,8 +14,7 @@ from clips import encode, speak
 from PIL import Image, ImageDraw
 
 from mla_extend.bases.base import IMAGE_BATCH, open_image
-from mla_extend.bases.feature_cache import image_key
-from mla_extend.bases.features import Features
+from mla_extend.bases.features import Features, image_keys
 from mla_extend.bases.open import open_base
 from mla_extend.bases.video import FRAMES, is_video, pool_frames, read_frames
 from mla_extend.data.read import read_image_text
@@ -332,12 +331,12 @@ def test_still_video_has_the_vector_of_its_picture(clip_folder, pictures, tmp_pa
 
 def test_key_of_a_video_holds_the_rule_and_that_of_an_image_is_its_hash(clips, pictures, tmp_path, monkeypatch):
     copy = Path(shutil.copy(clips[0], tmp_path / "copy.mp4"))
-    key = image_key(clips[0])
-    assert image_key(copy) == key != image_key(clips[1])
+    key, same, other = image_keys([clips[0], copy, clips[1]])
+    assert same == key != other
     assert key != bytes.fromhex(sha256_file(clips[0]))
-    assert image_key(pictures[0]) == bytes.fromhex(sha256_file(pictures[0]))
+    assert image_keys([pictures[0]]) == [bytes.fromhex(sha256_file(pictures[0]))]
     monkeypatch.setattr("mla_extend.bases.video.RULE", "8 frames, from the start")
-    assert image_key(clips[0]) != key
+    assert image_keys([clips[0]]) != [key]
 
 
 def test_vectors_of_videos_are_kept(clip_folder, clips, pictures, monkeypatch):

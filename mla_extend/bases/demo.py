@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from mla_extend.bases.dual_encoder_model import DualEncoderModel
+    from mla_extend.bases.features import Features
 
 TEXT_BATCH = 128
 FORMAT = 2
@@ -76,7 +77,6 @@ def demo_base(progress: Progress = SILENT) -> Path:
         images = demo_images(progress)
         with atomic_folder(folder) as temporary:
             _build(temporary, images, progress)
-        _remember(folder)
     return folder
 
 
@@ -100,18 +100,15 @@ def demo_images(progress: Progress = SILENT) -> Path:
     return folder
 
 
-def _remember(folder: Path) -> None:
-    """Put the pictures' vectors into the feature cache, where training and evaluation look for them."""
+def remember_images(features: "Features") -> None:
+    """Keep the pictures' vectors that building the demo base has left, unless they are kept."""
     import numpy as np  # noqa: PLC0415
 
-    from mla_extend.bases.feature_cache import FeatureCache, image_key  # noqa: PLC0415
-    from mla_extend.bases.features import features_folder  # noqa: PLC0415
-    from mla_extend.bases.fingerprint import fingerprint  # noqa: PLC0415
-
-    cache = FeatureCache(features_folder(fingerprint(folder)) / "images")
+    folder = demo_base()
     for style in STYLES:
-        names = read_json(folder / "images" / style / "names.json")
-        cache.add([image_key(folder / name) for name in names], np.load(folder / "images" / style / "features.npy"))
+        paths = [folder / name for name in read_json(folder / "images" / style / "names.json")]
+        if features.lacks_images(paths[:1]):
+            features.keep_images(paths, np.load(folder / "images" / style / "features.npy"))
 
 
 def demo_image_paths(style: str, progress: Progress = SILENT) -> dict[str, Path]:

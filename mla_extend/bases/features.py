@@ -1,16 +1,32 @@
 """The constants of a base and its data: vectors of native text and of images, encoded once and kept."""
 
+import hashlib
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import TypeVar
 
+import numpy as np
+
 from mla_extend.bases.base import Base
-from mla_extend.bases.feature_cache import FeatureCache, Vectors, image_key, text_key
+from mla_extend.bases.contents import content_hashes
+from mla_extend.bases.encoding import image_encoding, text_encoding
+from mla_extend.bases.source import DEMO
+from mla_extend.bases.vector_store import Vectors, VectorStore, text_key
+from mla_extend.bases.video import is_video, video_key
 from mla_extend.cache import cache_folder
+from mla_extend.errors import ImageError, Interrupted
 from mla_extend.processes import ALONE, Processes
 from mla_extend.progress import SILENT, Progress
+from mla_extend.stop import StopRequest
 
 T = TypeVar("T")
+
+TEXT_STEP, IMAGE_STEP = 1024, 64
+"""Texts and images between two looks at whether the user wants to stop."""
+TEXTS_KEPT = 20_000
+"""Texts that are kept at a time. A batch's teachers are fewer: they are kept together or not at all, since a vector's
+last bits depend on the texts that it was encoded beside, and a run goes on as if it had not been interrupted."""
 
 
 def features_folder(fingerprint: str) -> Path:
@@ -19,21 +35,42 @@ def features_folder(fingerprint: str) -> Path:
 
 
 class Features:
-    """The cached vectors of one base: native text and images, unnormalised.
+    """The stored vectors of one base: native text and images, unnormalised.
 
     Args:
-        base: encodes what is not in the cache.
+        base: encodes what is not in the store.
         progress: told of that.
         processes: ask for the same vectors at the same time, and share the work.
+        stop: says when the user wants to stop.
     """
 
-    def __init__(self, base: Base, progress: Progress = SILENT, processes: Processes = ALONE) -> None:
-        folder = features_folder(base.identity.fingerprint)
+    def __init__(
+        self,
+        base: Base,
+        progress: Progress = SILENT,
+        processes: Processes = ALONE,
+        stop: StopRequest | None = None,
+    ) -> None:
         self.base = base
         self.progress = progress
         self.processes = processes
-        self._text = FeatureCache(folder / "text")
-        self._images = FeatureCache(folder / "images")
+        self.stop = stop
+        self._image_store: VectorStore | None = None
+
+    @cached_property
+    def _text(self) -> VectorStore:
+        return VectorStore(features_folder(self.base.identity.fingerprint), "text", text_encoding(self.base))
+
+    @property
+    def _images(self) -> VectorStore:
+        if self._image_store is None:
+            folder = features_folder(self.base.identity.fingerprint)
+            self._image_store = VectorStore(folder, "images", image_encoding(self.base))
+            if self.base.identity.source == DEMO:
+                from mla_extend.bases.demo import remember_images  # noqa: PLC0415 - only the demo needs its packages
+
+                remember_images(self)
+        return self._image_store
 
     def text(self, texts: Sequence[str], *, quiet: bool = False) -> Vectors:
         """Return the base's own vectors `[N, D]` of native texts; `quiet` leaves a bar that is running alone."""
@@ -41,38 +78,120 @@ class Features:
         def encode(part: list[str]) -> Vectors:
             return self.base.native_vectors(part).numpy()
 
-        progress = SILENT if quiet else self.progress
+        def stored(part: Sequence[str]) -> Vectors:
+            return self._text.vectors(
+                part,
+                _text_keys,
+                encode,
+                task="Encoding native text",
+                progress=SILENT if quiet else self.progress,
+                step=TEXT_STEP,
+                keep=TEXTS_KEPT,
+                stop=None if quiet else self.stop,
+            )
 
-        def cached(part: Sequence[str]) -> Vectors:
-            return self._text.vectors(part, text_key, encode, task="Encoding native text", progress=progress, step=1024)
-
-        return self._share(texts, cached)
+        return self._share(texts, stored)
 
     def images(self, paths: Sequence[Path]) -> Vectors:
-        """Return the base's own vectors `[N, D]` of images."""
+        """Return the base's own vectors `[N, D]` of images.
+
+        Raises:
+            ImageError: one cannot be read.
+        """
 
         def encode(part: list[Path]) -> Vectors:
             return self.base.image_vectors(part).numpy()
 
-        def cached(part: Sequence[Path]) -> Vectors:
-            return self._images.vectors(
-                part, image_key, encode, task="Encoding images", progress=self.progress, step=64
-            )
+        return self._stored_images(paths, encode)
 
-        return self._share(paths, cached)
+    def readable_images(self, paths: Sequence[Path]) -> tuple[Vectors, dict[Path, str]]:
+        """Return vectors `[N, D]`, a row of NaN for each image that cannot be read, and why those cannot."""
+        reasons: dict[Path, str] = {}
+
+        def encode(part: list[Path]) -> Vectors:
+            vectors = np.full((len(part), 0), np.nan, dtype=np.float32)
+            readable = list(range(len(part)))
+            while readable:
+                try:
+                    found = self.base.image_vectors([part[i] for i in readable]).numpy()
+                except ImageError as error:
+                    broken = Path(str(error.image))
+                    reasons[broken] = str(error)
+                    readable = [i for i in readable if part[i] != broken]
+                    continue
+                vectors = np.full((len(part), found.shape[1]), np.nan, dtype=np.float32)
+                vectors[readable] = found
+                break
+            return vectors
+
+        vectors = self._stored_images(paths, encode)
+        without = ~np.isfinite(vectors).all(axis=1) if vectors.size else np.ones(len(paths), dtype=np.bool_)
+        copies = "It has the content of another picture that cannot be read."
+        return vectors, {paths[i]: reasons.get(paths[i], copies) for i in np.flatnonzero(without).tolist()}
 
     def lacks_text(self, texts: Sequence[str]) -> int:
         """Return how many different ones of some native texts would have to be encoded."""
-        return self._text.lacks(texts, text_key)
+        return self._text.lacks(texts, _text_keys)
 
     def lacks_images(self, paths: Sequence[Path]) -> int:
         """Return how many different ones of some images would have to be encoded."""
-        return self._images.lacks(paths, image_key)
+        keys = dict(zip(paths, image_keys(paths, self.progress), strict=True))
+        return self._images.lacks(list(keys), lambda part: [keys[path] for path in part])
 
-    def _share(self, items: Sequence[T], cached: Callable[[Sequence[T]], Vectors]) -> Vectors:
-        """Return the vectors of items, of which each process has encoded its part into the cache."""
-        if self.processes.count > 1:
-            if own := items[self.processes.rank :: self.processes.count]:
-                cached(own)
-            self.processes.wait()
-        return cached(items)
+    def keep_images(self, paths: Sequence[Path], vectors: Vectors) -> None:
+        """Keep vectors `[N, D]` of images that were encoded elsewhere, in the very same way."""
+        self._images.add(image_keys(paths), vectors)
+
+    def _stored_images(self, paths: Sequence[Path], encode: Callable[[list[Path]], Vectors]) -> Vectors:
+        keys = dict(zip(paths, image_keys(paths, self.progress), strict=True))
+
+        def stored(part: Sequence[Path]) -> Vectors:
+            return self._images.vectors(
+                part,
+                lambda some: [keys[path] for path in some],
+                encode,
+                task="Encoding images",
+                progress=self.progress,
+                step=IMAGE_STEP,
+                keep=IMAGE_STEP,
+                stop=self.stop,
+            )
+
+        return self._share(paths, stored)
+
+    def _share(self, items: Sequence[T], stored: Callable[[Sequence[T]], Vectors]) -> Vectors:
+        """Return the vectors of items, of which each process has encoded its part into the store.
+
+        Raises:
+            Interrupted: the user asked to stop, whichever process heard it.
+        """
+        if self.processes.count == 1:
+            return stored(items)
+        stopped: Interrupted | None = None
+        if own := items[self.processes.rank :: self.processes.count]:
+            try:
+                stored(own)
+            except Interrupted as error:
+                stopped = error
+        if self.processes.any(stopped is not None):
+            raise stopped or Interrupted("Stopped while encoding; run the same command again to go on.")
+        return stored(items)
+
+
+def image_keys(paths: Sequence[Path], progress: Progress = SILENT) -> list[bytes]:
+    """Return the key of each image or video `[N]`: the hash of its bytes, wherever it lies, and how frames are taken.
+
+    One that cannot be read has a key of its own, under which nothing is ever kept.
+    """
+    return [
+        hashlib.sha256(f"unreadable {path}".encode("utf-8", "replace")).digest()
+        if content is None
+        else video_key(content.hex())
+        if is_video(path)
+        else content
+        for path, content in zip(paths, content_hashes(paths, progress), strict=True)
+    ]
+
+
+def _text_keys(texts: Sequence[str]) -> list[bytes]:
+    return [text_key(text) for text in texts]

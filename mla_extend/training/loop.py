@@ -14,12 +14,12 @@ from mla_extend.errors import Interrupted, TrainingError
 from mla_extend.language.model import MultilingualModel
 from mla_extend.processes import ALONE, Processes
 from mla_extend.progress import SILENT, Progress
+from mla_extend.stop import StopRequest
 from mla_extend.training.batches import BucketedBatches
 from mla_extend.training.checkpoint import Checkpoint, CheckpointFile
 from mla_extend.training.memory import FreedMemory
 from mla_extend.training.precision import autocast, fuses_adam
 from mla_extend.training.recipe import StageRecipe
-from mla_extend.training.stop import StopRequest
 from mla_extend.training.tasks import Rows, Score, Task, Validation
 from mla_extend.training.teacher import together
 

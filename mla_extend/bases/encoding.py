@@ -1,0 +1,54 @@
+"""What decides a base's own vector of a text or an image, beside the text or the image itself."""
+
+import json
+import re
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from mla_extend.bases.base import Base
+from mla_extend.bases.video import RULE as VIDEO_RULE
+
+TEXT_RULE = "1"
+"""Counts the ways in which this package has handed native text to a base."""
+IMAGE_RULE = "1"
+ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
+"""Where an object lies in memory, as functions among a processor's steps tell."""
+
+
+def text_encoding(base: Base) -> dict[str, str]:
+    """Return what decides the vector of a native text: the base, our own rule, and the libraries that cut it."""
+    return {"base": base.identity.fingerprint, "rule": TEXT_RULE, **_versions("transformers", "tokenizers")}
+
+
+def image_encoding(base: Base) -> dict[str, str]:
+    """Return what decides the vector of an image: the base, how it is prepared, and the libraries that prepare it."""
+    return {
+        "base": base.identity.fingerprint,
+        "rule": IMAGE_RULE,
+        "video": VIDEO_RULE,
+        "processor": _described(base.processor),
+        **_versions("transformers", "pillow", *(["torchvision"] if _uses_torchvision(base.processor) else [])),
+    }
+
+
+def _described(processor: Any) -> str:
+    """Return an image processor with all its values, those that the library has filled in too."""
+    kind = type(processor).__qualname__
+    values = processor.to_dict() if hasattr(processor, "to_dict") else repr(processor)
+    return f"{kind} {ADDRESS.sub('', json.dumps(values, sort_keys=True, default=str))}"
+
+
+def _uses_torchvision(processor: Any) -> bool:
+    """Say whether a processor is one of torchvision's, or of transformers' that run on it."""
+    return any("torchvision" in f"{one.__module__}.{one.__qualname__}".lower() for one in type(processor).__mro__)
+
+
+def _versions(*names: str) -> dict[str, str]:
+    """Return the minor versions of libraries: what changes a vector does not come with a patch."""
+    found = {}
+    for name in names:
+        try:
+            found[name] = ".".join(version(name).split(".")[:2])
+        except PackageNotFoundError:
+            found[name] = "unknown"
+    return found
