@@ -389,7 +389,7 @@ def test_the_console_writes_odd_characters_out_wherever_they_stand() -> None:
     plan = {
         "language": MARKUP, "base": EVIL, "recipe": MARKUP, "pairs": 1, "kept": 1, "image_text": 1, "vocabulary": 1,
         "data": [{"role": EVIL, "path": MARKUP, "pairs": 1, "format": EVIL}], "parameters": 1,
-        "stages": {MARKUP: 1}, "seconds": 1, "memory_bytes": 1,
+        "stages": {MARKUP: 1}, "notes": [MARKUP], "seconds": 1, "memory_bytes": 1,
     }  # fmt: skip
     console.print(plan_table(plan))
     found = {

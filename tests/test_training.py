@@ -1,6 +1,5 @@
 """Losses, batches, recipes, checkpoints, cached features."""
 
-import math
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,37 +21,11 @@ from mla_extend.language.tokenizer import LanguageTokenizer
 from mla_extend.training import memory
 from mla_extend.training.batches import BucketedBatches, padding_share
 from mla_extend.training.checkpoint import Checkpoint, CheckpointFile
-from mla_extend.training.losses import contrast_loss, mean_cosine, transfer_loss
 from mla_extend.training.precision import autocast
 from mla_extend.training.recipe import StageRecipe, load_recipe, recipe_names
 from mla_extend.training.tasks import PART_ROWS, Drawn, cut
 from mla_extend.training.teacher import Teacher, together
 from tests.conftest import sentences
-
-
-def test_the_contrast_of_equal_vectors_is_log_b() -> None:
-    same = torch.ones(7, 4)
-    assert float(contrast_loss(same, same, 0.05)) == pytest.approx(math.log(7))
-
-
-def test_repeated_texts_are_no_negatives() -> None:
-    text = torch.eye(4)[[0, 0, 1, 2]]
-    equal = torch.tensor([0, 0, 1, 2])
-    with_mask = contrast_loss(text, text, 0.05, equal.unsqueeze(0) == equal.unsqueeze(1))
-    assert float(with_mask) < 1e-6
-    assert float(contrast_loss(text, text, 0.05)) > 0.3
-
-
-def test_the_transfer_loss_is_zero_at_the_teacher() -> None:
-    teacher = torch.randn(5, 6)
-    assert float(transfer_loss(teacher, teacher, "raw")) == 0
-    assert float(transfer_loss(3 * teacher, teacher, "normalised")) == pytest.approx(0, abs=1e-6)
-    assert float(transfer_loss(-teacher, teacher, "normalised")) == pytest.approx(4)
-
-
-def test_mean_cosine_tells_a_collapse() -> None:
-    assert mean_cosine(torch.ones(5, 3)) == pytest.approx(1)
-    assert mean_cosine(torch.eye(5)) == pytest.approx(0, abs=1e-6)
 
 
 def test_an_epoch_takes_each_row_once_in_an_order_of_its_own() -> None:

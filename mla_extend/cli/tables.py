@@ -138,6 +138,8 @@ def plan_table(plan: Mapping[str, Any]) -> Table:
     table.add_row("pieces in the tokenizer", f"{plan['vocabulary']:,}")
     table.add_row("trainable parameters", f"{plan['parameters']:,}")
     table.add_row("steps", "  ".join(f"{escape(name)} {steps}" for name, steps in plan["stages"].items()))
+    for note in plan["notes"]:
+        table.add_row("note", escape(note))
     table.add_row("expected time", duration(plan["seconds"]))
     table.add_row("expected peak memory", size(plan["memory_bytes"]))
     return table

@@ -18,7 +18,7 @@ class BucketedBatches:
 
     Args:
         lengths: tokens of each row `[N]`.
-        size: rows a batch; the last rows of an epoch that fill no batch wait for another epoch's order.
+        size: rows a batch, N at most; the last rows of an epoch that fill no batch wait for another epoch's order.
         seed: decides every epoch's order.
         weights: `[N]`, how often a row is drawn beside the others; an epoch still has N rows. `None`: once each.
     """
@@ -28,9 +28,9 @@ class BucketedBatches:
     ) -> None:
         self.lengths = lengths
         self.weights = weights
-        self.size = min(size, len(lengths))
+        self.size = size
         self.seed = seed
-        self.per_epoch = max(1, len(lengths) // self.size)
+        self.per_epoch = len(lengths) // size
         self._epoch = lru_cache(maxsize=2)(self._order)
 
     def rows(self, step: int) -> NDArray[np.int64]:

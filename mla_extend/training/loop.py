@@ -32,12 +32,17 @@ CHECKPOINT_SECONDS = 30.0
 
 @dataclass(frozen=True)
 class Term:
-    """Say what one task adds to the loss of a step: its weight, its recipe, and how many rows a step takes."""
+    """Say what one task adds to the loss of a step: its weight, its recipe, and how many rows a step is to take."""
 
     task: Task
     weight: float
     recipe: StageRecipe
     batch: int
+
+    @property
+    def rows(self) -> int:
+        """Return how many rows a step takes: all that there are, where they are fewer than a batch."""
+        return min(self.batch, len(self.task.lengths))
 
 
 @dataclass(frozen=True)
@@ -49,6 +54,16 @@ class Stage:
     recipe: StageRecipe
     validation: Validation
     steps: int
+
+
+def smaller_batches(stage: str, terms: Sequence[Term]) -> list[str]:
+    """Return what to tell the user of each term that has fewer rows than the recipe's batch."""
+    return [
+        f"{stage} has {term.rows} {term.task.unit} to train on, so that a step takes {term.rows} and not {term.batch}; "
+        "more data would help."
+        for term in terms
+        if term.rows < term.batch
+    ]
 
 
 @dataclass
@@ -171,7 +186,7 @@ class _Run:
         self.optimiser = adam(tensors, stage.recipe, fused=self.fused)
         self.freed = FreedMemory()
         self.batches = [
-            BucketedBatches(term.task.lengths, term.batch, trainer.seed + place, term.task.weights)
+            BucketedBatches(term.task.lengths, term.rows, trainer.seed + place, term.task.weights)
             for place, term in enumerate(stage.terms)
         ]
         self.every = max(1, stage.steps // self.recipe.evaluations)

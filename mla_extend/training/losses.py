@@ -1,10 +1,39 @@
-"""The losses, and the checks that a run is one. Shapes: `B` batch, `D` width of the shared space."""
+"""The losses, and the checks that a run is one. Shapes: `B` batch, `D` width of the shared space.
+
+Each is computed in float32 from whatever it is given, under autocast as well: bf16 keeps three digits of a cosine, and
+a low temperature multiplies what is lost by a hundred.
+"""
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, ParamSpec, TypeVar
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+P = ParamSpec("P")
+R = TypeVar("R")
 
+
+def in_float32(compute: Callable[P, R]) -> Callable[P, R]:
+    """Let a function of tensors take them in float32, and compute in it whatever autocast says."""
+
+    @wraps(compute)
+    def run(*args: P.args, **kwargs: P.kwargs) -> R:
+        device = next(value.device.type for value in args if isinstance(value, Tensor))
+        full: list[Any] = [_float(value) for value in args]
+        with torch.autocast(device, enabled=False):
+            return compute(*full, **kwargs)
+
+    return run
+
+
+def _float(value: Any) -> Any:
+    return value.float() if isinstance(value, Tensor) and value.is_floating_point() else value
+
+
+@in_float32
 def transfer_loss(target: Tensor, teacher: Tensor, of: str) -> Tensor:
     """Return the distance of sentence vectors `[B, D]` to the teacher's `[B, D]`.
 
@@ -16,6 +45,7 @@ def transfer_loss(target: Tensor, teacher: Tensor, of: str) -> Tensor:
     return (2 - 2 * F.cosine_similarity(target, teacher, dim=-1)).mean()
 
 
+@in_float32
 def contrast_loss(text: Tensor, other: Tensor, temperature: float, same: Tensor | None = None) -> Tensor:
     """Return the symmetric InfoNCE between text `[B, D]` and what it goes with `[B, D]` (paper, section 3.2).
 
@@ -36,6 +66,7 @@ def contrast_loss(text: Tensor, other: Tensor, temperature: float, same: Tensor 
     return (F.cross_entropy(logits, labels) + F.cross_entropy(logits.T, labels)) / 2
 
 
+@in_float32
 def sigmoid_loss(text: Tensor, other: Tensor, scale: Tensor, bias: Tensor, same: Tensor | None = None) -> Tensor:
     """Return the sigmoid contrast between text `[B, D]` and what it goes with `[B, D]` (SigLIP): each pair by itself.
 
@@ -57,10 +88,11 @@ def sigmoid_loss(text: Tensor, other: Tensor, scale: Tensor, bias: Tensor, same:
     return losses.sum(dim=1).mean()
 
 
+@in_float32
 def mean_cosine(vectors: Tensor) -> float:
     """Return the mean cosine between different rows of `[B, D]`: near 1 means that all vectors are alike."""
     count = len(vectors)
     if count < 2:
         return 0.0
-    total = F.normalize(vectors.float(), dim=-1).sum(dim=0)
+    total = F.normalize(vectors, dim=-1).sum(dim=0)
     return float((total @ total - count) / (count * (count - 1)))

@@ -17,7 +17,7 @@ from mla_extend.language.build import build_language
 from mla_extend.language.model import MultilingualModel
 from mla_extend.language.related import Related
 from mla_extend.training.batches import BucketedBatches
-from mla_extend.training.loop import Term, adam, add_gradients
+from mla_extend.training.loop import Term, adam, add_gradients, smaller_batches
 from mla_extend.training.memory import KEPT_FREE
 from mla_extend.training.precision import fuses_adam, pick_precision
 from mla_extend.training.prepare import Split, drawn, exposure_terms, transfer_terms
@@ -79,12 +79,14 @@ def estimate(
     kept = np.flatnonzero(~held_out.pairs)
     native = [parallel.native[i] for i in kept]
     target = [parallel.target[i] for i in kept]
+    shown = np.flatnonzero(~held_out.captions) if held_out.captions is not None else np.empty(0, dtype=np.int64)
+    captions = [image_text.texts[i] for i in shown] if image_text else []
     built = build_language(
         model,
         tag,
         native=native,
         target=target,
-        more_text=image_text.texts if image_text else (),
+        more_text=captions,
         seed=seed,
         related=related,
         **recipe.build_arguments(),
@@ -105,30 +107,32 @@ def estimate(
     terms = {"transfer": transfer_terms(pairs, recipe)}
     rows = {"transfer": int(held_out.pairs.sum())}
     if image_text is not None:
-        stages["exposure"] = recipe.exposure.steps(held_out.training_captions) if recipe.exposure.max_steps else 0
+        stages["exposure"] = recipe.exposure.steps(len(captions)) if recipe.exposure.max_steps else 0
         exposure = ExposureTask(
-            model.tokenise(tag, image_text.texts),
+            model.tokenise(tag, captions),
             np.ones((len(image_text.images), dim), dtype=np.float32),
-            np.asarray(image_text.image_of_text, dtype=np.int64),
-            image_text.texts,
-            drawn=drawn(model, tag, image_text.texts),
+            np.asarray(image_text.image_of_text, dtype=np.int64)[shown],
+            captions,
+            drawn=drawn(model, tag, captions),
         )
         terms["exposure"] = exposure_terms(exposure, pairs, recipe)
-        rows["exposure"] = len(image_text.texts) - held_out.training_captions
+        rows["exposure"] = len(image_text.texts) - len(captions)
         seconds += _image_seconds(model.base, image_text, features.lacks_images(image_text.images))
     taken, unseen = {}, 1.0
+    notes: list[str] = []
     for name, steps in stages.items():
         stage = recipe.transfer if name == "transfer" else recipe.exposure
         evaluations = steps // max(1, steps // stage.evaluations) + 1
         taken[name] = rows[name] * row_seconds * evaluations
         if steps:
+            notes += smaller_batches(name, terms[name])
             taken[name] += steps * _step_seconds(model, tag, terms[name], stage, steps, recipe.precision, seed)
-        share = [steps * term.batch / len(kept) for term in terms[name] if term.task is pairs]
+        share = [steps * term.rows / len(kept) for term in terms[name] if term.task is pairs]
         still = unseen * (1 - min(1.0, sum(share)))
         taken[name] += (unseen - still) * len(texts) * teacher_seconds
         unseen = still
     # What held-out sentences look among is encoded first of all; at the end they are encoded by both paths once more.
-    gallery = min(SENTENCES, len(texts) + rows["transfer"])
+    gallery = max(rows["transfer"], min(SENTENCES, len(texts) + rows["transfer"]))
     seconds += gallery * unseen * teacher_seconds + sum(rows.values()) * (row_seconds + text_seconds)
     seconds += sum(taken.values())
     return {
@@ -137,9 +141,10 @@ def estimate(
         "steps": sum(stages.values()),
         "stages": stages,
         "seconds": round(seconds, 1),
-        "pairs_per_second": round(stages["transfer"] * recipe.transfer.batch / max(taken["transfer"], 1e-9), 1),
+        "pairs_per_second": round(stages["transfer"] * terms["transfer"][0].rows / max(taken["transfer"], 1e-9), 1),
         # The best weights so far are kept beside those in training, and the heap keeps of what batches of other shapes
         # freed.
+        "notes": notes,
         "memory_bytes": Measure.peak_memory() + 4 * built.parameters + (KEPT_FREE if in_parts(model) else 0),
     }
 
@@ -160,7 +165,7 @@ def _step_seconds(
     what oneDNN takes to compile for it.
     """
     precision = pick_precision(wanted, model.base.device)
-    batches = [BucketedBatches(term.task.lengths, term.batch, seed + place) for place, term in enumerate(terms)]
+    batches = [BucketedBatches(term.task.lengths, term.rows, seed + place) for place, term in enumerate(terms)]
     tokens = np.array(
         [
             sum(

@@ -32,22 +32,12 @@ class Split:
     pairs: Mask
     captions: Mask | None
 
-    @property
-    def training_pairs(self) -> int:
-        """Return how many pairs are trained on."""
-        return int((~self.pairs).sum())
-
-    @property
-    def training_captions(self) -> int:
-        """Return how many captions are trained on."""
-        return 0 if self.captions is None else int((~self.captions).sum())
-
 
 def split(parallel: ParallelText, image_text: ImageText | None, recipe: Recipe) -> Split:
     """Hold out a slice of the training data, the same sentences in both files.
 
     Raises:
-        DataError: what is left is less than a batch.
+        DataError: what is left is too little for a contrast.
     """
     rule = recipe.validation
     captions = None
@@ -61,19 +51,18 @@ def split(parallel: ParallelText, image_text: ImageText | None, recipe: Recipe) 
             captions = held_out_mask(image_text.texts, held_out_texts(image_text.texts, rule.fraction, rule.largest))
             pairs |= held_out_mask(parallel.target, {t for t, h in zip(image_text.texts, captions, strict=True) if h})
     result = Split(pairs, captions)
-    _enough(parallel.source, result.training_pairs, recipe.transfer.batch, recipe.transfer.max_steps, "transfer")
-    if image_text is not None:
-        _enough(
-            image_text.source, result.training_captions, recipe.exposure.batch, recipe.exposure.max_steps, "exposure"
-        )
+    _enough(parallel.source, pairs)
+    if image_text is not None and captions is not None and recipe.exposure.max_steps:
+        _enough(image_text.source, captions)
     return result
 
 
-def _enough(source: str, rows: int, batch: int, steps: int, stage: str) -> None:
-    if steps and rows < batch:
+def _enough(source: str, held_out: Mask) -> None:
+    rows = int((~held_out).sum())
+    if rows < 2:
         raise DataError(
-            f"{source} leaves {rows} rows to train on, fewer than a batch of {batch}. Give more data, or take smaller "
-            f"batches: --set {stage}.batch={max(2, 2 ** (max(rows, 4).bit_length() - 2))}."
+            f"{source} leaves {rows} of {len(held_out)} rows to train on, the others being held out to choose the "
+            "weights by. Two are needed at least, to tell one from another. Give more data."
         )
 
 

@@ -95,8 +95,9 @@ class StageRecipe(_Part):
         return self.transfer_batch or self.batch
 
     def steps(self, pairs: int) -> int:
-        """Return the optimiser steps for so many training pairs."""
-        return min(self.max_steps, max(self.min_steps, round(self.epochs * pairs / self.batch), 1))
+        """Return the optimiser steps for so many training pairs, of which a batch takes all where they are few."""
+        batch = max(1, min(self.batch, pairs))
+        return min(self.max_steps, max(self.min_steps, round(self.epochs * pairs / batch), 1))
 
 
 class Recipe(_Part):

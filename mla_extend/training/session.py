@@ -20,7 +20,7 @@ from mla_extend.processes import ALONE, Processes
 from mla_extend.progress import SILENT, Progress
 from mla_extend.stop import StopRequest
 from mla_extend.training.checkpoint import Checkpoint, CheckpointFile
-from mla_extend.training.loop import Stage, StageResult, Trainer
+from mla_extend.training.loop import Stage, StageResult, Trainer, smaller_batches
 from mla_extend.training.precision import pick_precision
 from mla_extend.training.prepare import Split, exposure_stage, transfer_stage
 from mla_extend.training.recipe import Recipe
@@ -158,10 +158,13 @@ class Session:
             self.checkpoints.carried = {"stages": trained.stages, "log": self.log}
             mine = checkpoint if checkpoint is not None and checkpoint.state["stage"] == stage.name else None
             checkpoint = None
+            before = smaller_batches(stage.name, stage.terms) if stage.steps else []
+            for note in before:
+                self._note(trained, note)
             result = self._run(trainer, stage, mine)
-            trained.stages.append(result.to_json())
             for note in result.notes:
                 self._note(trained, note)
+            trained.stages.append(result.to_json() | {"notes": [*before, *result.notes]})
         trained.log = self.log
         if self.processes.first:
             self._save_done(trained)

@@ -30,9 +30,10 @@ Weights = NDArray[np.float64] | None
 
 CUTOFFS = (1, 5, 10)
 GALLERY = 5_000
-"""Images at most that held-out captions look among during training."""
+"""Images that held-out captions look among during training, with others beside theirs unless they are as many."""
 SENTENCES = 2_000
-"""Native sentences at most that held-out ones look among: each has to be encoded before the first step."""
+"""Native sentences that held-out ones look among, with others beside them unless they are as many by themselves: each
+has to be encoded before the first step."""
 PART_COSTS = 512
 """Tokens that could be run in the time that one more pass of the text tower takes by itself, on a CPU."""
 PART_ROWS = 32
@@ -41,8 +42,9 @@ milliseconds each, so that numbers had better come again."""
 
 
 class Task(Protocol):
-    """Hold training rows and say what is lost on some of them."""
+    """Hold training rows (`unit` says what one is) and say what is lost on some of them."""
 
+    unit: str
     lengths: Rows
     weights: Weights
 
@@ -73,6 +75,8 @@ class Drawn:
 
 class TransferTask:
     """Parallel text: ids of the target sentences, and vectors `[N, D]` of the native ones (unnormalised)."""
+
+    unit = "pairs"
 
     def __init__(
         self,
@@ -109,6 +113,8 @@ class TransferTask:
 
 class ExposureTask:
     """Captions and images: ids of the captions, vectors `[I, D]` of the images, and each caption's image."""
+
+    unit = "captions"
 
     def __init__(
         self,
@@ -219,7 +225,7 @@ class TransferValidation:
         self.ids = ids
         first = {text: i for i, text in reversed(list(enumerate(native)))}
         different = list(dict.fromkeys(native))
-        self.gallery = unit(np.concatenate([teacher[[first[text] for text in different]], others])[:SENTENCES])
+        self.gallery = unit(np.concatenate([teacher[[first[text] for text in different]], others]))
         number = {text: i for i, text in enumerate(different)}
         self.native_of_text = np.array([number[text] for text in native])
         self.texts_of_native = [np.flatnonzero(self.native_of_text == i) for i in range(len(different))]
