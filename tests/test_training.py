@@ -19,25 +19,12 @@ from mla_extend.language.build import build_language
 from mla_extend.language.model import MultilingualModel
 from mla_extend.language.tokenizer import LanguageTokenizer
 from mla_extend.training import memory
-from mla_extend.training.batches import BucketedBatches, padding_share
 from mla_extend.training.checkpoint import Checkpoint, CheckpointFile
 from mla_extend.training.precision import autocast
 from mla_extend.training.recipe import StageRecipe, load_recipe, recipe_names
 from mla_extend.training.tasks import PART_ROWS, Drawn, cut
-from mla_extend.training.teacher import Teacher, together
+from mla_extend.training.teacher import Teacher
 from tests.conftest import sentences
-
-
-def test_an_epoch_takes_each_row_once_in_an_order_of_its_own() -> None:
-    lengths = np.random.default_rng(0).integers(3, 40, 1000)
-    batches = BucketedBatches(lengths, 32, seed=1)
-    first = np.concatenate([batches.rows(step) for step in range(batches.per_epoch)])
-    second = np.concatenate([batches.rows(step + batches.per_epoch) for step in range(batches.per_epoch)])
-    assert len(first) == len(set(first)) == 31 * 32
-    assert first.tolist() != second.tolist()
-    again = BucketedBatches(lengths, 32, seed=1)
-    assert again.rows(40).tolist() == batches.rows(40).tolist()  # a step's rows need no step before
-    assert padding_share(lengths, batches) < 0.1
 
 
 def test_every_recipe_loads_and_takes_overrides() -> None:
@@ -167,14 +154,6 @@ def test_the_teacher_is_the_bases_own_path_whatever_is_in_training(dual_folder: 
         teacher.prepare(np.arange(10))
     assert np.array_equal(teacher[np.arange(40)], expected)
     assert calls == [40]
-
-
-def test_steps_are_made_ready_in_the_same_groups_wherever_a_run_goes_on() -> None:
-    """Every step is in one group, which depends on the step alone."""
-    groups = [together(step) for step in range(300)]
-    assert all(first <= step < last for step, (first, last) in enumerate(groups))
-    assert groups[:8] == [(0, 8)] * 8
-    assert sorted(set(groups)) == [(0, 8), (8, 24), *((i, i + 32) for i in range(24, 300, 32))]
 
 
 def test_memory_is_given_back_before_large_steps_of_a_process_that_has_grown(monkeypatch: pytest.MonkeyPatch) -> None:
