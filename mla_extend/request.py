@@ -1,12 +1,10 @@
 """What the user asked for, read and checked before anything slow is opened."""
 
-import hashlib
-import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -24,10 +22,9 @@ from mla_extend.errors import DataError, LanguageError
 from mla_extend.progress import SILENT, Progress
 from mla_extend.training.recipe import Recipe, load_recipe
 
-if TYPE_CHECKING:  # it imports torch, which reading data does without
-    from mla_extend.bases.base import Base
-
 DEMO_WEIGHTED = re.compile(r"demo(?:=(\d+(?:\.\d+)?))?")
+UNREADABLE = "unreadable"
+"""What the card calls rows whose image cannot be read."""
 COPIED = 0.5
 """Share of pairs with equal sides from which a target column counts as a copy of the native one."""
 
@@ -81,21 +78,6 @@ class Request:
     pairs_read: int = 0
     columns: dict[str, str] = field(default_factory=dict)
     start_from: str | None = None
-
-    def identity(self, base: "Base", start_from: Mapping[str, str] | None = None) -> str:
-        """Return what makes a run the same run: base, language, data, its checks, recipe, seed, version started from.
-
-        Args:
-            base: the base at hand.
-            start_from: `language` and `version` of what it starts from, if it does.
-        """
-        keys = ("role", "sha256", "split", "weight")
-        data = [[record.get(key) for key in keys] for record in self.data if record["role"] != "test_set"]
-        how = [self.filter, self.columns, self.recipe.model_dump(mode="json"), self.seed]
-        parts = [base.identity.fingerprint, self.tag, data, *how, len(self.parallel)]
-        if start_from is not None:
-            parts.append(dict(start_from))
-        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
 @dataclass(frozen=True)
@@ -235,6 +217,37 @@ def leak_index(tests: TestSet) -> LeakIndex:
         [text for split in splits for text in split.native or ()],
         dict.fromkeys(image for split in pictures for image in split.images),
     )
+
+
+def drop_unreadable(request: Request, unreadable: Mapping[Path, str]) -> Request:
+    """Return a request without the rows of images that cannot be read; its records say how many were dropped.
+
+    Args:
+        request: has images.
+        unreadable: images that cannot be read, and why.
+
+    Raises:
+        DataError: nothing is left.
+    """
+    pictures = request.image_text
+    if pictures is None or not unreadable:
+        return request
+    there = np.array([image not in unreadable for image in pictures.images])
+    kept = there[np.asarray(pictures.image_of_text)]
+    if not kept.any():
+        first = next(iter(unreadable.values()))
+        raise DataError(f"{pictures.source}: none of its {len(there)} images can be read. {first}")
+    # Each source's rows stand together, in the order of the records.
+    data, part = [], 0
+    for record in request.data:
+        if record["role"] == "image_text":
+            rows = int((pictures.part_of[~kept] == part).sum())
+            part += 1
+            if rows:
+                dropped = {**record["dropped"], UNREADABLE: record["dropped"].get(UNREADABLE, 0) + rows}
+                record = {**record, "kept": record["kept"] - rows, "dropped": dropped}  # noqa: PLW2901
+        data.append(record)
+    return replace(request, image_text=pictures.with_images(there), data=data)
 
 
 def _refuse_nothing(data: ParallelText | ImageText, findings: Findings) -> None:

@@ -8,9 +8,10 @@ from types import FrameType
 
 
 class StopRequest:
-    """Hold whether the user wants to stop."""
+    """Hold whether the user wants to stop, and how to go on afterwards."""
 
     requested: bool = False
+    remedy: str = "Run the same command again to go on."
 
     @contextmanager
     def listening(self) -> Iterator["StopRequest"]:

@@ -1,11 +1,12 @@
 """The main job: add a language. It reads as a list of verbs; how each is done is in the room of its name."""
 
+import dataclasses
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from mla_extend.bases.features import Features
+from mla_extend.bases.features import Features, image_keys
 from mla_extend.bases.open import open_base
 from mla_extend.data.codes import language_name
 from mla_extend.data.pairs import ImageText
@@ -17,12 +18,13 @@ from mla_extend.registry.card import Card, read_card
 from mla_extend.registry.languages import BaseRegistry
 from mla_extend.registry.place import registry_root
 from mla_extend.registry.store import Registry
-from mla_extend.request import Asked, Request, as_sources, read_request
+from mla_extend.request import Asked, Request, as_sources, drop_unreadable, read_request
 from mla_extend.stop import StopRequest
 from mla_extend.training.measure import Measure, estimate, package_versions
 from mla_extend.training.precision import pick_device
 from mla_extend.training.prepare import Split, split
 from mla_extend.training.run_folder import RunFolder, claim_run
+from mla_extend.training.run_identity import run_identity
 from mla_extend.training.session import Session, Trained, write_log
 from mla_extend.use.evaluate import evaluate_held_out, evaluate_model
 from mla_extend.use.load import RegistryModel, find_base
@@ -109,31 +111,36 @@ def add_language(
     home.check_name(request.tag, replace=replace)
     _refuse_images(model, request)
     related = _related(model, request)
-    held_out = split(request.parallel, request.image_text, request.recipe)
     bare = native_probe(model)
-    features = Features(model.base, progress, processes)
-    identity = request.identity(model.base, related.to_json() if related else None)
-    with StopRequest().listening() as stop, claim_run(home, request.tag, identity, resume, processes) as run:
-        if run.note:
-            progress.note(run.note)
-        trained = _train(run, model, request, held_out, features, related, resume=resume, stop=stop, progress=progress)
-        if not processes.first:
-            processes.wait()
-            return read_card(home.current(request.tag).folder)
-        metrics = _evaluate(model, request, held_out, Features(model.base, progress), progress)
-        staged = _stage(run, model, request.tag, trained)
-        card = _card(model, request, trained, metrics, measure, related)
-        model.remove(request.tag)
-        progress.start("Proving isolation")
-        version = home.publish(
-            request.tag,
-            staged,
-            card,
-            replace=replace,
-            prove=lambda folder: prove(model, home, request.tag, folder, bare),
-        )
-        progress.finish()
-        run.done = True
+    with StopRequest().listening() as stop:
+        features = Features(model.base, progress, processes, stop)
+        request, images = _with_images(request, features)
+        held_out = split(request.parallel, request.image_text, request.recipe)
+        identity = run_identity(request, held_out, model.base, images, related.to_json() if related else None)
+        with claim_run(home, request.tag, identity, resume, processes) as run:
+            if run.note:
+                progress.note(run.note)
+            stop.remedy = "Continue with the same command and --resume."
+            trained = _train(
+                run, model, request, held_out, features, related, resume=resume, stop=stop, progress=progress
+            )
+            if not processes.first:
+                processes.wait()
+                return read_card(home.current(request.tag).folder)
+            metrics = _evaluate(model, request, held_out, Features(model.base, progress, stop=stop), progress)
+            staged = _stage(run, model, request.tag, trained)
+            card = _card(model, request, trained, metrics, measure, related)
+            model.remove(request.tag)
+            progress.start("Proving isolation")
+            version = home.publish(
+                request.tag,
+                staged,
+                card,
+                replace=replace,
+                prove=lambda folder: prove(model, home, request.tag, folder, bare),
+            )
+            progress.finish()
+            run.done = True
     processes.wait()
     return read_card(version.folder)
 
@@ -165,8 +172,11 @@ def plan_language(
         home.check_name(request.tag, replace=replace)
     _refuse_images(model, request)
     related = _related(model, request)
+    if request.image_text is not None:
+        contents = image_keys(request.image_text.images, progress)
+        request = dataclasses.replace(request, image_text=request.image_text.joined(contents))
     held_out = split(request.parallel, request.image_text, request.recipe)
-    recipe, pictures = request.recipe, request.image_text
+    recipe, pictures = request.recipe, held_out.image_text
     return {
         "language": request.tag,
         "language_name": language_name(request.tag),
@@ -202,6 +212,21 @@ def _open(
     there = opened.identity.name in root.bases()
     home: BaseRegistry | None = root.create(opened.record()) if create or there else None
     return RegistryModel(opened, home), home
+
+
+def _with_images(request: Request, features: Features) -> tuple[Request, list[bytes]]:
+    """Encode the images; return the request with those that can be read, and the content of each.
+
+    Pictures of the same content are one picture, and the rows of those that cannot be read are dropped.
+    """
+    if request.image_text is None:
+        return request, []
+    _, unreadable = features.readable_images(request.image_text.images)
+    if unreadable:
+        request = drop_unreadable(request, unreadable)
+    assert request.image_text is not None
+    pictures = request.image_text.joined(image_keys(request.image_text.images))
+    return dataclasses.replace(request, image_text=pictures), image_keys(pictures.images)
 
 
 def _refuse_images(model: RegistryModel, request: Request) -> None:
@@ -248,7 +273,7 @@ def _train(
         processes=features.processes,
     )
     return session.train(
-        request.parallel, request.image_text, held_out, features, resume=resume and run.found, stop=stop
+        request.parallel, held_out.image_text, held_out, features, resume=resume and run.found, stop=stop
     )
 
 
@@ -260,7 +285,7 @@ def _evaluate(
         if request.test_set is not None:
             return evaluate_model(model, request.tag, request.test_set, features, seed=request.seed)
         return evaluate_held_out(
-            model, request.tag, request.parallel, request.image_text, held_out, features, seed=request.seed
+            model, request.tag, request.parallel, held_out.image_text, held_out, features, seed=request.seed
         )
     finally:
         progress.finish()

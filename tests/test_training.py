@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 
 from mla_extend.bases.features import Features
 from mla_extend.bases.open import open_base
-from mla_extend.data.pairs import held_out_texts
 from mla_extend.errors import RecipeError, TrainingError
 from mla_extend.huge_pages import VARIABLE, ask_for_huge_pages
 from mla_extend.language.build import build_language
@@ -124,14 +123,6 @@ def test_a_checkpoint_round_trips_and_damage_is_said(tmp_path: Path) -> None:
     file.path.write_bytes(b"rubbish")
     with pytest.raises(TrainingError, match="without --resume"):
         other.load()
-
-
-def test_the_held_out_slice_depends_on_the_texts_alone() -> None:
-    texts = [str(i) for i in range(1000)]
-    chosen = held_out_texts(texts, 0.05, 1000)
-    assert len(chosen) == 50
-    assert held_out_texts(list(reversed(texts)) + texts, 0.05, 1000) == chosen
-    assert len(held_out_texts(texts, 0.5, 10)) == 10
 
 
 def test_the_teacher_is_the_bases_own_path_whatever_is_in_training(dual_folder: Path) -> None:

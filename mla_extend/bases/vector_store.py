@@ -125,10 +125,9 @@ class VectorStore:
                 done, vectors = self._encode([items[i] for i in missing[part]], encode, progress, step, stop)
                 made = np.flatnonzero(np.isfinite(vectors).all(axis=1)) if vectors.size else np.empty(0, dtype=np.int64)
                 self.add([bytes(absent[i * KEY_BYTES : (i + 1) * KEY_BYTES]) for i in part[made]], vectors[made])
-                if done < len(part):
+                if stop is not None and done < len(part):
                     raise Interrupted(
-                        f"Stopped while encoding, with {start + done} of {len(order)} done and kept. Run the same "
-                        "command again to go on."
+                        f"Stopped while encoding, with {start + done} of {len(order)} done and kept. {stop.remedy}"
                     )
                 if made.size:
                     result = _room(result, len(items), vectors[made[0]])

@@ -1,6 +1,5 @@
-"""What the readers give: parallel text, and images with text. And the rule by which a slice of it is held out."""
+"""What the readers give: parallel text, and images with text."""
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate
@@ -136,6 +135,29 @@ class ImageText:
             native_image_of=owners,
         )
 
+    def with_images(self, mask: Mask) -> "ImageText":
+        """Return the texts of the images that a mask `[I]` names, without the other images."""
+        chosen = self.subset(mask[np.asarray(self.image_of_text, dtype=np.int64)])
+        return chosen._renumbered(np.flatnonzero(mask).tolist(), (np.cumsum(mask) - 1).tolist())
+
+    def joined(self, contents: Sequence[bytes]) -> "ImageText":
+        """Return the same texts with pictures of the same content `[I]` as one picture."""
+        first: dict[bytes, int] = {}
+        for number, content in enumerate(contents):
+            first.setdefault(content, number)
+        place = {content: i for i, content in enumerate(first)}
+        return self._renumbered(list(first.values()), [place[content] for content in contents])
+
+    def _renumbered(self, images: Sequence[int], new: Sequence[int]) -> "ImageText":
+        """Return this with some of its images, whose numbers become the new ones `[I]`."""
+        owners = self.native_image_of
+        return replace(
+            self,
+            images=[self.images[number] for number in images],
+            image_of_text=[new[i] for i in self.image_of_text],
+            native_image_of=None if owners is None else [new[i] for i in owners],
+        )
+
 
 def join_parallel(texts: Sequence[ParallelText]) -> ParallelText:
     """Return the pairs of several sources as one."""
@@ -187,22 +209,3 @@ def _weights(parts: Sequence[Part], part_of: Integers) -> NDArray[np.float64] | 
 def _where(parts: Sequence[Part], part_of: Integers, rows: Integers, number: int) -> str:
     part = parts[part_of[number]]
     return f"{part.name}, {part.unit} {rows[number]}"
-
-
-def held_out_texts(texts: Sequence[str], fraction: float, largest: int) -> set[str]:
-    """Choose the texts of a language that training does not see, by their hash alone.
-
-    The same sentence is chosen whichever file it stands in, so that parallel text and captions agree on it.
-
-    Args:
-        texts: all target texts of the training data, repetitions included.
-        fraction: share of the different texts.
-        largest: how many at most; at least 2 are chosen.
-    """
-    different = sorted(set(texts), key=lambda text: hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest())
-    return set(different[: max(2, min(round(fraction * len(different)), largest))])
-
-
-def held_out_mask(texts: Sequence[str], held_out: set[str]) -> Mask:
-    """Say for each text whether it is held out."""
-    return np.fromiter((text in held_out for text in texts), dtype=np.bool_, count=len(texts))

@@ -21,6 +21,8 @@ BYTES = 256
 SPACE = "▁"
 MARKUP = r"<(?=(?:pad|unk|/?s|0[xX][0-9A-Fa-f]{2})>)"
 """The start of text that spells a special or a byte piece. It is parted from the rest, so that nobody can write one."""
+CUTTING_RULE = 1
+"""Counts the ways in which a language's text has been cut into pieces; part of what makes a run the same run."""
 SMALLEST, LARGEST = 600, 32_000
 TRAINING_SENTENCES = 2_000_000
 """Sentences that the pieces are learned from; more changes nothing but the time."""

@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mla_extend.bases.features import Features
-from mla_extend.data.pairs import ImageText, Mask, ParallelText, held_out_mask, held_out_texts
+from mla_extend.data.hold_out import hold_out
+from mla_extend.data.pairs import ImageText, Mask, ParallelText
 from mla_extend.errors import DataError, ImageError
 from mla_extend.language.model import MultilingualModel
 from mla_extend.training.loop import Stage, Term
@@ -27,34 +28,36 @@ from mla_extend.training.teacher import Teacher
 
 @dataclass(frozen=True)
 class Split:
-    """Say which pairs and which captions are held out of training."""
+    """Say which pairs and which captions are held out of training.
+
+    Attributes:
+        pairs: `[P]`, true where held out.
+        captions: `[C]`, the same of `image_text`; `None` where there is none.
+        image_text: the captions that are trained on or held out; those of neither kind are left out.
+    """
 
     pairs: Mask
     captions: Mask | None
+    image_text: ImageText | None = None
 
 
 def split(parallel: ParallelText, image_text: ImageText | None, recipe: Recipe) -> Split:
-    """Hold out a slice of the training data, the same sentences in both files.
+    """Hold out a slice of the training data: images with all their captions, and the same sentences in both files.
 
     Raises:
         DataError: what is left is too little for a contrast.
     """
     rule = recipe.validation
-    captions = None
-    texts: list[str] = list(parallel.target)
-    held_out = held_out_texts(texts, rule.fraction, rule.largest)
-    pairs = held_out_mask(parallel.target, held_out)
+    texts, owners = (image_text.texts, image_text.image_of_text) if image_text is not None else ([], [])
+    found = hold_out(parallel.target, texts, owners, fraction=rule.fraction, largest=rule.largest)
+    pairs, captions = found.pairs, None
     if image_text is not None:
-        held_out |= held_out_texts(image_text.texts, rule.fraction, rule.largest) - set(texts)
-        captions = held_out_mask(image_text.texts, held_out)
-        if captions.sum() < 2:  # nearly all captions stand in the parallel text, by whose hash few are chosen
-            captions = held_out_mask(image_text.texts, held_out_texts(image_text.texts, rule.fraction, rule.largest))
-            pairs |= held_out_mask(parallel.target, {t for t, h in zip(image_text.texts, captions, strict=True) if h})
-    result = Split(pairs, captions)
+        captions = found.captions[~found.dropped]
+        image_text = image_text.subset(~found.dropped)
     _enough(parallel.source, pairs)
     if image_text is not None and captions is not None and recipe.exposure.max_steps:
         _enough(image_text.source, captions)
-    return result
+    return Split(pairs, captions, image_text)
 
 
 def _enough(source: str, held_out: Mask) -> None:

@@ -5,11 +5,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from mla_extend.errors import TrainingError
 from mla_extend.files import read_json, write_json
 from mla_extend.processes import ALONE, Processes
 from mla_extend.registry.languages import BaseRegistry
+from mla_extend.training.run_identity import RunIdentity
 
 RUN = "run.json"
 
@@ -26,7 +28,7 @@ class RunFolder:
 
 @contextmanager
 def claim_run(
-    home: BaseRegistry, tag: str, identity: str, resume: bool, processes: Processes = ALONE
+    home: BaseRegistry, tag: str, identity: RunIdentity, resume: bool, processes: Processes = ALONE
 ) -> Iterator[RunFolder]:
     """Give the folder of a run, kept when the context is left unless the run is done.
 
@@ -38,7 +40,7 @@ def claim_run(
         processes: are at the run together; the first one claims it for all.
 
     Raises:
-        TrainingError: there is nothing to resume, or another process is at it.
+        TrainingError: there is nothing to resume, the interrupted run is another one, or another process is at it.
     """
     from filelock import FileLock, Timeout  # noqa: PLC0415 - only writers need it
 
@@ -46,12 +48,10 @@ def claim_run(
         yield RunFolder(*processes.from_first(None))
         return
 
-    found = [folder for folder in home.work_folders(tag) if _identity(folder) == identity]
+    interrupted = {folder: about for folder in home.work_folders(tag) if (about := _about(folder)) is not None}
+    found = [folder for folder, about in interrupted.items() if about["identity"] == identity.digest]
     if resume and not found:
-        raise TrainingError(
-            f"There is no interrupted run of {tag!r} with this data, recipe, base and seed in {home.work}. "
-            "Start it without --resume."
-        )
+        raise TrainingError(_nothing_to_resume(home, tag, identity, list(interrupted.values())))
     note = ""
     if found:
         run = RunFolder(found[-1], found=resume)
@@ -70,7 +70,7 @@ def claim_run(
         run.note = note
         if note:
             _empty(run.folder)
-        write_json(run.folder / RUN, {"language": tag, "identity": identity})
+        write_json(run.folder / RUN, {"language": tag, "identity": identity.digest, **identity.to_json()})
         processes.from_first((run.folder, run.found))
         yield run
     finally:
@@ -79,12 +79,25 @@ def claim_run(
             shutil.rmtree(run.folder, ignore_errors=True)
 
 
-def _identity(folder: Path) -> str | None:
+def _nothing_to_resume(home: BaseRegistry, tag: str, identity: RunIdentity, interrupted: list[dict[str, Any]]) -> str:
+    """Say that there is no such run, and what sets the last one that was interrupted apart."""
+    if not interrupted:
+        return f"There is no interrupted run of {tag!r} in {home.work}. Start it without --resume."
+    lines = identity.differences(interrupted[-1])
+    return (
+        f"The interrupted run of {tag!r} is another one than this command would continue. What differs:\n  "
+        + "\n  ".join(lines)
+        + "\nGive the command as it was to continue it, or start without --resume."
+    )
+
+
+def _about(folder: Path) -> dict[str, Any] | None:
+    """Return what a run's folder says of it, or `None` if it says nothing."""
     try:
         value = read_json(folder / RUN)
     except (OSError, ValueError):
         return None
-    return value.get("identity") if isinstance(value, dict) else None
+    return value if isinstance(value, dict) and "identity" in value else None
 
 
 def _empty(folder: Path) -> None:
