@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALL = $(PYTHON) -m venv $(VENV) && $(BIN)/python -m pip install --quiet --constraint constraints.txt
 
-.PHONY: demo test test-demo check docs figures clean
+.PHONY: demo test test-demo check docs figures mutants clean
 
 demo: $(VENV)/.demo  ## Add Swahili to the demo base and show how well it works
 	$(BIN)/mla-extend add-language sw --parallel-data demo --image-text demo --replace
@@ -28,6 +28,9 @@ docs: $(VENV)/.dev  ## Write docs/cli.md from --help
 figures: $(VENV)/.demo  ## Measure the README's figures again and write them into it
 	$(BIN)/python benchmarks/figures.py --write
 
+mutants: $(VENV)/.dev  ## Change the code in small ways and list what no test notices (ONLY=mla_extend/a/file.py for one)
+	$(BIN)/python tests/mutants.py $(ONLY)
+
 $(VENV)/.demo: pyproject.toml constraints.txt
 	$(INSTALL) --editable '.[demo]'
 	touch $@
@@ -37,4 +40,4 @@ $(VENV)/.dev: pyproject.toml constraints.txt
 	touch $@ $(VENV)/.demo
 
 clean:
-	rm -rf $(VENV) build dist
+	rm -rf $(VENV) build dist mutants
