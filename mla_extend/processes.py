@@ -8,10 +8,13 @@ Shapes: `B` rows of the whole batch, `D` width of the shared space.
 """
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
+
+from mla_extend.errors import TrainingError
 
 if TYPE_CHECKING:
     import torch
@@ -62,7 +65,8 @@ class Processes:
 
         whole = own.new_zeros(rows, own.shape[1])
         whole[self.share(rows)] = own.detach()
-        torch.distributed.all_reduce(whole)
+        with _others_live():
+            torch.distributed.all_reduce(whole)
         whole[self.share(rows)] = own
         return whole
 
@@ -78,7 +82,8 @@ class Processes:
             if tensor.grad is None:  # no row of this process's share came by
                 tensor.grad = torch.zeros_like(tensor)
         flat = torch.cat([tensor.grad.flatten() for tensor in trained if tensor.grad is not None])
-        torch.distributed.all_reduce(flat)
+        with _others_live():
+            torch.distributed.all_reduce(flat)
         for tensor, gradient in zip(trained, torch.split(flat, [tensor.numel() for tensor in trained]), strict=True):
             tensor.grad = gradient.view_as(tensor)
 
@@ -90,7 +95,8 @@ class Processes:
         import torch.distributed  # noqa: PLC0415
 
         flags = torch.tensor([int(flag)], device=self.device)
-        torch.distributed.all_reduce(flags)
+        with _others_live():
+            torch.distributed.all_reduce(flags)
         return bool(flags.item())
 
     def from_first(self, value: Any) -> Any:
@@ -107,8 +113,21 @@ class Processes:
         import torch.distributed  # noqa: PLC0415
 
         values: list[Any] = [None] * self.count
-        torch.distributed.all_gather_object(values, value)
+        with _others_live():
+            torch.distributed.all_gather_object(values, value)
         return values
+
+
+@contextmanager
+def _others_live() -> Iterator[None]:
+    """Say what has happened where an exchange fails."""
+    try:
+        yield
+    except RuntimeError as error:  # of which all errors of the backends are kinds
+        raise TrainingError(
+            f"Another of the processes that train together has ended, or is out of reach ({error}). What it said tells "
+            "why. The run is kept as it last was: start all of them again with --resume."
+        ) from error
 
 
 ALONE = Processes()

@@ -2,6 +2,7 @@
 
 import json
 import os
+import socket
 import subprocess
 import sys
 from itertools import chain
@@ -12,7 +13,9 @@ from safetensors.torch import load_file
 
 from mla_extend import load_model
 from mla_extend.processes import ALONE, Processes
+from mla_extend.stop import StopRequest
 from tests.conftest import sentences
+from tests.two_processes_session import train
 
 ROOT = Path(__file__).parents[1]
 
@@ -87,6 +90,35 @@ def test_two_processes_add_the_language_that_one_adds(dual_folder: Path, data: d
     home = next(path for path in (tmp_path / "two").iterdir() if path.is_dir())
     assert len([path for path in (home / "sw").iterdir() if path.is_dir()]) == 1
     assert not list((home / ".work").glob("sw*"))
+
+
+def test_two_processes_stop_and_go_on_together_and_one_says_that_the_other_died(
+    dual_folder: Path, tmp_path: Path
+) -> None:
+    """An interrupt that one hears stops both; resumed they end at the same bytes; what one that died had is kept."""
+    script = str(ROOT / "tests" / "two_processes_session.py")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "WORLD_SIZE": "2"}
+    environment |= {"LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    both = [
+        subprocess.Popen(
+            [sys.executable, script, str(dual_folder), str(tmp_path)],
+            env={**environment, "RANK": rank, "LOCAL_RANK": rank},
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for rank in "01"
+    ]
+    said = [process.communicate(timeout=300)[1] for process in both]
+    assert [process.returncode for process in both] == [1, 9], said
+    assert "TrainingError: Another of the processes that train together has ended" in said[0]
+    assert (tmp_path / "cut.safetensors").read_bytes() == (tmp_path / "whole.safetensors").read_bytes()
+    assert not train(str(dual_folder), tmp_path / "dead", ALONE, StopRequest(), resume=True)
+    whole, dead = load_file(tmp_path / "whole.safetensors"), load_file(tmp_path / "dead.safetensors")
+    for name, expected in whole.items():
+        torch.testing.assert_close(dead[name], expected, rtol=0, atol=1e-4)
 
 
 def test_an_error_is_said_once(dual_folder: Path, tmp_path: Path) -> None:
