@@ -1,9 +1,11 @@
-"""Where what is built once is kept: the demo base, rendered images, encoded features."""
+"""Where what can be made again is kept: the demo base, rendered images, encoded features."""
 
 import os
 from pathlib import Path
 
 import platformdirs
+
+FEATURES = "features"
 
 
 def cache_folder() -> Path:

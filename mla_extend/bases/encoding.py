@@ -2,25 +2,30 @@
 
 import json
 import re
+from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from mla_extend.bases.base import Base
 from mla_extend.bases.video import RULE as VIDEO_RULE
+
+if TYPE_CHECKING:  # it imports torch, which a look at the cache does without
+    from mla_extend.bases.base import Base
 
 TEXT_RULE = "1"
 """Counts the ways in which this package has handed native text to a base."""
 IMAGE_RULE = "1"
+OWN = frozenset({"base", "rule", "video", "processor"})
+"""What stands in an encoding beside versions of libraries."""
 ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
 """Where an object lies in memory, as functions among a processor's steps tell."""
 
 
-def text_encoding(base: Base) -> dict[str, str]:
+def text_encoding(base: "Base") -> dict[str, str]:
     """Return what decides the vector of a native text: the base, our own rule, and the libraries that cut it."""
     return {"base": base.identity.fingerprint, "rule": TEXT_RULE, **_versions("transformers", "tokenizers")}
 
 
-def image_encoding(base: Base) -> dict[str, str]:
+def image_encoding(base: "Base") -> dict[str, str]:
     """Return what decides the vector of an image: the base, how it is prepared, and the libraries that prepare it."""
     return {
         "base": base.identity.fingerprint,
@@ -29,6 +34,13 @@ def image_encoding(base: Base) -> dict[str, str]:
         "processor": _described(base.processor),
         **_versions("transformers", "pillow", *(["torchvision"] if _uses_torchvision(base.processor) else [])),
     }
+
+
+def is_current(space: Mapping[str, str]) -> bool:
+    """Say whether vectors could be made in this way today, by this version and the libraries that are here."""
+    ours = {"rule": IMAGE_RULE, "video": VIDEO_RULE} if "processor" in space else {"rule": TEXT_RULE}
+    libraries = [name for name in space if name not in OWN]
+    return all(space.get(key) == value for key, value in {**ours, **_versions(*libraries)}.items())
 
 
 def _described(processor: Any) -> str:

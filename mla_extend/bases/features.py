@@ -1,7 +1,7 @@
 """The constants of a base and its data: vectors of native text and of images, encoded once and kept."""
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TypeVar
@@ -14,7 +14,7 @@ from mla_extend.bases.encoding import image_encoding, text_encoding
 from mla_extend.bases.source import DEMO
 from mla_extend.bases.vector_store import Vectors, VectorStore, text_key
 from mla_extend.bases.video import is_video, video_key
-from mla_extend.cache import cache_folder
+from mla_extend.cache import FEATURES, cache_folder
 from mla_extend.errors import ImageError, Interrupted
 from mla_extend.processes import ALONE, Processes
 from mla_extend.progress import SILENT, Progress
@@ -31,7 +31,7 @@ last bits depend on the texts that it was encoded beside, and a run goes on as i
 
 def features_folder(fingerprint: str) -> Path:
     """Return where the vectors of a base are kept; another base, or the same with other weights, has another place."""
-    return cache_folder() / "features" / fingerprint[:32]
+    return cache_folder() / FEATURES / fingerprint[:32]
 
 
 class Features:
@@ -59,18 +59,21 @@ class Features:
 
     @cached_property
     def _text(self) -> VectorStore:
-        return VectorStore(features_folder(self.base.identity.fingerprint), "text", text_encoding(self.base))
+        return self._store("text", text_encoding(self.base))
 
     @property
     def _images(self) -> VectorStore:
         if self._image_store is None:
-            folder = features_folder(self.base.identity.fingerprint)
-            self._image_store = VectorStore(folder, "images", image_encoding(self.base))
+            self._image_store = self._store("images", image_encoding(self.base))
             if self.base.identity.source == DEMO:
                 from mla_extend.bases.demo import remember_images  # noqa: PLC0415 - only the demo needs its packages
 
                 remember_images(self)
         return self._image_store
+
+    def _store(self, kind: str, space: Mapping[str, str]) -> VectorStore:
+        identity = self.base.identity
+        return VectorStore(features_folder(identity.fingerprint), kind, space, identity.name)
 
     def text(self, texts: Sequence[str], *, quiet: bool = False) -> Vectors:
         """Return the base's own vectors `[N, D]` of native texts; `quiet` leaves a bar that is running alone."""

@@ -8,9 +8,11 @@ that were made otherwise are never mixed in.
 import hashlib
 import json
 import os
+import sqlite3
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TypeVar
@@ -36,6 +38,31 @@ LOOKED_UP = 4_096
 """Items whose keys are held at a time."""
 
 
+@dataclass(frozen=True)
+class StoreSummary:
+    """Say what a store holds: whose vectors, how many, and how they were made."""
+
+    name: str
+    count: int
+    space: dict[str, str]
+
+
+def summarise(path: Path) -> StoreSummary | None:
+    """Return what a store's file holds, or `None` if it is damaged; nothing is written."""
+    try:
+        connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=1)
+    except sqlite3.Error:
+        return None
+    try:
+        about = dict(connection.execute("SELECT name, value FROM about"))
+        (count,) = connection.execute("SELECT count(*) FROM vectors").fetchone()
+        return StoreSummary(str(about.get("name", "")), int(count), dict(json.loads(about["space"])))
+    except (sqlite3.Error, ValueError, KeyError, TypeError):
+        return None
+    finally:
+        connection.close()
+
+
 def text_key(text: str) -> bytes:
     """Return the key of a text."""
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()
@@ -53,17 +80,21 @@ class VectorStore:
         folder: where the file lies.
         kind: `text` or `images`.
         space: all that decides a vector beside the content.
+        name: of the base, for people.
     """
 
-    def __init__(self, folder: Path, kind: str, space: Mapping[str, str]) -> None:
+    def __init__(self, folder: Path, kind: str, space: Mapping[str, str], name: str = "") -> None:
         self.path = folder / f"{kind}-{space_id(space)}{SUFFIX}"
         self.space = dict(space)
+        self.name = name
 
     @cached_property
     def _database(self) -> Database:
         database = Database(self.path, SCHEMA)
         if not database.read("SELECT 1 FROM about"):
-            database.write("INSERT OR REPLACE INTO about VALUES (?, ?)", [("space", json.dumps(self.space))])
+            database.write(
+                "INSERT OR REPLACE INTO about VALUES (?, ?)", [("space", json.dumps(self.space)), ("name", self.name)]
+            )
         with suppress(OSError):
             os.utime(self.path)  # says when it was last used
         return database

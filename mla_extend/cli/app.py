@@ -11,6 +11,7 @@ import typer
 
 from mla_extend import __version__
 from mla_extend.cli.add_languages import add_languages
+from mla_extend.cli.cache import cache
 from mla_extend.cli.compare import compare
 from mla_extend.cli.console import ERR, OUT, print_json, progress
 from mla_extend.cli.continual import continual
@@ -316,7 +317,7 @@ PANELS = {
     "Languages": (add_languages,),
     "Data and figures": (inspect, compare, continual, report),
     "Search": (index, search, serve),
-    "Registry": (verify, history, rollback, prune, card),
+    "Registry": (verify, history, rollback, prune, card, cache),
     "Elsewhere": (export, pack, unpack, push, pull),
 }
 for panel, commands in PANELS.items():

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from mla_extend.bases.cldr import Annotation, annotations
-from mla_extend.bases.demo import demo_images
+from mla_extend.bases.demo import demo_images, images_place
 from mla_extend.bases.demo_images import image_path
 from mla_extend.bases.icons import TEST_STYLE, TRAINING_STYLES, Concept, concepts
 from mla_extend.bases.packages import CLDR, ICONS
@@ -81,14 +81,18 @@ def demo_data(language: str, progress: Progress = SILENT) -> DemoData:
     tag, composition = checked_tag(language), Composition()
     locale = locale_of(tag, progress)
     images = demo_images(progress)
-    folder = (
-        cache_folder() / "demo" / f"data-{key(HELD_OUT, GALLERY, VERSION, asdict(composition), images.name)}" / locale
-    )
+    folder = data_place(composition) / locale
     if not folder.is_dir():
         with atomic_folder(folder) as temporary:
             _write(temporary, folder, concepts(progress), names_of(locale, progress), images, composition)
     licences: list[dict[str, str]] = json.loads((folder / "licences.json").read_text(encoding="utf-8"))
     return DemoData(tag, folder / "parallel.tsv", folder / "image_text.jsonl", folder / "test", licences)
+
+
+def data_place(composition: Composition) -> Path:
+    """Return the folder of all languages' demo data."""
+    parts = key(HELD_OUT, GALLERY, VERSION, asdict(composition), images_place().name)
+    return cache_folder() / "demo" / f"data-{parts}"
 
 
 def held_out(listed: Iterable[Concept]) -> set[str]:

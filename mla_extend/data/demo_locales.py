@@ -4,6 +4,7 @@ import difflib
 import hashlib
 import json
 from dataclasses import asdict
+from pathlib import Path
 
 import langcodes
 
@@ -25,12 +26,17 @@ OTHER_NAMES = {"nb": "no"}
 
 def demo_languages(progress: Progress = SILENT) -> list[str]:
     """Return the tags of the languages that the demo has data for, sorted; their regional variants work too."""
-    path = cache_folder() / "demo" / f"locales-{key(ENOUGH)}.json"
+    path = locales_place()
     if not path.is_file():
         counts = coverage([concept.emoji for concept in concepts(progress)], progress)
         write_json(path, sorted(tag for tag, count in counts.items() if count >= ENOUGH and _language(tag) != "en"))
     languages: list[str] = json.loads(path.read_text(encoding="utf-8"))
     return languages
+
+
+def locales_place() -> Path:
+    """Return the file of those tags."""
+    return cache_folder() / "demo" / f"locales-{key(ENOUGH)}.json"
 
 
 def checked_tag(language: str) -> str:
