@@ -21,6 +21,7 @@ from mla_extend.bases.open import open_base
 from mla_extend.bases.vector_store import VectorStore, text_key
 from mla_extend.errors import CacheError, Interrupted
 from mla_extend.files import sha256_file
+from mla_extend.processes import Processes
 from mla_extend.stop import StopRequest
 
 SPACE = {"base": "a", "rule": "1"}
@@ -197,6 +198,19 @@ def test_what_a_processor_is_does_not_depend_on_where_it_lies() -> None:
             return f"Steps({object()!r})"
 
     assert encoding._described(Steps()) == encoding._described(Steps())
+
+
+def test_processes_that_encode_together_stop_together(dual_folder: Path) -> None:
+    class Second(Processes):
+        def any(self, flag: bool) -> bool:
+            assert not flag
+            return True  # the first one was asked to stop
+
+    base = open_base(str(dual_folder))
+    features = Features(base, processes=Second(1, 2))
+    with pytest.raises(Interrupted, match="Run the same command again"):
+        features.text(["a", "b", "c"])
+    assert Features(base).lacks_text(["a", "b", "c"]) == 2  # its share is kept
 
 
 # Contents of files ------------------------------------------------------------------------------------------------

@@ -177,7 +177,7 @@ class Features:
             except Interrupted as error:
                 stopped = error
         if self.processes.any(stopped is not None):
-            raise stopped or Interrupted("Stopped while encoding; run the same command again to go on.")
+            raise stopped or Interrupted(f"Stopped while encoding. {(self.stop or StopRequest()).remedy}")
         return stored(items)
 
 
