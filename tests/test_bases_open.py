@@ -574,3 +574,18 @@ def test_that_a_familys_model_is_not_imported_before_it_is_opened() -> None:
         "assert not found, found\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize("shape", [(), (1,), (1, 1)])
+def test_one_number_is_one_number_whatever_its_axes(folder: Path, shape: tuple[int, ...]) -> None:
+    """Releases of transformers save a model's scale with and without an axis; it keeps its value."""
+
+    def reshape(tensors: dict[str, torch.Tensor]) -> None:
+        numbers = [name for name, value in tensors.items() if value.numel() == 1]
+        tensors.update({name: torch.full(shape, 3.0) for name in numbers})
+        changed.extend(numbers)
+
+    changed: list[str] = []
+    edit_weights(reshape)(folder)
+    model = open_base(str(folder)).model
+    assert [float(model.get_parameter(name).detach()) for name in changed] == [3.0] * len(changed)

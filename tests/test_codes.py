@@ -7,7 +7,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mla_extend.data.codes import adapter_name, language_name, language_tag, wider_tag
+from mla_extend.data.codes import (
+    adapter_name,
+    closest,
+    fit,
+    language_name,
+    language_tag,
+    others_meant,
+    wider_tag,
+)
 from mla_extend.errors import LanguageError
 
 LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
@@ -142,3 +150,70 @@ def test_importing_codes_loads_nothing_heavy() -> None:
     script = "import sys, mla_extend.data.codes; print(sorted({'torch', 'langcodes', 'numpy'} & sys.modules.keys()))"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    ("code", "tag", "how"),
+    [
+        ("sw", "sw", 4),
+        ("SW", "sw", 4),
+        ("swa", "sw", 4),
+        ("jp", "ja", 4),
+        ("mao", "mi", 4),
+        ("eng_Latn", "en", 4),
+        ("zho_Hant", "zh-Hant", 4),
+        ("swh", "sw", 3),
+        ("swh_Latn", "sw", 3),
+        ("sw", "swh", 3),
+        ("zsm", "ms", 3),
+        ("arb_Arab", "ar", 3),
+        ("khk", "mn", 3),
+        ("nob", "no", 3),
+        ("pbt_Arab", "ps", 3),
+        ("zh-CN", "zh-Hans", 3),
+        ("zh-Hans", "zh-CN", 3),
+        ("zh-TW", "zh-Hant", 3),
+        ("zh_hant", "zh-TW", 3),
+        ("zh-Hans-CN", "zh", 3),
+        ("cmn-Hans", "zh-CN", 3),
+        ("zh-HK", "zh-Hant", 2),
+        ("zh-TW", "zh", 1),
+        ("sr-Latn", "sr", 1),
+        ("sr-Cyrl", "sr", 3),
+        ("sh", "sr-Latn", 4),
+        ("sw_KE", "sw", 2),
+        ("en-US", "en", 3),
+        ("en-GB", "en", 2),
+        ("pt", "pt-BR", 3),
+        ("ca-valencia", "ca", 2),
+        ("zh-Hant", "zh-Hans", 0),
+        ("zh-TW", "zh-Hans", 0),
+        ("zh-HK", "zh-CN", 0),
+        ("sr-Latn", "sr-Cyrl", 0),
+        ("pt-PT", "pt-BR", 0),
+        ("swc", "sw", 2),
+        ("arz", "ar", 0),
+        ("yue", "zh", 0),
+        ("nno", "no", 0),
+        ("bs", "hr", 0),
+        ("gsw", "de", 0),
+        ("sv", "sw", 0),
+        ("txt", "sw", 0),
+        ("", "sw", 0),
+        ("corpus", "sw", 0),
+    ],
+)
+def test_codes_mean_a_language_as_likely_subtags_and_macrolanguages_have_it(code: str, tag: str, how: int) -> None:
+    """The very tag before what says the same, and that before what leaves something open."""
+    assert fit(code, tag) == how
+
+
+def test_the_closest_of_several_codes_is_taken():
+    assert closest(["zh-TW", "zh-CN", "yue"], "zh") == ["zh-CN"]
+    assert closest(["en-GB", "eng", "en-US"], "en") == ["eng"]
+    assert closest(["fr", "arz"], "ar") == []
+
+
+def test_another_language_of_the_macrolanguage_is_pointed_at():
+    assert others_meant(["eng", "arz"], "ar") == " For that of 'arz' give --language arz."
+    assert others_meant(["eng", "corpus", "fr"], "sw") == ""

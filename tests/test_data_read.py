@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from mla_extend.data.formats.format import Wanted, same_language
+from mla_extend.data.formats.format import Wanted
 from mla_extend.data.given import parse_columns, parse_given
 from mla_extend.data.pairs import join_images, join_parallel
 from mla_extend.data.read import has_images, has_native, read_image_text, read_parallel
@@ -257,26 +257,6 @@ def test_a_test_set_of_a_folder_has_a_split_a_file(tmp_path: Path, photos: list[
     jsonl(folder / "text.jsonl", [{"en": "a", "sw": "b"}, {"en": "c", "sw": ""}, {"en": "d", "sw": "e"}])
     with pytest.raises(DataError, match=r"text\.jsonl, line 2: one side is empty"):
         read_test_set(folder, SWAHILI)
-
-
-@pytest.mark.parametrize(
-    ("code", "tag", "same"),
-    [
-        ("swa", "sw", True),
-        ("sw_KE", "sw", True),
-        ("jp", "ja", True),
-        ("en-US", "en", True),
-        ("pt", "pt-BR", True),
-        ("zh-Hant", "zh-Hans", False),
-        ("sv", "sw", False),
-        ("txt", "sw", False),
-        ("", "sw", False),
-        ("corpus", "sw", False),
-    ],
-)
-def test_codes_of_one_language(code: str, tag: str, same: bool) -> None:
-    """Other spellings and regions of a code mean the same language, other scripts do not."""
-    assert same_language(code, tag) is same
 
 
 @settings(max_examples=30, deadline=None)

@@ -6,11 +6,13 @@ these questions and knows no family by name.
 Shapes: `B` batch, `T` tokens, `W` width of the text tower, `D` width of the shared space.
 """
 
+import math
 from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
+from safetensors import safe_open
 from torch import Tensor, nn
 
 from mla_extend.bases.fingerprint import weight_files
@@ -138,6 +140,8 @@ class Family(ABC):
 def load_pretrained(kind: Any, folder: Path) -> nn.Module:
     """Load a model of a class of transformers, safetensors only and in float32.
 
+    One number is taken as such, however many axes of length 1 the file gives it: releases of transformers differ.
+
     Raises:
         ValueError: a tensor is missing or has another shape; transformers would draw it at random.
     """
@@ -146,10 +150,25 @@ def load_pretrained(kind: Any, folder: Path) -> nn.Module:
         folder, use_safetensors=True, dtype=torch.float32, output_loading_info=True, ignore_mismatched_sizes=True
     )
     wrong = [f"{name} is missing" for name in sorted(info["missing_keys"])]
-    wrong += [f"{name} has the shape {list(found)} and not {list(due)}" for name, found, due in info["mismatched_keys"]]
+    for name, found, due in info["mismatched_keys"]:
+        if math.prod(found) == math.prod(due) == 1:
+            with torch.no_grad():
+                model.get_parameter(name).copy_(_stored(folder, name).reshape(due))
+        else:
+            wrong.append(f"{name} has the shape {list(found)} and not {list(due)}")
     if wrong:
         raise ValueError("; ".join(wrong[:3]) + (f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""))
     return model
+
+
+def _stored(folder: Path, name: str) -> Tensor:
+    """Return a tensor of a folder's safetensors files by its name."""
+    for file in sorted(folder.glob("*.safetensors")):
+        with safe_open(file, "pt") as tensors:
+            if name in tensors.keys():  # noqa: SIM118 - it is no mapping
+                found: Tensor = tensors.get_tensor(name)
+                return found
+    raise ValueError(f"{name} has another shape")
 
 
 def as_features(output: Any) -> Tensor:

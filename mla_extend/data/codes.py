@@ -7,6 +7,7 @@ subtag registry that lies in that package; no other data package is needed.
 import difflib
 import functools
 import re
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from mla_extend.errors import LanguageError
@@ -32,7 +33,14 @@ COMMON_NAMES = {
 
 SCRIPT_NAMES = {"Hans": "Simplified", "Hant": "Traditional"}
 
+USUAL = {"nb": "no", "pbt": "ps"}
+"""Usual languages of their macrolanguages, as corpora use the codes, beside those that CLDR names."""
+
+WRITTEN_IN = {"Hang": "Kore", "Hira": "Jpan", "Kana": "Jpan", "Hrkt": "Jpan", "Aran": "Arab"}
+"""Scripts that are a part or a style of the one that a language is said to be written in."""
+
 FLORES = re.compile(r"([a-z]{3})_([A-Z][a-z]{3})")
+CODE = re.compile(r"[A-Za-z]{2,3}(?:[-_][A-Za-z0-9]{1,8})*")
 TAG = re.compile(r"[A-Za-z]{1,8}(-[A-Za-z0-9]{1,8})*")
 ASIDE = re.compile(r" \((macrolanguage|[^)]*\d[^)]*)\)$")
 MAX_LENGTH = 64
@@ -82,6 +90,105 @@ def wider_tag(tag: str) -> str | None:
     """Return the macrolanguage's tag that `language_tag(tag, macro=True)` would give, or `None` if it is the same."""
     wider = language_tag(tag, macro=True)
     return None if wider == tag else wider
+
+
+VERY, SAME_SCRIPT = 4, 2
+"""What `fit` says of the same tag, and the least that it says where the scripts are the same."""
+
+
+@functools.lru_cache(maxsize=4096)
+def fit(code: str, tag: str) -> int:
+    """Say how well a code, as files, browsers and people write them, means a language: 0 to 4.
+
+    4: it is the same tag. 3: it says the same, as likely subtags have it (`zh-CN` and `zh-Hans`) and as the usual
+    language stands for its macrolanguage (`swh_Latn` and `sw`). 2: one of the two leaves open a region or variant that
+    the other names (`sw-KE` and `sw`). 1: the same of a script that is not the usual one (`zh-TW` and `zh`). 0: another
+    language, or another script, region or variant where both name it, or no code at all.
+    """
+    if not CODE.fullmatch(code):
+        return 0
+    try:
+        mine, theirs = language_tag(code), language_tag(tag)
+    except LanguageError:
+        return 0
+    if mine.lower() == theirs.lower():
+        return VERY
+    one, other = _likely(mine), _likely(theirs)
+    both = ((one.region, other.region), (one.variants, other.variants))
+    if one.language != other.language or any(a and b and a != b for a, b in both):
+        return 0
+    if one.script != other.script:
+        # A region names a script too: zh-TW is written in another one than zh-Hans.
+        return 0 if one.named and other.named else 1
+    same_region = (one.region or one.usual_region) == (other.region or other.usual_region)
+    return 3 if same_region and one.variants == other.variants else SAME_SCRIPT
+
+
+def undecided(code: str, tag: str) -> int:
+    """Say how well a code means a language as `fit` does, but prefer none of its regions: 0, 1, 2 or 4."""
+    how = fit(code, tag)
+    return how if how == VERY else min(how, SAME_SCRIPT)
+
+
+def closest(codes: Iterable[str], tag: str) -> list[str]:
+    """Return those of the codes that fit a language best, in their order; none if none means it."""
+    fits = {code: fit(code, tag) for code in codes}
+    best = max(fits.values(), default=0)
+    return [code for code, one in fits.items() if one == best > 0]
+
+
+def others_meant(codes: Iterable[str], tag: str) -> str:
+    """Return a hint, for messages, at codes of other languages of the same macrolanguage as a tag; "" if none is."""
+    wide = _macrolanguage(tag)
+    near = [code for code in dict.fromkeys(codes) if CODE.fullmatch(code) and _macrolanguage(code) == wide]
+    return f" For that of {near[0]!r} give --language {near[0]}." if near else ""
+
+
+class _Likely(NamedTuple):
+    language: str
+    script: str
+    named: bool
+    region: str
+    usual_region: str
+    variants: tuple[str, ...]
+
+
+@functools.lru_cache(maxsize=4096)
+def _likely(tag: str) -> _Likely:
+    """Return what a tag says and leaves open, under the code of its macrolanguage where it is the usual one of that."""
+    import langcodes  # noqa: PLC0415
+
+    primary, dash, rest = language_tag(tag, macro=True).partition("-")
+    language = USUAL.get(primary, primary)
+    wide = langcodes.Language.get(language + dash + rest)
+    likely = wide.maximize()
+    named = bool(wide.script or wide.territory)
+    return _Likely(
+        language,
+        WRITTEN_IN.get(str(likely.script), str(likely.script)),
+        named,
+        wide.territory or "",
+        likely.territory or "",
+        tuple(sorted(wide.variants or ())),
+    )
+
+
+def _macrolanguage(code: str) -> str | None:
+    """Return the macrolanguage that a code is of, or is, by the IANA registry; `None` if it is no code."""
+    import langcodes  # noqa: PLC0415
+
+    try:
+        language = str(langcodes.Language.get(language_tag(code)).language)
+    except LanguageError:
+        return None
+    return _macrolanguages().get(language, language)
+
+
+@functools.cache
+def _macrolanguages() -> dict[str, str]:
+    from langcodes.registry_parser import parse_registry  # noqa: PLC0415
+
+    return {entry["Subtag"]: entry["Macrolanguage"] for entry in parse_registry() if "Macrolanguage" in entry}
 
 
 def language_name(tag: str) -> str:

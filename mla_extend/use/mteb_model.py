@@ -20,7 +20,7 @@ import torch
 from torch.nn import functional as F
 
 from mla_extend.bases.source import HUB_ID, local_folder
-from mla_extend.data.codes import language_tag
+from mla_extend.data.codes import SAME_SCRIPT, closest, fit, language_tag
 from mla_extend.errors import DataError, LanguageError
 from mla_extend.language.model import MultilingualModel
 from mla_extend.language.peft_method import adapter_tensors
@@ -31,10 +31,6 @@ if TYPE_CHECKING:
     from mteb.models.model_meta import ModelMeta
     from mteb.types import Array, BatchedInput, PromptType
     from torch.utils.data import DataLoader
-
-NEAR = 5
-"""The greatest distance, as langcodes counts it, of two codes for one language: `kor-Hang` and `ko`, `por` and `pt-PT`,
-`nob` and `no` are as near as that, while Croatian and Bosnian, or Swiss German and German, are not."""
 
 
 class MtebModel:
@@ -159,10 +155,7 @@ def subset_language(codes: Sequence[str], subset: str, known: Sequence[str]) -> 
 
 
 def _nearest(tag: str, known: Sequence[str]) -> str | None:
-    from langcodes import closest_match  # noqa: PLC0415 - with the rest of langcodes, on first use
-
-    nearest, _ = closest_match(tag, list(known), max_distance=NEAR)
-    return str(nearest) if nearest in known else None
+    return next((code for code in closest(known, tag) if fit(code, tag) >= SAME_SCRIPT), None)
 
 
 def mteb_language(tag: str) -> str:

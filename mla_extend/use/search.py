@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mla_extend.bases.source import DEMO, base_folder
-from mla_extend.data.codes import language_tag
+from mla_extend.data.codes import closest, language_tag
 from mla_extend.errors import DataError
 from mla_extend.progress import SILENT, Progress
 from mla_extend.registry.place import registry_root
@@ -191,12 +191,15 @@ class Searcher:
                 self._router = renewed
 
     def tag(self, code: str) -> str:
-        """Return a language's tag as the registry writes it.
+        """Return a language's tag as the registry writes it: of those that it has, the one that a code fits best.
 
         Raises:
             LanguageError: it is no code.
         """
-        return code if code == self.model.native or self.model.is_loaded(code) else language_tag(code)
+        if code == self.model.native or self.model.is_loaded(code):
+            return code
+        tag = language_tag(code)
+        return next(iter(closest(self.model.languages, tag)), tag)
 
     def _hits(self, found: Sequence[Sequence[tuple[int, float, str]]]) -> list[list[Hit]]:
         """Return each query's hits from key, score and language; the index is asked once for all."""

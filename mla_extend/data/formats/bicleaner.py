@@ -5,7 +5,8 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from mla_extend.data.formats.format import Format, Row, Wanted, same_language, suffix_of, text_lines
+from mla_extend.data.codes import fit
+from mla_extend.data.formats.format import Format, Row, Wanted, suffix_of, text_lines
 from mla_extend.errors import DataError
 
 ADDRESS = re.compile(r"-|(?:[a-z][a-z0-9+.-]*://|www\.)\S.*", re.IGNORECASE)
@@ -69,6 +70,6 @@ def _score(cell: str) -> float | None:
 def _target_first(name: str, wanted: Wanted) -> bool:
     for part in name.split("."):
         first, dash, second = part.rpartition("-")
-        if dash and same_language(first, wanted.language) and same_language(second, wanted.native):
+        if dash and fit(first, wanted.language) and fit(second, wanted.native):
             return True
     return False

@@ -4,11 +4,9 @@ A format is one file in `data/formats/` (or, for the layout of a published test 
 `__init__.py` beside it. Its rows are read by `data/read.py`, which knows the names that columns go by.
 """
 
-import functools
 import gzip
 import hashlib
 import json
-import re
 import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
@@ -24,7 +22,6 @@ TARGET_COLUMNS = ("non_english", "target", "translation")
 IMAGE_COLUMNS = ("image", "img", "filepath", "file_name", "img_path", "image_path", "video")
 TEXT_COLUMNS = ("caption", "captions", "text", "title", "txt", "sentences")
 GZIP = b"\x1f\x8b"
-CODE = re.compile(r"[A-Za-z]{2,3}(?:[-_][A-Za-z0-9]{1,8})*")
 
 Role = Literal["native", "target", "image", "text"]
 ROLES: tuple[Role, ...] = ("native", "target", "image", "text")
@@ -223,22 +220,3 @@ def by_position(header: Sequence[str], cells: Sequence[str]) -> dict[str, str]:
     """Return a line's cells by the header's names; cells without one are called by their position."""
     keys = [*header, *(str(i) for i in range(len(header), len(cells)))]
     return dict(zip(keys, cells, strict=False))
-
-
-@functools.lru_cache(maxsize=4096)
-def same_language(code: str, tag: str) -> bool:
-    """Say whether a code in a file or a file's name means a language: `sw_KE`, `swa` and `SW` mean `sw`, `jp` `ja`."""
-    if not CODE.fullmatch(code):
-        return False
-    from mla_extend.data.codes import language_tag  # noqa: PLC0415 - imports langcodes
-    from mla_extend.errors import LanguageError  # noqa: PLC0415
-
-    if code.lower().replace("_", "-") == tag.lower():
-        return True
-    try:
-        known = language_tag(code)
-    except LanguageError:
-        return False
-    # A region that only one of the two names is no difference; a script or region that both name is.
-    shorter = min(known, tag, key=len)
-    return known == tag or ("-" not in shorter and known.partition("-")[0] == tag.partition("-")[0])

@@ -2,7 +2,6 @@
 
 import functools
 import lzma
-import re
 import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
@@ -10,13 +9,11 @@ from itertools import zip_longest
 from pathlib import Path, PurePosixPath
 from typing import IO
 
-from mla_extend.data.formats.format import Format, Row, Wanted, check_file, same_language, text_lines
+from mla_extend.data.codes import CODE, fit, language_tag, undecided
+from mla_extend.data.formats.format import Format, Row, Wanted, check_file, text_lines
 from mla_extend.errors import DataError, LanguageError
 
 Lines = Iterator[tuple[int, str]]
-
-CODE = re.compile(r"[a-z]{2,3}(?:[-_][a-z0-9]{2,8})*", re.IGNORECASE | re.ASCII)
-"""What a name's end must look like to be looked up, which takes long for what is no code."""
 
 WHAT = "two files with a comma between (a.en,a.sw), what their names begin with (a), or a .zip with both"
 
@@ -36,7 +33,7 @@ class Moses(Format):
         if super().recognises(path, wanted) or _pair(path):
             return True
         codes = [] if path.exists() else [_code(file.name) for file in _beside(path)]
-        return all(any(_fit(code, tag) for code in codes) for tag in (wanted.native, wanted.language))
+        return all(any(fit(code, tag) for code in codes) for tag in (wanted.native, wanted.language))
 
     def check(self, path: Path) -> None:
         """Check that both files are there, or that it is a zip."""
@@ -104,16 +101,8 @@ def _code(name: str) -> str:
 
 
 @functools.cache
-def _fit(code: str, tag: str) -> int:
-    """Return 2 where a code means this very tag, 1 where it means the language, else 0."""
-    return same_language(code, tag) + (_tag(code) == tag) if CODE.fullmatch(code) else 0
-
-
-@functools.cache
 def _tag(code: str) -> str:
     """Return a code's tag, or nothing where it is no code."""
-    from mla_extend.data.codes import language_tag  # noqa: PLC0415 - imports langcodes
-
     try:
         return language_tag(code) if CODE.fullmatch(code) else ""
     except LanguageError:
@@ -128,7 +117,7 @@ def _ordered(pair: tuple[Path, Path], wanted: Wanted) -> list[Path]:
     """
 
     def fits(files: Sequence[Path]) -> int:
-        return _fit(_code(files[0].name), wanted.native) + _fit(_code(files[1].name), wanted.language)
+        return fit(_code(files[0].name), wanted.native) + fit(_code(files[1].name), wanted.language)
 
     files = max([pair[0], pair[1]], [pair[1], pair[0]], key=fits)
     for file, tag in zip(files, (wanted.native, wanted.language), strict=True):
@@ -136,7 +125,7 @@ def _ordered(pair: tuple[Path, Path], wanted: Wanted) -> list[Path]:
         # Endings such as txt and src are codes too, of three letters and of languages that hardly anybody means.
         known = _tag(code)
         other = len(known.partition("-")[0]) == 2 or known in (wanted.native, wanted.language)
-        if tag and other and not _fit(code, tag):
+        if tag and other and not fit(code, tag):
             raise DataError(
                 f"{file} is {code!r} by its name, and the other file is not: {wanted.native!r} and {wanted.language!r} "
                 "are wanted. Give the two files of that pair, or rename them to end in .txt: the native one first."
@@ -174,7 +163,7 @@ def _chosen(names: Sequence[str], wanted: Wanted, where: str) -> tuple[str, str]
 
 def _best(names: Sequence[str], tag: str, where: str) -> str | None:
     """Return the name whose code fits a tag best: the very tag, else the longest code; unpacked before packed."""
-    fits = {name: (_fit(_code(name), tag), len(_code(name)), not name.endswith(".gz")) for name in names}
+    fits = {name: (undecided(_code(name), tag), len(_code(name)), not name.endswith(".gz")) for name in names}
     best = max(fits.values(), default=(0, 0, False))
     found = [name for name, fit in fits.items() if fit == best]
     if best[0] == 0:

@@ -1,6 +1,5 @@
 """Translation memories (TMX), and what all XML of translators has in common."""
 
-import functools
 import gzip
 import html
 import re
@@ -9,7 +8,8 @@ from collections.abc import Iterable, Iterator, Set
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mla_extend.data.formats.format import GZIP, Format, Row, Wanted, same_language
+from mla_extend.data.codes import closest, others_meant
+from mla_extend.data.formats.format import GZIP, Format, Row, Wanted
 from mla_extend.errors import DataError
 
 if TYPE_CHECKING:
@@ -35,7 +35,6 @@ class Tmx(Format):
         Raises:
             DataError: it cannot be read, or no unit has both languages.
         """
-        fits = functools.cache(same_language)
         codes: dict[str, None] = {}
         number, found = 0, False
         for name, element in outline(path, {"tu"}):
@@ -44,8 +43,7 @@ class Tmx(Format):
             number += 1
             variants = _variants(element)
             codes.update(dict.fromkeys(code for code, _ in variants))
-            native = next((seg for code, seg in variants if fits(code, wanted.native)), None)
-            target = next((seg for code, seg in variants if fits(code, wanted.language)), None)
+            native, target = (_variant(variants, tag) for tag in (wanted.native, wanted.language))
             if native is not None and target is not None:
                 found = True
                 yield Row(number, {"native": _text(native), "target": _text(target)})
@@ -53,7 +51,7 @@ class Tmx(Format):
             shown = ", ".join(list(codes)[:10]) or "none"
             raise DataError(
                 f"{path}: none of {number} units has both {wanted.native!r} and {wanted.language!r}. Its languages: "
-                f"{shown}. Check the language code."
+                f"{shown}. Check the language code.{others_meant(codes, wanted.language)}"
             )
 
 
@@ -66,6 +64,12 @@ def _variants(unit: "Element") -> list[tuple[str, "Element"]]:
         if code and segment is not None:
             variants.append((code.strip(), segment))
     return variants
+
+
+def _variant(variants: list[tuple[str, "Element"]], tag: str) -> "Element | None":
+    """Return the segment of the variant whose code fits a language best, the first of several."""
+    best = closest((code for code, _ in variants), tag)
+    return next((segment for code, segment in variants if best and code == best[0]), None)
 
 
 def _text(segment: "Element") -> str:

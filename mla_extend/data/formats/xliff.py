@@ -4,7 +4,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mla_extend.data.formats.format import Format, Row, Wanted, same_language
+from mla_extend.data.codes import fit, others_meant
+from mla_extend.data.formats.format import Format, Row, Wanted
 from mla_extend.data.formats.tmx import child, local_name, outline, plain_text
 from mla_extend.errors import DataError
 
@@ -57,8 +58,8 @@ def _check_languages(path: Path, element: "Element", wanted: Wanted) -> None:
         (("target-language", "trgLang"), wanted.language),
     ):
         code = next((code for name in names if (code := element.get(name))), None)
-        if code and tag and not same_language(code, tag):
+        if code and tag and not fit(code, tag):
             raise DataError(
                 f"{path}: its {names[0]} is {code!r}, and {tag!r} is wanted. Give the file of that language, or "
-                "correct the attribute."
+                f"correct the attribute.{others_meant([code], tag) if tag == wanted.language else ''}"
             )

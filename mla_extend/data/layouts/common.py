@@ -1,16 +1,15 @@
 """What several layouts need: where the images lie, files of a language, files side by side, one large JSON object."""
 
-import functools
 import gzip
 import json
-import re
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
-from mla_extend.data.formats.format import GZIP, same_language, text_lines
+from mla_extend.data.codes import fit, undecided
+from mla_extend.data.formats.format import GZIP, text_lines
 from mla_extend.errors import DataError
 
 FOLDERS = (
@@ -25,9 +24,6 @@ FOLDERS = (
     "val2017",
 )
 """Folders that images lie in: two general names, and what the archives of the image collections unpack to."""
-
-CODE = re.compile(r"[A-Za-z]{2,3}([-_][A-Za-z0-9]{1,8})*")
-"""The form of a language code: a language of two or three letters, and what may follow."""
 
 PEEK = 65_536
 """Bytes from each end of a file that `peek` returns."""
@@ -80,14 +76,13 @@ class Images:
 
 
 def code_of(codes: Iterable[str], tag: str, where: Path) -> str | None:
-    """Return which of the codes in a layout means a language: the same one, else the only one that is compatible.
+    """Return which of the codes in a layout means a language: the one that fits it best.
 
     Raises:
-        DataError: several are compatible.
+        DataError: several fit alike.
     """
-    codes = list(dict.fromkeys(codes))
-    same = [code for code in codes if code.lower().replace("_", "-") == tag.lower()]
-    compatible = same or [code for code in codes if _same(code, tag)]
+    fits = {code: undecided(code, tag) for code in codes}
+    compatible = [code for code, how in fits.items() if how == max(fits.values()) > 0]
     if len(compatible) > 1:
         raise DataError(
             f"{where} holds several kinds of {tag!r}: {', '.join(sorted(compatible))}. Give the language as one of "
@@ -98,13 +93,7 @@ def code_of(codes: Iterable[str], tag: str, where: Path) -> str | None:
 
 def has_language(codes: Iterable[str], tag: str) -> bool:
     """Say whether one of the codes in a layout means a language."""
-    return any(_same(code, tag) for code in codes)
-
-
-@functools.cache
-def _same(code: str, tag: str) -> bool:
-    # Most names of files are no codes, and to find that out from the registry takes long.
-    return CODE.fullmatch(code) is not None and same_language(code, tag)
+    return any(fit(code, tag) for code in codes)
 
 
 def side_by_side(files: Sequence[Path]) -> Iterator[tuple[int, tuple[str, ...]]]:
