@@ -12,7 +12,6 @@ from tokenizers import Tokenizer
 
 from mla_extend.bases.open import open_base
 from mla_extend.errors import DataError
-from mla_extend.language import alignment as alignment_module
 from mla_extend.language.alignment import align
 from mla_extend.language.build import build_language
 from mla_extend.language.embedding import STARTS, StartInputs
@@ -20,7 +19,7 @@ from mla_extend.language.model import MultilingualModel
 from mla_extend.language.pieces import BEGIN_ID, END_ID, PAD_ID, UNK_ID, vocabulary_size
 from mla_extend.language.sampling import RandomCuts
 from mla_extend.language.tokenizer import READY, LanguageTokenizer, pad
-from tests.conftest import NATIVE_WORDS, TARGET_WORDS, sentences
+from tests.conftest import sentences
 
 NATIVE, TARGET = sentences(400)
 TOKENIZER = LanguageTokenizer.train(TARGET, 16)
@@ -122,22 +121,6 @@ def test_padding() -> None:
     assert batch.ends.tolist() == [2, 1]
 
 
-def test_a_dictionary_is_found_in_parallel_text() -> None:
-    words = {word: i for i, word in enumerate(NATIVE_WORDS)}
-    target_words = {word: i for i, word in enumerate(TARGET_WORDS)}
-    alignment = align(
-        [[target_words[w] for w in text.split()] for text in TARGET],
-        [[words[w] for w in text.split()] for text in NATIVE],
-        len(target_words) + 1,
-        len(words),
-    )
-    weights = alignment.weights.toarray()
-    assert np.argmax(weights[:-1], axis=1).tolist() == list(range(len(TARGET_WORDS)))
-    assert weights[:-1].sum(axis=1) == pytest.approx(1)
-    assert alignment.aligned.tolist() == [True] * len(TARGET_WORDS) + [False]
-    assert (weights > 0).sum(axis=1).max() <= 8
-
-
 def test_starts() -> None:
     native = torch.randn(50, 8) * 3 + 1
     alignment = align([[5], [6]], [[7], [9]], 10, 50)
@@ -161,28 +144,3 @@ def test_a_language_is_built_alike_from_the_same_seed(start: str, base_folder: P
         build_language(model, "sw", native=NATIVE, target=TARGET, start=start, bottleneck=4, seed=3)
         vectors.append(model.encode_text(TARGET[:8], "sw"))
     assert torch.equal(*vectors)
-
-
-def test_rounds_tell_a_word_from_what_usually_stands_beside_it() -> None:
-    """By counts a dog is nearly as black as it is a dog; the sentences without "black" decide."""
-    # Native 1 = "black", 2 = "dog", 3 = "runs", 4 = "sleeps"; the language says 11, 12, 13, 14.
-    native = [[1, 2, 3], [1, 2, 4]] * 10 + [[2, 3], [2, 4]] * 5
-    target = [[10 + word for word in row] for row in native]
-    counted = align(target, native, 20, 10, rounds=0).weights.toarray()
-    found = align(target, native, 20, 10).weights.toarray()
-    for word in (1, 2, 3, 4):
-        assert counted[10 + word, word] < 0.6
-        assert found[10 + word, word] > 0.75
-
-
-def test_alignment_of_much_text_takes_a_sample_and_loses_no_token(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Tokens that the sample lacks keep what the counts say; the same text gives the same weights."""
-    generator = np.random.default_rng(0)
-    native = [generator.permutation(50)[:6].tolist() for _ in range(400)]
-    target = [[50 - token for token in row] for row in native]
-    whole = align(target, native, 60, 50).weights.toarray()
-    monkeypatch.setattr(alignment_module, "LINKS", 2_000)
-    sampled = align(target, native, 60, 50)
-    assert sampled.aligned[1:51].all()
-    assert (sampled.weights.toarray()[1:51].argmax(axis=1) == whole[1:51].argmax(axis=1)).mean() > 0.9
-    assert np.array_equal(sampled.weights.toarray(), align(target, native, 60, 50).weights.toarray())

@@ -3,8 +3,7 @@
 import errno
 import multiprocessing
 import os
-import subprocess
-import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -16,41 +15,37 @@ from mla_extend.registry.languages import BaseRegistry
 from mla_extend.registry.store import open_base_registry
 from mla_extend.registry.verify import check_version, verify
 
-CRASH = """
-import os, sys
-from pathlib import Path
-sys.path.insert(0, {tests!r})
-from test_registry_store import make_card
-from mla_extend.registry.store import open_base_registry
-
-left = int(sys.argv[1])
-def counted(function):
-    def run(*arguments, **options):
-        global left
-        left -= 1
-        if left < 0:
-            os._exit(77)
-        return function(*arguments, **options)
-    return run
-
-base = open_base_registry({root!r})
-staged = Path({staged!r})
-for name in ("fsync", "rename", "replace", "mkdir", "chmod", "unlink", "rmdir"):
-    setattr(os, name, counted(getattr(os, name)))
-{action}
-"""
-PUBLISH = "base.publish('sw', staged, make_card('sw'), replace=True, prove=lambda staged: dict())"
-REMOVE = "base.remove('sw')"
+# Processes are forked: there are a hundred, and starting Python anew takes most of a second.
+PROCESSES = multiprocessing.get_context("fork")
+pytestmark = pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 
 
-def crash_at(step: int, base: BaseRegistry, staged: Path, action: str) -> bool:
-    """Run an action in a process that dies at its nth call of the system; tell whether it died."""
-    script = CRASH.format(
-        tests=str(Path(__file__).parent), root=str(base.folder.parent), staged=str(staged), action=action
-    )
-    done = subprocess.run([sys.executable, "-c", script, str(step)], capture_output=True, text=True, check=False)
-    assert done.returncode in {0, 77}, done.stderr
-    return done.returncode == 77
+def _die_at(step: int, root: str, staged: Path | None) -> None:
+    """Publish what is staged, or else remove the language, and die at the nth call of the system."""
+    base, left = open_base_registry(root), iter(range(step))
+
+    def counted(function: Callable[..., object]) -> Callable[..., object]:
+        def run(*arguments: object, **options: object) -> object:
+            if next(left, None) is None:
+                os._exit(77)
+            return function(*arguments, **options)
+
+        return run
+
+    for name in ("fsync", "rename", "replace", "mkdir", "chmod", "unlink", "rmdir"):
+        setattr(os, name, counted(getattr(os, name)))
+    if staged:
+        base.publish("sw", staged, make_card("sw"), replace=True, prove=lambda staged: {})
+    else:
+        base.remove("sw")
+    os._exit(0)
+
+
+def dies_at(step: int, base: BaseRegistry, staged: Path | None) -> bool:
+    """Publish or remove in a process that dies at its nth call of the system; tell whether it died."""
+    (code,) = _run_all(_die_at, [(step, str(base.folder.parent), staged)])
+    assert code in {0, 77}
+    return code == 77
 
 
 @pytest.mark.parametrize("replacing", [False, True])
@@ -60,7 +55,7 @@ def test_a_crash_at_any_step_of_publishing_leaves_the_old_state_or_the_new(tmp_p
         base = make_base(tmp_path / str(step))
         publish(base, "yo")
         old = publish(base, "sw").name if replacing else None
-        died = crash_at(step, base, stage(base, "sw", seed=1), PUBLISH)
+        died = dies_at(step, base, stage(base, "sw", seed=1))
         state = base.current("sw").name if "sw" in base.tags() else None
         seen.add("old" if state == old else "new")
         for tag in base.tags():
@@ -79,7 +74,7 @@ def test_a_crash_at_any_step_of_removing_leaves_the_old_state_or_the_new(tmp_pat
         base = make_base(tmp_path / str(step))
         publish(base, "sw")
         publish(base, "yo")
-        died = crash_at(step, base, tmp_path, REMOVE)
+        died = dies_at(step, base, None)
         seen.add(tuple(base.tags()))
         assert verify(base.folder.parent) == []
         publish(base, "yo", replace=True)
@@ -150,9 +145,9 @@ def _publish_in_process(root: str, language: str, seed: int, replace: bool) -> N
     publish(open_base_registry(root), language, seed, replace=replace)
 
 
-def _run_all(jobs: list[tuple[str, str, int, bool]]) -> list[int | None]:
-    context = multiprocessing.get_context("spawn")
-    processes = [context.Process(target=_publish_in_process, args=job) for job in jobs]
+def _run_all(target: Callable[..., None], jobs: Sequence[tuple[object, ...]]) -> list[int | None]:
+    """Call a function in a process for each job, all at once; return their exit codes."""
+    processes = [PROCESSES.Process(target=target, args=job) for job in jobs]
     for process in processes:
         process.start()
     for process in processes:
@@ -163,7 +158,7 @@ def _run_all(jobs: list[tuple[str, str, int, bool]]) -> list[int | None]:
 def test_processes_add_different_languages_at_once(tmp_path: Path) -> None:
     base = make_base(tmp_path)
     languages = ["sw", "yo", "am", "qu"]
-    assert _run_all([(str(tmp_path), tag, 0, False) for tag in languages]) == [0] * 4
+    assert _run_all(_publish_in_process, [(str(tmp_path), tag, 0, False) for tag in languages]) == [0] * 4
     assert base.tags() == sorted(languages)
     assert verify(tmp_path) == []
 
@@ -173,7 +168,7 @@ def test_processes_add_the_same_language_at_once(
     tmp_path: Path, replace: bool, capfd: pytest.CaptureFixture[str]
 ) -> None:
     base = make_base(tmp_path)
-    codes = _run_all([(str(tmp_path), "sw", seed, replace) for seed in range(3)])
+    codes = _run_all(_publish_in_process, [(str(tmp_path), "sw", seed, replace) for seed in range(3)])
     expected = 3 if replace else 1
     assert codes.count(0) == expected
     assert len(base.versions("sw")) == expected
