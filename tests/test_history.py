@@ -8,13 +8,14 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 import typer
 from rich.console import Console
-from test_registry_publish import crash_at
+from test_registry_publish import dies_at
 from test_registry_store import RECORD, make_base, make_card, publish, stage
 from test_registry_verify import flip
 from test_verify_deep import publish_real
@@ -37,6 +38,7 @@ from mla_extend.registry.summary import find_homes, history
 from mla_extend.registry.verify import check_version, verify
 from mla_extend.use.prove import remove, roll_back
 
+pytestmark = pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 RUNNER = CliRunner()
 TEXTS = ["paka mwekundu", "mbwa juu nyumba", "ndege kubwa karibu mti"]
 
@@ -292,7 +294,7 @@ def test_a_crash_at_any_step_of_switching_leaves_the_old_state_or_the_new(tmp_pa
     while died:
         base = make_base(tmp_path / str(step))
         names = versions_of(base, 2)
-        died = crash_at(step, base, tmp_path, "base.use('sw', 'v1', prove=lambda folder: {'ok': True})")
+        died = dies_at(step, partial(base.use, "sw", "v1", prove=lambda folder: {"ok": True}))
         state = base.current("sw").name
         last = base.events("sw")[-1]
         seen.add((state == names[0], last.action, last.done))
@@ -313,7 +315,7 @@ def test_a_crash_at_any_step_of_pruning_deletes_whole_versions_or_none(tmp_path:
         base = make_base(tmp_path / str(step))
         names = versions_of(base, 2)
         publish(base, "yo")
-        died = crash_at(step, base, tmp_path, "base.prune('sw', 1)")
+        died = dies_at(step, partial(base.prune, "sw", 1))
         left = [version.name for version in base.versions("sw")]
         seen.add(len(left))
         assert left == names[-len(left) :]

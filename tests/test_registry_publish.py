@@ -4,6 +4,7 @@ import errno
 import multiprocessing
 import os
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -20,9 +21,8 @@ PROCESSES = multiprocessing.get_context("fork")
 pytestmark = pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 
 
-def _die_at(step: int, root: str, staged: Path | None) -> None:
-    """Publish what is staged, or else remove the language, and die at the nth call of the system."""
-    base, left = open_base_registry(root), iter(range(step))
+def _die_at(step: int, action: Callable[[], object]) -> None:
+    left = iter(range(step))
 
     def counted(function: Callable[..., object]) -> Callable[..., object]:
         def run(*arguments: object, **options: object) -> object:
@@ -34,16 +34,13 @@ def _die_at(step: int, root: str, staged: Path | None) -> None:
 
     for name in ("fsync", "rename", "replace", "mkdir", "chmod", "unlink", "rmdir"):
         setattr(os, name, counted(getattr(os, name)))
-    if staged:
-        base.publish("sw", staged, make_card("sw"), replace=True, prove=lambda staged: {})
-    else:
-        base.remove("sw")
+    action()
     os._exit(0)
 
 
-def dies_at(step: int, base: BaseRegistry, staged: Path | None) -> bool:
-    """Publish or remove in a process that dies at its nth call of the system; tell whether it died."""
-    (code,) = _run_all(_die_at, [(step, str(base.folder.parent), staged)])
+def dies_at(step: int, action: Callable[[], object]) -> bool:
+    """Run an action in a process that dies at its nth call of the system; tell whether it died."""
+    (code,) = _run_all(_die_at, [(step, action)])
     assert code in {0, 77}
     return code == 77
 
@@ -55,7 +52,10 @@ def test_a_crash_at_any_step_of_publishing_leaves_the_old_state_or_the_new(tmp_p
         base = make_base(tmp_path / str(step))
         publish(base, "yo")
         old = publish(base, "sw").name if replacing else None
-        died = dies_at(step, base, stage(base, "sw", seed=1))
+        action = partial(
+            base.publish, "sw", stage(base, "sw", seed=1), make_card("sw"), replace=True, prove=lambda _: {}
+        )
+        died = dies_at(step, action)
         state = base.current("sw").name if "sw" in base.tags() else None
         seen.add("old" if state == old else "new")
         for tag in base.tags():
@@ -74,7 +74,7 @@ def test_a_crash_at_any_step_of_removing_leaves_the_old_state_or_the_new(tmp_pat
         base = make_base(tmp_path / str(step))
         publish(base, "sw")
         publish(base, "yo")
-        died = dies_at(step, base, None)
+        died = dies_at(step, partial(base.remove, "sw"))
         seen.add(tuple(base.tags()))
         assert verify(base.folder.parent) == []
         publish(base, "yo", replace=True)
