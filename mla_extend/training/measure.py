@@ -1,5 +1,6 @@
 """What a run costs: measured while it runs, and estimated before it does."""
 
+import math
 import resource
 import sys
 import time
@@ -122,7 +123,7 @@ def estimate(
     notes: list[str] = []
     for name, steps in stages.items():
         stage = recipe.transfer if name == "transfer" else recipe.exposure
-        evaluations = steps // max(1, steps // stage.evaluations) + 1
+        evaluations = 1 + math.ceil(steps / max(1, steps // stage.evaluations))
         taken[name] = rows[name] * row_seconds * evaluations
         if steps:
             notes += smaller_batches(name, terms[name])
@@ -142,9 +143,9 @@ def estimate(
         "stages": stages,
         "seconds": round(seconds, 1),
         "pairs_per_second": round(stages["transfer"] * terms["transfer"][0].rows / max(taken["transfer"], 1e-9), 1),
+        "notes": notes,
         # The best weights so far are kept beside those in training, and the heap keeps of what batches of other shapes
         # freed.
-        "notes": notes,
         "memory_bytes": Measure.peak_memory() + 4 * built.parameters + (KEPT_FREE if in_parts(model) else 0),
     }
 
