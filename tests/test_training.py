@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from mla_extend.bases.features import Features
 from mla_extend.bases.open import open_base
-from mla_extend.errors import RecipeError, TrainingError
+from mla_extend.errors import TrainingError
 from mla_extend.huge_pages import VARIABLE, ask_for_huge_pages
 from mla_extend.language.build import build_language
 from mla_extend.language.model import MultilingualModel
@@ -20,42 +20,10 @@ from mla_extend.language.tokenizer import LanguageTokenizer
 from mla_extend.training import memory
 from mla_extend.training.checkpoint import Checkpoint, CheckpointFile
 from mla_extend.training.precision import autocast
-from mla_extend.training.recipe import StageRecipe, load_recipe, recipe_names
+from mla_extend.training.recipe import StageRecipe
 from mla_extend.training.tasks import PART_ROWS, Drawn, cut
 from mla_extend.training.teacher import Teacher
 from tests.conftest import sentences
-
-
-def test_every_recipe_loads_and_takes_overrides() -> None:
-    assert {"default", "instant", "quick"} <= set(recipe_names())
-    for name in recipe_names():
-        assert load_recipe(name).name == name
-    assert load_recipe("default", ["transfer.max_steps=7", "tokenizer.lowercase=false"]).transfer.max_steps == 7
-    assert load_recipe("instant").transfer.max_steps == load_recipe("instant").exposure.max_steps == 0
-
-
-def test_all_problems_of_a_recipe_are_said_at_once(tmp_path: Path) -> None:
-    with pytest.raises(RecipeError, match=r"3 problem\(s\)") as caught:
-        load_recipe("default", ["transfer.nothing=1", "acquirer.bottleneck=-1", "rubbish"])
-    assert all(part in str(caught.value) for part in ("transfer.nothing", "acquirer.bottleneck", "'rubbish'"))
-    path = tmp_path / "mine.yaml"
-    path.write_text("- a\n")
-    with pytest.raises(RecipeError, match="must be a mapping"):
-        load_recipe(str(path))
-    path.write_text("a: [\n")
-    with pytest.raises(RecipeError, match="cannot be read"):
-        load_recipe(str(path))
-
-
-def test_a_stage_that_has_steps_and_no_loss_is_refused() -> None:
-    """Nothing could be learned from it; without steps no loss is needed."""
-    for recipe, override, named in (
-        ("instant", "transfer.max_steps=20", "transfer has steps, but mse and contrast are both 0"),
-        ("instant", "exposure.max_steps=20", "exposure has steps, but contrast and transfer are both 0"),
-    ):
-        with pytest.raises(RecipeError, match=named):
-            load_recipe(recipe, [override])
-    load_recipe("instant")
 
 
 def test_which_batches_are_cut_at_random_depends_on_their_rows_alone() -> None:
@@ -102,11 +70,6 @@ def test_rows_are_parted_by_length_where_that_saves_enough() -> None:
 
 def ends(lengths: Sequence[int]) -> list[int]:
     return [part.stop for part in cut(lengths)]
-
-
-def test_steps_follow_the_data_within_their_bounds() -> None:
-    recipe = StageRecipe(epochs=10, min_steps=20, max_steps=100, batch=10)
-    assert [recipe.steps(pairs) for pairs in (5, 50, 1000)] == [20, 50, 100]
 
 
 def test_a_checkpoint_round_trips_and_damage_is_said(tmp_path: Path) -> None:
@@ -197,10 +160,3 @@ def test_plain_attention_keeps_to_bf16_in_a_step_on_a_cpu_and_nowhere_else(dual_
     with autocast("bf16", model):
         assert allowed()
     assert allowed() == before
-
-
-def test_exposure_takes_as_many_pairs_a_step_as_captions_unless_told() -> None:
-    assert StageRecipe(batch=32).pairs_beside == 32
-    assert StageRecipe(batch=32, transfer_batch=8).pairs_beside == 8
-    default = load_recipe("default").exposure
-    assert default.pairs_beside < default.batch

@@ -6,7 +6,7 @@ A recipe's name is looked up among the files that travel with the package; a pat
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -61,10 +61,13 @@ class ValidationRecipe(_Part):
     largest: int = Field(default=1000, ge=1)
 
 
+Beta = Annotated[float, Field(ge=0, lt=1)]
+
+
 class StageRecipe(_Part):
     """One stage of training; `max_steps: 0` leaves it out."""
 
-    epochs: float = Field(default=10, gt=0)
+    epochs: float = Field(default=10, gt=0, le=1e6)
     min_steps: int = Field(default=0, ge=0)
     max_steps: int = Field(default=1000, ge=0)
     batch: int = Field(default=128, ge=2)
@@ -73,7 +76,7 @@ class StageRecipe(_Part):
     warmup: float = Field(default=0.1, ge=0, le=1)
     longest_warmup: int = Field(default=50, ge=0)
     weight_decay: float = Field(default=0.0, ge=0)
-    betas: tuple[float, float] = (0.9, 0.98)
+    betas: tuple[Beta, Beta] = (0.9, 0.98)
     epsilon: float = Field(default=1e-8, gt=0)
     clip_norm: float = Field(default=1.0, gt=0)
     mse: float = Field(default=0.0, ge=0)

@@ -1,0 +1,83 @@
+"""In what precision and where a run computes, and when it gives memory back."""
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+
+from mla_extend.errors import BaseError
+from mla_extend.training import precision
+from mla_extend.training.precision import fuses_adam, pick_device, pick_precision
+
+CPU, CUDA, MPS = torch.device("cpu"), torch.device("cuda"), torch.device("mps")
+
+
+def test_bf16_is_taken_where_it_is_computed_in_hardware(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is asked for is taken anywhere; `auto` asks the device."""
+    for device in (CPU, CUDA, MPS):
+        assert [pick_precision(wanted, device) for wanted in ("bf16", "fp32")] == ["bf16", "fp32"]
+    for supported, expected in ((True, "bf16"), (False, "fp32")):
+
+        def computes(*, including_emulation: bool, supported: bool = supported) -> bool:
+            assert not including_emulation
+            return supported
+
+        monkeypatch.setattr(torch.cuda, "is_bf16_supported", computes)
+        assert pick_precision("auto", CUDA) == expected
+    assert pick_precision("auto", MPS) == "fp32"
+    for names, expected in (
+        (set(), "fp32"),
+        ({"_is_avx512_bf16_supported"}, "bf16"),
+        ({"_is_amx_tile_supported"}, "bf16"),
+        ({"_is_avx512_supported"}, "fp32"),
+    ):
+        checks = {name: lambda: True for name in names} | {"_is_vnni_supported": lambda: True}
+        monkeypatch.setattr(precision.torch, "cpu", SimpleNamespace(**checks))
+        assert pick_precision("auto", CPU) == expected
+
+
+def test_a_processor_that_says_no_has_no_bf16(monkeypatch: pytest.MonkeyPatch) -> None:
+    checks = {"_is_avx512_bf16_supported": lambda: False, "_is_amx_tile_supported": lambda: 0}
+    monkeypatch.setattr(precision.torch, "cpu", SimpleNamespace(**checks))
+    assert pick_precision("auto", CPU) == "fp32"
+
+
+def test_a_device_is_taken_by_name_or_the_fastest_there_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert pick_device("cpu") == CPU
+    for name in ("rubbish", "cuda:99"):
+        with pytest.raises(BaseError) as caught:
+            pick_device(name)
+        assert str(caught.value) == f"The device {name!r} is not to be had here. Take cpu, cuda, mps or auto."
+    for cuda, mps, expected in ((True, True, CUDA), (False, True, MPS), (False, False, CPU)):
+        monkeypatch.setattr(torch.cuda, "is_available", lambda cuda=cuda: cuda)
+        monkeypatch.setattr(torch.backends.mps, "is_available", lambda mps=mps: mps)
+        assert pick_device("auto") == expected
+
+
+def test_adam_is_fused_where_it_can_be() -> None:
+    assert [fuses_adam(device) for device in (CPU, CUDA, MPS)] == [True, True, False]
+
+
+def test_a_step_computes_in_bf16_only_where_it_is_asked_to() -> None:
+    """On a CPU with plain attention and blocks in bf16; all of it ends with the step."""
+    entered: list[Any] = []
+
+    class Tuner:
+        def blocks_in(self, dtype: torch.dtype) -> Any:
+            entered.append(dtype)
+            return torch.no_grad()
+
+    model: Any = SimpleNamespace(base=SimpleNamespace(device=CPU), tuner=Tuner())
+    with precision.autocast("fp32", model):
+        assert not torch.is_autocast_enabled("cpu")
+    assert entered == []
+    with precision.autocast("bf16", model):
+        assert torch.is_autocast_enabled("cpu")
+        assert torch.get_autocast_dtype("cpu") is torch.bfloat16
+        assert not torch.backends.cuda.flash_sdp_enabled()
+        assert not torch.backends.cuda.mem_efficient_sdp_enabled()
+        assert torch.backends.cuda.math_sdp_enabled()
+    assert entered == [torch.bfloat16]
+    assert not torch.is_autocast_enabled("cpu")
+    assert torch.backends.cuda.flash_sdp_enabled()
