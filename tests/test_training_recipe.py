@@ -152,7 +152,7 @@ def test_overrides_are_yaml_and_the_last_one_counts() -> None:
     assert (found.transfer.batch, found.tokenizer.lowercase) == (7, False)
     pretrained = load_recipe("default", ["embedding.start=pretrained", "embedding.source=a=b"])
     assert (pretrained.embedding.start, pretrained.embedding.source) == ("pretrained", "a=b")
-    with pytest.raises(RecipeError, match=r"made\.up"):
+    with pytest.raises(RecipeError, match=r"\n  made: "):
         load_recipe("default", ["made.up.here=1"])
 
 
