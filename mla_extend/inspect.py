@@ -4,8 +4,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from mla_extend.bases.source import DEMO, text_positions
 from mla_extend.data.codes import language_name, language_tag
 from mla_extend.data.doctor import PROBLEMS, Findings
@@ -14,7 +12,8 @@ from mla_extend.data.given import parse_columns, parse_given
 from mla_extend.data.pairs import ImageText, ParallelText, join_images, join_parallel
 from mla_extend.data.read import has_images, has_native, read_image_text, read_parallel
 from mla_extend.errors import DataError
-from mla_extend.language.pieces import tokenizer_json, train_pieces, vocabulary_size
+from mla_extend.language.normaliser import learn_normaliser
+from mla_extend.language.pieces import evenly, tokenizer_json, train_pieces, vocabulary_size
 from mla_extend.progress import SILENT, Progress
 from mla_extend.registry.place import registry_root
 from mla_extend.registry.store import Registry
@@ -89,7 +88,11 @@ def inspect_data(
     tokens = None
     positions, positions_of = text_positions(base or Registry(registry_root(registry)).base_source() or DEMO)
     if kept:
-        tokens = {**_tokens(kept, positions, progress), "positions": positions, "positions_of": positions_of}
+        tokens = {
+            **_tokens(kept, wanted.language, positions, progress),
+            "positions": positions,
+            "positions_of": positions_of,
+        }
     problems = {name: sum(findings.counts()[name] for _, findings in found) for name in PROBLEMS}
     return {
         "paths": [str(path) for path in paths],
@@ -123,15 +126,17 @@ def _samples(name: str, found: Sequence[tuple[ParallelText | ImageText, Findings
     ][:SAMPLES]
 
 
-def _tokens(texts: Sequence[str], positions: int, progress: Progress) -> dict[str, Any]:
+def _tokens(texts: Sequence[str], language: str, positions: int, progress: Progress) -> dict[str, Any]:
     """Return what the tokenizer that would be built makes of the texts: its size, tokens a word, texts cut."""
     from tokenizers import Tokenizer  # noqa: PLC0415 - after the checks, which need none
 
     progress.start("Building a tokenizer")
     different = list(dict.fromkeys(texts))
-    pieces = train_pieces(_evenly(different, LEARNED), size=vocabulary_size(different))
-    tokenizer = Tokenizer.from_str(tokenizer_json(pieces))
-    sample = _evenly(texts, COUNTED)
+    learned = evenly(different, LEARNED)
+    normaliser = learn_normaliser(learned, language=language)
+    pieces = train_pieces(learned, size=vocabulary_size(different), normaliser=normaliser)
+    tokenizer = Tokenizer.from_str(tokenizer_json(pieces, normaliser))
+    sample = evenly(texts, COUNTED)
     words = sum(len(text.split()) for text in sample)
     counted = sum(len(encoding.ids) for encoding in tokenizer.encode_batch(list(sample), add_special_tokens=False))
     # A text has at most as many tokens as bytes, one for the leading space, and two special ones.
@@ -147,12 +152,6 @@ def _tokens(texts: Sequence[str], positions: int, progress: Progress) -> dict[st
         TRUNCATED: cut,
         "truncated_share": round(cut / max(1, len(texts)), 6),
     }
-
-
-def _evenly(texts: Sequence[str], most: int) -> Sequence[str]:
-    if len(texts) <= most:
-        return texts
-    return [texts[i] for i in np.linspace(0, len(texts) - 1, most).astype(int)]
 
 
 def summary(found: Mapping[str, Any]) -> str:

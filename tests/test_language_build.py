@@ -67,7 +67,7 @@ def test_ways_are_drawn_as_often_as_they_are_likely() -> None:
     word, alpha, count = "paka", 0.5, 4000
     ways = [tuple(way) for way in model.nbest_encode(word, nbest_size=64)]
     likely = np.exp([alpha * sum(model.get_score(piece) for piece in way) for way in ways])
-    drawn = [tuple(row) for row in RandomCuts(pieces)([word] * count, alpha, 3)]
+    drawn = [tuple(row) for row in RandomCuts(TOKENIZER.content)([word] * count, alpha, 3)]
     for way, share in zip(ways, likely / likely.sum(), strict=True):
         assert abs(drawn.count(way) / count - share) < 0.03
 

@@ -65,7 +65,7 @@ def build_language(
         bottleneck: of the acquirers, or the rank of `lora`.
         kind: of the acquirers.
         vocabulary: pieces wanted; `None` lets the data decide.
-        lowercase: fold case.
+        lowercase: fold case, by the rule of the language that the tag names.
         power: exponent of the Dice coefficient.
         rounds: of expectation maximisation, begun from it.
         best: native tokens in one mix.
@@ -88,7 +88,11 @@ def build_language(
         return _build_projected(model, tag, source or "", bottleneck, kind, seed, related, started)
     base = model.base
     tokenizer = LanguageTokenizer.train(
-        list(dict.fromkeys([*target, *more_text])), base.max_tokens, size=vocabulary, lower=lowercase
+        list(dict.fromkeys([*target, *more_text])),
+        base.max_tokens,
+        size=vocabulary,
+        lower=lowercase,
+        language=tag,
     )
     alignment = None
     if start == "aligned":

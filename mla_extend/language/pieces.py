@@ -6,26 +6,33 @@ whatever an adapter is exported to. Pieces for all 256 bytes make every text rep
 
 import io
 import math
+import unicodedata
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+import numpy as np
 import sentencepiece
+from google.protobuf.message import DecodeError
 from sentencepiece import sentencepiece_model_pb2
-from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
 
 from mla_extend.errors import DataError
+from mla_extend.language.normaliser import learn_normaliser, normalise_all
+
+CUTTING_RULE = 2
+"""Version of how text is spelled and cut, a part of a run's identity: raise it when a text gets other pieces."""
 
 PAD, UNK, BEGIN, END = "<pad>", "<unk>", "<s>", "</s>"
 PAD_ID, UNK_ID, BEGIN_ID, END_ID = 0, 1, 2, 3
 BYTES = 256
 SPACE = "▁"
-MARKUP = r"<(?=(?:pad|unk|/?s|0[xX][0-9A-Fa-f]{2})>)"
-"""The start of text that spells a special or a byte piece. It is parted from the rest, so that nobody can write one."""
-CUTTING_RULE = 1
-"""Counts the ways in which a language's text has been cut into pieces; part of what makes a run the same run."""
 SMALLEST, LARGEST = 600, 32_000
 TRAINING_SENTENCES = 2_000_000
-"""Sentences that the pieces are learned from; more changes nothing but the time."""
+"""Sentences, evenly taken, that the pieces are learned from; more changes nothing but the time."""
+MANY, COVERAGE = 100_000, 0.9999
+"""From so many sentences on, pieces are learned from this share of all characters; any other is a piece by itself."""
+FOLDS = {True: "nmt_nfkc_cf", False: "nmt_nfkc"}
+"""SentencePiece's own rules that come nearest to ours, with and without folding of case."""
 
 
 def vocabulary_size(texts: Iterable[str]) -> int:
@@ -37,39 +44,42 @@ def vocabulary_size(texts: Iterable[str]) -> int:
     characters = 0
     alphabet: set[str] = set()
     for text in texts:
-        characters += len(text)
-        alphabet.update(text)
+        composed = unicodedata.normalize("NFKC", text)
+        characters += len(composed)
+        alphabet.update(composed)
     size = round(10 * math.sqrt(characters))
     return min(LARGEST, max(SMALLEST, size, len(alphabet) + BYTES + 4 + SMALLEST))
 
 
-def train_pieces(texts: Sequence[str], *, size: int | None = None, lower: bool = True) -> bytes:
+def train_pieces(texts: Sequence[str], *, size: int | None = None, lower: bool = True, normaliser: Any = None) -> bytes:
     """Train a SentencePiece model and return its bytes.
+
+    The model knows every character that the sentences have, so that bytes stand for nothing but foreign ones. For those
+    who read it by itself it holds SentencePiece's own normaliser, which knows all normal forms, but no language's rule.
 
     Args:
         texts: sentences of the language; the order does not change between runs on the same data.
         size: pieces wanted, `None` for `vocabulary_size(texts)`; fewer are made where the data has fewer.
-        lower: fold case (`nmt_nfkc_cf`), which scripts without case are not changed by.
+        lower: fold case, which scripts without case are not changed by.
+        normaliser: what the sentences go through before; `None` learns it from them.
 
     Raises:
         DataError: there is nothing to learn from.
     """
-    kept = [text for text in texts if text.strip()]
+    kept = normalise_all(normaliser or learn_normaliser(texts, lower=lower), texts)
     if not kept:
         raise DataError("There is no text to build a tokenizer from: every target sentence is empty.")
     written = io.BytesIO()
     try:
         sentencepiece.SentencePieceTrainer.train(
-            sentence_iterator=iter(kept),
+            sentence_iterator=iter(evenly(kept, TRAINING_SENTENCES)),
             model_writer=written,
             model_type="unigram",
             vocab_size=size or vocabulary_size(kept),
             hard_vocab_limit=False,
-            character_coverage=1.0 if len(kept) < 100_000 else 0.9999,
+            character_coverage=1.0 if len(kept) < MANY else COVERAGE,
             byte_fallback=True,
-            normalization_rule_name="nmt_nfkc_cf" if lower else "nmt_nfkc",
-            input_sentence_size=TRAINING_SENTENCES,
-            shuffle_input_sentence=len(kept) > TRAINING_SENTENCES,
+            normalization_rule_name="identity",
             num_threads=1,  # more threads may order equal pieces differently
             max_sentence_length=1 << 16,
             pad_id=PAD_ID,
@@ -84,18 +94,43 @@ def train_pieces(texts: Sequence[str], *, size: int | None = None, lower: bool =
         )
     except (RuntimeError, OSError) as error:
         raise DataError(f"No tokenizer could be built from {len(kept)} sentences ({error}).") from error
-    return written.getvalue()
+    model = sentencepiece_model_pb2.ModelProto.FromString(written.getvalue())
+    known = {piece.piece for piece in model.pieces}
+    rarest = min(piece.score for piece in model.pieces)
+    for character in sorted(set().union(*kept) - known - {" "}):
+        model.pieces.add(piece=character, score=rarest)
+    own = sentencepiece.SentencePieceNormalizer(rule_name=FOLDS[lower]).serialized_model_proto()
+    rules = sentencepiece_model_pb2.ModelProto.FromString(own).normalizer_spec
+    model.normalizer_spec.name, model.normalizer_spec.precompiled_charsmap = rules.name, rules.precompiled_charsmap
+    return bytes(model.SerializeToString())
 
 
-def tokenizer_json(pieces: bytes) -> str:
-    """Return the `tokenizer.json` that computes what a SentencePiece model does, with `<s>` and `</s>` around."""
+def without_normaliser(pieces: bytes) -> bytes:
+    """Return a SentencePiece model that takes text as it is, for text that went through the tokenizer's normaliser.
+
+    Raises:
+        ValueError: it is no SentencePiece model.
+    """
+    try:
+        model = sentencepiece_model_pb2.ModelProto.FromString(pieces)
+    except DecodeError as error:
+        raise ValueError(str(error)) from error
+    model.normalizer_spec.precompiled_charsmap = b""
+    return bytes(model.SerializeToString())
+
+
+def evenly(texts: Sequence[str], most: int) -> Sequence[str]:
+    """Return at most so many texts, evenly taken, in their order."""
+    if len(texts) <= most:
+        return texts
+    return [texts[i] for i in np.linspace(0, len(texts) - 1, most).astype(int)]
+
+
+def tokenizer_json(pieces: bytes, normaliser: Any) -> str:
+    """Return the `tokenizer.json` that cuts as a SentencePiece model does, with `<s>` and `</s>` around."""
     model = sentencepiece_model_pb2.ModelProto.FromString(pieces)
     tokenizer = Tokenizer(models.Unigram([(piece.piece, piece.score) for piece in model.pieces], UNK_ID, True))
-    steps: list[Any] = []
-    if model.normalizer_spec.precompiled_charsmap:
-        steps.append(normalizers.Precompiled(model.normalizer_spec.precompiled_charsmap))
-    steps += [normalizers.Replace(Regex(MARKUP), "< "), normalizers.Strip(), normalizers.Replace(Regex(" {2,}"), " ")]
-    tokenizer.normalizer = normalizers.Sequence(steps)
+    tokenizer.normalizer = normaliser
     tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(replacement=SPACE, prepend_scheme="always", split=True)
     tokenizer.decoder = decoders.Sequence(
         [decoders.ByteFallback(), decoders.Metaspace(replacement=SPACE, prepend_scheme="always")]

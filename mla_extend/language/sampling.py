@@ -1,34 +1,48 @@
 """Subword regularisation: cut text into pieces at random, the likelier ways more often (Kudo 2018, ACL, section 3).
 
-SentencePiece draws from a generator of its own that cannot be set back. So it is asked for the likeliest ways alone,
-and the draws are made here: what is drawn depends on the seed and on nothing that was drawn before.
+Ways are drawn from all that the vocabulary allows, exactly and in time that grows with the length alone: sums over the
+ways to the end are taken backwards, pieces are drawn forwards. What is drawn depends on the texts and the seed alone.
 """
 
+import json
 from bisect import bisect
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
+from math import exp, inf, log
 
 import numpy as np
-import sentencepiece
+from tokenizers import Tokenizer
 
-WAYS = 64
-"""Ways to cut a word that are drawn from, as in the paper's larger setting."""
-REMEMBERED = 50_000
-"""Words whose ways are remembered."""
+REMEMBERED, SHORT = 10_000, 24
+"""Words whose ways are remembered, if they have at most so many characters. Text without spaces is one long word, which
+does not come again."""
+UNKNOWN = 10.0
+"""A character that no piece spells is rarer than the rarest piece by so many nats, as in the `tokenizers` library."""
 
-Way = tuple[int, ...]
+Ids = tuple[int, ...]
+Fork = tuple[list[float], list[tuple[Ids, int]]]
+"""The pieces that can begin at a place: where each one's share of [0, 1) ends, and its ids and its own end."""
 
 
 class RandomCuts:
-    """Cut texts at random, each word by itself.
+    """Cut texts at random, each between the places where its tokenizer parts words, and as it spells them.
 
     Args:
-        pieces: a SentencePiece unigram model.
+        content: a `tokenizer.json` with a unigram model.
     """
 
-    def __init__(self, pieces: bytes) -> None:
-        self._pieces = sentencepiece.SentencePieceProcessor(model_proto=pieces)
-        self._ways = lru_cache(maxsize=REMEMBERED)(self._find_ways)
+    def __init__(self, content: str) -> None:
+        self._tokenizer = Tokenizer.from_str(content)
+        vocabulary = [(piece, score) for piece, score in json.loads(content)["model"]["vocab"]]
+        self._unknown = min(score for _, score in vocabulary) - UNKNOWN
+        self._bytes = {piece: i for i, (piece, score) in enumerate(vocabulary) if score == 0}
+        self._pieces: dict[str, tuple[Ids, float] | None] = {}
+        for i, (piece, score) in enumerate(vocabulary):
+            if score < 0:  # special pieces and bytes have none
+                self._pieces[piece] = (i,), score
+                for end in range(1, len(piece)):
+                    self._pieces.setdefault(piece[:end], None)
+        self._remembered = lru_cache(maxsize=REMEMBERED)(self._forks)
 
     def __call__(self, texts: Sequence[str], alpha: float, seed: int) -> list[list[int]]:
         """Return each text's ids, without special tokens.
@@ -38,18 +52,46 @@ class RandomCuts:
             alpha: how much the likelier ways are favoured: their probabilities are raised to it. 0 makes all alike.
             seed: decides the draws.
         """
-        rows = [text.split() for text in texts]
-        draws = iter(np.random.default_rng(seed).random(sum(map(len, rows))).tolist())
-        return [[piece for word in row for piece in self._draw(word, alpha, next(draws))] for row in rows]
+        normaliser, parter = self._tokenizer.normalizer, self._tokenizer.pre_tokenizer
+        rows = [[word for word, _ in parter.pre_tokenize_str(normaliser.normalize_str(text))] for text in texts]
+        draws = iter(np.random.default_rng(seed).random(sum(len(word) for row in rows for word in row)).tolist())
+        return [[piece for word in row for piece in self._draw(word, alpha, draws)] for row in rows]
 
-    def _draw(self, word: str, alpha: float, draw: float) -> Way:
-        ways, ends = self._ways(word, alpha)
-        return ways[min(bisect(ends, draw), len(ways) - 1)]
+    def _draw(self, word: str, alpha: float, draws: Iterator[float]) -> list[int]:
+        forks = (self._remembered if len(word) <= SHORT else self._forks)(word, alpha)
+        drawn: list[int] = []
+        place = 0
+        while place < len(word):
+            shares, pieces = forks[place]
+            ids, place = pieces[min(bisect(shares, next(draws)), len(pieces) - 1)]
+            drawn += ids
+        return drawn
 
-    def _find_ways(self, word: str, alpha: float) -> tuple[list[Way], list[float]]:
-        """Return a word's likeliest ways, and where each one's share of [0, 1) ends."""
-        found = self._pieces.nbest_encode(word, nbest_size=WAYS, return_type="proto").nbests
-        scores = np.array([one.score for one in found])
-        shares = np.exp(alpha * (scores - scores.max()))
-        ends: list[float] = (np.cumsum(shares) / shares.sum()).tolist()
-        return [tuple(piece.id for piece in one.pieces) for one in found], ends
+    def _forks(self, word: str, alpha: float) -> list[Fork]:
+        """Return a word's forks, one for each of its characters."""
+        forks: list[Fork] = []
+        to_end = [-inf] * len(word) + [0.0]
+        """Logarithm of the sum over all ways from each place to the end."""
+        for place in range(len(word) - 1, -1, -1):
+            pieces, weights = [], []
+            for end in range(place + 1, len(word) + 1):
+                spelled = word[place:end]
+                if spelled not in self._pieces:
+                    break
+                if (found := self._pieces[spelled]) is not None:
+                    pieces.append((found[0], end))
+                    weights.append(alpha * found[1] + to_end[end])
+            if not pieces or pieces[0][1] != place + 1:
+                pieces.append((self._spell(word[place]), place + 1))
+                weights.append(alpha * self._unknown + to_end[place + 1])
+            largest = max(weights)
+            total, shares = 0.0, []
+            for weight in weights:
+                total += exp(weight - largest)
+                shares.append(total)
+            to_end[place] = largest + log(total)
+            forks.append(([share / total for share in shares], pieces))
+        return forks[::-1]
+
+    def _spell(self, character: str) -> Ids:
+        return tuple(self._bytes[f"<0x{byte:02X}>"] for byte in character.encode())

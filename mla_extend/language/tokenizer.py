@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import Any
 
 import torch
 from tokenizers import Tokenizer
 from torch import Tensor
 
+from mla_extend.language.normaliser import learn_normaliser, read_normaliser
 from mla_extend.language.pieces import BEGIN_ID, END_ID, PAD, PAD_ID, tokenizer_json, train_pieces
 from mla_extend.language.sampling import RandomCuts
 
@@ -74,11 +74,18 @@ class LanguageTokenizer:
 
     @classmethod
     def train(
-        cls, texts: Sequence[str], max_tokens: int, *, size: int | None = None, lower: bool = True
+        cls,
+        texts: Sequence[str],
+        max_tokens: int,
+        *,
+        size: int | None = None,
+        lower: bool = True,
+        language: str | None = None,
     ) -> "LanguageTokenizer":
-        """Build a tokenizer from sentences; see `train_pieces`."""
-        pieces = train_pieces(texts, size=size, lower=lower)
-        return cls(tokenizer_json(pieces), max_tokens, pieces)
+        """Build a tokenizer from sentences; see `learn_normaliser` and `train_pieces`."""
+        normaliser = learn_normaliser(texts, lower=lower, language=language)
+        pieces = train_pieces(texts, size=size, lower=lower, normaliser=normaliser)
+        return cls(tokenizer_json(pieces, normaliser), max_tokens, pieces)
 
     def piece(self, token: int) -> str:
         """Return the spelling of an id."""
@@ -110,7 +117,7 @@ class LanguageTokenizer:
     def _cuts(self) -> RandomCuts:
         if self.pieces is None:
             raise ValueError("Only a SentencePiece model knows the ways in which a text can be cut.")
-        return RandomCuts(self.pieces)
+        return RandomCuts(self.content)
 
     def plain_ids(self, texts: Sequence[str]) -> list[list[int]]:
         """Tokenise without special tokens and without cutting, for alignment and counts."""
@@ -139,20 +146,13 @@ def _ready(packed: bytes, max_tokens: int | None) -> Tokenizer:
     parts = json.loads(zlib.decompress(packed))
     normaliser = json.dumps(parts.get("normalizer"))
     tokenizer = Tokenizer.from_str(json.dumps({**parts, "normalizer": None}))
-    tokenizer.normalizer = _normaliser(normaliser)
+    tokenizer.normalizer = read_normaliser(normaliser)
     tokenizer.no_truncation()
     tokenizer.no_padding()
     tokenizer.encode_special_tokens = True
     if max_tokens is not None:
         tokenizer.enable_truncation(max_tokens)
     return tokenizer
-
-
-@lru_cache(maxsize=16)
-def _normaliser(content: str) -> Any:
-    """Return what normalises text, as `tokenizer.json` describes it: constant tables, held once for all languages."""
-    model = {"type": "BPE", "vocab": {}, "merges": []}
-    return Tokenizer.from_str(json.dumps({"normalizer": json.loads(content), "model": model})).normalizer
 
 
 def pad(rows: Sequence[Sequence[int]], pad_id: int = PAD_ID) -> TextBatch:

@@ -4,6 +4,7 @@ Shapes: `N` texts.
 """
 
 import functools
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,12 +17,14 @@ from tokenizers import Tokenizer
 from mla_extend.data.speech import Speech, identifier, macrolanguage, of_scripts
 from mla_extend.errors import RegistryError
 from mla_extend.files import sha256_file
+from mla_extend.language.normaliser import read_normaliser
+from mla_extend.language.pieces import without_normaliser
 from mla_extend.registry.card import AGAIN, read_card
 
 Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
-PIECES = "sentencepiece.model"
+PIECES, TOKENIZER = "sentencepiece.model", "tokenizer.json"
 RARE, LACKING = 1.0, -11.0
 """A character that the pieces lack is rarer than the rarest piece by so many nats, and at most so probable, as pieces
 of a few sentences know nothing rare."""
@@ -34,9 +37,17 @@ NativeIds = Callable[[Sequence[str]], list[list[int]]]
 
 
 class Pieces:
-    """Score text by a language's own SentencePiece unigram model: log probability of the likeliest cut into pieces."""
+    """Score text by a language's own SentencePiece unigram model: log probability of the likeliest cut into pieces.
 
-    def __init__(self, model: bytes) -> None:
+    Args:
+        model: the SentencePiece model.
+        normalise: spells text as the language's tokenizer does; `None` leaves it to SentencePiece's own rule.
+    """
+
+    def __init__(self, model: bytes, normalise: Callable[[str], str] | None = None) -> None:
+        self._normalise = normalise or str
+        if normalise is not None:
+            model = without_normaliser(model)
         self._processor = processor = sentencepiece.SentencePieceProcessor(model_proto=model)
         scores = np.array([processor.get_score(token) for token in range(processor.get_piece_size())])
         # SentencePiece puts special pieces and bytes before all others, with a score of 0.
@@ -51,7 +62,9 @@ class Pieces:
     def scores(self, texts: Sequence[str]) -> Floats:
         """Return the log probability of each text `[N]`, in nats."""
         # One by one: a list starts threads, which takes longer than the work.
-        return np.array([self._scores[self._processor.encode(text)].sum() for text in texts], dtype=np.float64)
+        return np.array(
+            [self._scores[self._processor.encode(self._normalise(text))].sum() for text in texts], dtype=np.float64
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -145,8 +158,12 @@ def _read(language: str, folder: Path) -> Part:
     try:
         if sha256_file(path) != files[PIECES]:
             raise RegistryError(f"{path} is not as the card says: its SHA-256 differs. {AGAIN}")
-        return part_of(language, Pieces(path.read_bytes()))
-    except (OSError, RuntimeError) as error:
+        normalise = None
+        if TOKENIZER in files:
+            parts = json.loads((folder / TOKENIZER).read_bytes())
+            normalise = read_normaliser(json.dumps(parts["normalizer"])).normalize_str
+        return part_of(language, Pieces(path.read_bytes(), normalise))
+    except (OSError, RuntimeError, ValueError, KeyError) as error:
         if isinstance(error, RegistryError):
             raise
         raise RegistryError(f"{path} cannot be read ({error}). {AGAIN}") from error

@@ -1,6 +1,7 @@
 """A language's tokenizer as one `tokenizer.json` that the `tokenizers` library alone turns into the model's own ids."""
 
 import json
+import unicodedata
 from dataclasses import dataclass
 from typing import Any
 
@@ -79,9 +80,13 @@ def hub_tokenizer(model: MultilingualModel, tag: str) -> HubTokenizer:
 
 
 def probes(max_tokens: int) -> list[str]:
-    """Return texts in several scripts, an empty one and one that is longer than the text tower."""
+    """Return texts in several scripts and spellings, an empty one and one that is longer than the text tower."""
     return [
         *PROBES,
+        *(unicodedata.normalize("NFD", text) for text in ("강아지", "Ọ̀rọ̀ yorùbá", "İKİ KÖPEK", "ガス", "Ấm đường")),
+        "Ng`ombe ng’ombe NGʼOMBE",
+        "\u200fכלב\u200f so\u00adft　ｶﾞｽ",
+        "می‌خواهم ශ්‍රී",
         "",
         "a",
         "mbwa mweusi anakimbia",
