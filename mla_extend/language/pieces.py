@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import sentencepiece
-from google.protobuf.message import DecodeError
+from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from sentencepiece import sentencepiece_model_pb2
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
 
