@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from mla_extend.processes import Processes
-from mla_extend.training.loop import Stage, Term
+from mla_extend.training.loop import Stage, Term, smaller_batches
 from tests.fake_training import BIAS, MATRIX, TABLE, FakeModel, FakeTask, FakeValidation, recipe, stage, train, trainer
 
 DOWN = {MATRIX: 1.0, BIAS: 1.0, TABLE: 1.0}
@@ -134,7 +134,11 @@ def test_terms_are_drawn_apart_and_by_the_seed(tmp_path: Path) -> None:
 
 
 def test_a_term_of_few_rows_takes_them_all(tmp_path: Path) -> None:
-    """No batch is larger than its rows."""
+    """No batch is larger than its rows, and that is told."""
+    terms: Any = [Term(FakeTask(DOWN, rows=3), 1.0, recipe(), batch) for batch in (2, 3, 4)]  # type: ignore[arg-type]
+    assert smaller_batches("exposure", terms) == [
+        "exposure has 3 pairs to train on, so that a step takes 3 and not 4; more data would help."
+    ]
     task = FakeTask(DOWN, rows=3)
     result, _, _ = train(task, 2, tmp_path, batch=128)
     assert [sorted(rows) for rows, _ in task.asked] == [[0, 1, 2]] * 2

@@ -182,8 +182,7 @@ class _Run:
         self.stage = stage
         self.recipe = stage.recipe
         self.tensors = tensors
-        self.fused = fuses_adam(trainer.model.base.device)
-        self.optimiser = adam(tensors, stage.recipe, fused=self.fused)
+        self.optimiser = adam(tensors, stage.recipe, fused=fuses_adam(trainer.model.base.device))
         self.freed = FreedMemory()
         self.batches = [
             BucketedBatches(term.task.lengths, term.rows, trainer.seed + place, term.task.weights)
@@ -397,15 +396,15 @@ class _Run:
         self.worse, self.kept_step, self._best_place = state["worse"], state["kept_step"], state["best_place"]
         self.history = [Score(*values) for values in state["history"]]
         self._put({name: tensors[f"weights/{name}"] for name in self.tensors})
-        for name, tensor in self.tensors.items():
-            self.kept_weights[name] = tensors[f"kept/{name}"].to(tensor.device)
-            if self._averages:
-                self.average[name].copy_(tensors[f"average/{name}"])
-            keys = [key for key in ("step", "exp_avg", "exp_avg_sq") if f"optimiser/{key}/{name}" in tensors]
-            if keys:
-                self.optimiser.state[tensor] = {
-                    key: tensors[f"optimiser/{key}/{name}"].to(
-                        "cpu" if key == "step" and not self.fused else tensor.device
-                    )
-                    for key in keys
-                }
+        self.kept_weights = {name: tensors[f"kept/{name}"] for name in self.tensors}
+        for name, average in self.average.items():
+            average.copy_(tensors[f"average/{name}"])
+        names = {tensor: name for name, tensor in self.tensors.items()}
+        trained = [names[tensor] for group in self.optimiser.param_groups for tensor in group["params"]]
+        moments: dict[int, dict[str, Tensor]] = {}
+        for key in tensors:
+            kind, _, rest = key.partition("/")
+            if kind == "optimiser":
+                moment, _, name = rest.partition("/")
+                moments.setdefault(trained.index(name), {})[moment] = tensors[key]
+        self.optimiser.load_state_dict({**self.optimiser.state_dict(), "state": moments})
