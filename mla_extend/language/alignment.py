@@ -12,6 +12,7 @@ Shapes: `S` size of the language's vocabulary, `V` of the native one.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
 from numpy.typing import NDArray
@@ -71,9 +72,10 @@ def align(
         together = together + occurs_target.T @ occurs_native
         target_counts += np.asarray(occurs_target.sum(axis=0)).ravel()
         native_counts += np.asarray(occurs_native.sum(axis=0)).ravel()
+    together.sort_indices()
     counts = sparse.coo_array(together)
     dice = 2 * counts.data / (target_counts[counts.row] + native_counts[counts.col])
-    values = share_out(target, native, counts.row, counts.col, dice**power, (target_size, native_size), rounds)
+    values = share_out(target, native, counts.row, counts.col, dice**power, native_size, rounds)
     return Alignment(strongest(counts.row, counts.col, values, (target_size, native_size), best))
 
 
@@ -83,7 +85,7 @@ def share_out(
     rows: NDArray[np.int32],
     columns: NDArray[np.int32],
     values: Floats,
-    shape: tuple[int, int],
+    native_size: int,
     rounds: int,
 ) -> Floats:
     """Return the values of token pairs after rounds of expectation maximisation in both directions, summed.
@@ -91,44 +93,41 @@ def share_out(
     Args:
         target: ids of each target sentence.
         native: ids of each native sentence.
-        rows: target tokens of the different token pairs, which are all that occur.
+        rows: target tokens of the different token pairs, which are all that occur, ordered by row and column.
         columns: their native tokens.
         values: where the rounds begin; what is returned for tokens that the sample of sentences does not hold.
-        shape: `(S, V)`.
+        native_size: `V`.
         rounds: how many; 0 returns `values`.
     """
     if not rounds or not len(rows):
         return values
-    links = _Links(*_sample(target, native), rows, columns, shape)
+    links = _Links(*_sample(target, native), rows, columns, native_size)
     to_native, to_target = values, values
     for _ in range(rounds):
         native_shares = links.counts(to_native, links.native_place)
         target_shares = links.counts(to_target, links.target_place)
-        to_native = native_shares / _sums(rows, native_shares, shape[0])
-        to_target = target_shares / _sums(columns, target_shares, shape[1])
+        to_native = native_shares / _sums(rows, native_shares)
+        to_target = target_shares / _sums(columns, target_shares)
     found = native_shares + target_shares
-    return np.where(np.bincount(rows, weights=found, minlength=shape[0])[rows] > 0, found, values)
+    return np.where(np.bincount(rows, weights=found)[rows] > 0, found, values)
 
 
 class _Links:
     """Each target token of each sentence with each native token of it: which token pair it is, and whose."""
 
     def __init__(
-        self, target: Ids, native: Ids, rows: NDArray[np.int32], columns: NDArray[np.int32], shape: tuple[int, int]
+        self, target: Ids, native: Ids, rows: NDArray[np.int32], columns: NDArray[np.int32], native_size: int
     ) -> None:
         target_lengths, native_lengths = _lengths(target), _lengths(native)
-        target_ids = np.fromiter((token for row in target for token in row), np.int64, int(target_lengths.sum()))
-        native_ids = np.fromiter((token for row in native for token in row), np.int64, int(native_lengths.sum()))
+        target_ids, native_ids = _joined(target), _joined(native)
         partners = np.repeat(native_lengths, target_lengths)  # of each target token
         first = np.repeat(np.cumsum(native_lengths) - native_lengths, target_lengths)
         self.target_place = np.repeat(np.arange(len(target_ids)), partners)
         self.native_place = np.arange(len(self.target_place)) + np.repeat(
             first - (np.cumsum(partners) - partners), partners
         )
-        keys = target_ids[self.target_place] * shape[1] + native_ids[self.native_place]
-        known = rows.astype(np.int64) * shape[1] + columns
-        order = np.argsort(known)
-        self.pair = order[np.searchsorted(known, keys, sorter=order)]
+        keys = target_ids[self.target_place] * native_size + native_ids[self.native_place]
+        self.pair = np.searchsorted(rows.astype(np.int64) * native_size + columns, keys)
         self.pairs = len(rows)
 
     def counts(self, values: Floats, place: Integers) -> Floats:
@@ -145,20 +144,23 @@ def _sample(target: Ids, native: Ids) -> tuple[Ids, Ids]:
 
 
 def _lengths(rows: Ids) -> Integers:
-    return np.fromiter((len(row) for row in rows), dtype=np.int64, count=len(rows))
+    return np.fromiter(map(len, rows), np.int64)
 
 
-def _sums(groups: NDArray[np.int32], values: Floats, size: int) -> Floats:
-    sums: Floats = np.maximum(np.bincount(groups, weights=values, minlength=size), np.finfo(np.float64).tiny)[groups]
+def _joined(rows: Ids) -> Integers:
+    return np.fromiter(chain.from_iterable(rows), np.int64)
+
+
+def _sums(groups: NDArray[np.int32], values: Floats) -> Floats:
+    sums: Floats = np.maximum(np.bincount(groups, weights=values), np.finfo(np.float64).tiny)[groups]
     return sums
 
 
 def occurrence(rows: Ids, size: int) -> sparse.csr_array:
     """Return a matrix `[pairs, size]` that is 1 where a token occurs in a sentence, however often."""
-    lengths = _lengths(rows)
-    indices = np.fromiter((token for row in rows for token in row), dtype=np.int32, count=int(lengths.sum()))
+    indices = _joined(rows)
     matrix = sparse.csr_array(
-        (np.ones(len(indices), dtype=np.float32), indices, np.concatenate([[0], np.cumsum(lengths)])),
+        (np.ones(len(indices), dtype=np.float32), indices, np.concatenate([[0], np.cumsum(_lengths(rows))])),
         shape=(len(rows), size),
     )
     matrix.sum_duplicates()
@@ -175,7 +177,6 @@ def strongest(
     starts = np.searchsorted(rows, np.arange(shape[0]))
     keep = np.arange(len(rows)) - starts[rows] < best
     rows, columns, values = rows[keep], columns[keep], values[keep]
-    sums = np.bincount(rows, weights=values, minlength=shape[0])
-    matrix = sparse.csr_array((values / sums[rows], (rows, columns)), shape=shape)
+    matrix = sparse.csr_array((values / np.bincount(rows, weights=values)[rows], (rows, columns)), shape=shape)
     matrix.sort_indices()
     return matrix
