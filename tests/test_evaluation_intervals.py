@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy.stats import binom
 
 from mla_extend.errors import DataError
 from mla_extend.evaluation import (
@@ -49,6 +50,29 @@ def test_same_seed_same_interval_and_another_seed_another():
     result = noisy(1.0)
     assert bootstrap(result, seed=3) == bootstrap(result, seed=3)
     assert bootstrap(result, seed=3) != bootstrap(result, seed=4)
+    other = noisy(1.2)
+    for made in (
+        bootstrap,
+        lambda one, **seed: paired_bootstrap(one, other, **seed),
+        lambda one, **seed: ratio_bootstrap(one, other, **seed),
+    ):
+        assert made(result) == made(result, seed=0)
+        assert made(result) != made(result, seed=1)
+
+
+def test_the_interval_of_half_the_images_is_the_binomial_distributions():
+    hits = np.where(np.arange(200) % 2, 1, 99)
+    found = bootstrap(with_ranks(hits, hits), resamples=20_000, level=0.9)
+    assert found.mean_recall == pytest.approx(binom.ppf([0.05, 0.95], 200, 0.5) / 200, abs=0.0051)
+
+
+def test_no_level_gives_the_median_and_one_resample_a_point():
+    found = bootstrap(noisy(1.0), level=1e-9)
+    for interval in (found.mean_recall, found.t2i_mean):
+        assert interval.low == pytest.approx(interval.high, abs=1e-9)
+    alone = bootstrap(noisy(1.0), resamples=1)
+    assert alone.mean_recall.low == alone.mean_recall.high
+    assert bootstrap(with_ranks([1], [1])).mean_recall == Interval(1.0, 1.0)
 
 
 def test_blocks_do_not_change_the_draws(monkeypatch):
@@ -157,6 +181,7 @@ def test_systems_with_captions_for_other_images_compare():
 def test_wilson_closed_forms():
     assert wilson(0, 10) == pytest.approx((0.0, 0.2775), abs=1e-4)
     assert wilson(10, 10) == pytest.approx((0.7225, 1.0), abs=1e-4)
+    assert wilson(1, 1) == pytest.approx((0.2065, 1.0), abs=1e-4)
     assert wilson(0, 10).low == 0.0
     assert wilson(10, 10).high == 1.0
     # Newcombe 1998, table I: 81 of 263.

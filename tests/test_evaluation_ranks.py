@@ -90,6 +90,11 @@ def test_tied_correct_items_do_not_count_against_each_other():
     assert ranks([[1.0]], [[3.0], [3.0], [3.0], [1.0]], [[0, 2]]).tolist() == [2]
 
 
+def test_correct_items_may_be_an_array_of_lists():
+    lists = np.array([[0], [1, 2]], dtype=object)
+    assert ranks(np.eye(3)[:2], np.eye(3), lists).tolist() == [1, 1]
+
+
 def test_chunks_do_not_change_the_ranks():
     generator = np.random.default_rng(3)
     queries, gallery = generator.standard_normal((300, 24)), generator.standard_normal((170, 24))
@@ -109,6 +114,7 @@ def test_overflowing_scores_count_against():
 def test_unit_keeps_zero_and_survives_huge_and_tiny():
     vectors = unit(as_vectors([[0, 0], [3e30, 4e30], [3e-30, 4e-30]], "vectors"))
     assert np.allclose(vectors, [[0, 0], [0.6, 0.8], [0.6, 0.8]])
+    assert vectors.dtype == np.float32
 
 
 @pytest.mark.parametrize(
@@ -127,6 +133,20 @@ def test_unit_keeps_zero_and_survives_huge_and_tiny():
         (np.ones((1, 3)), np.ones((2, 3)), np.array([0.0]), None, "type float64"),
         (np.ones((1, 3)), np.ones((2, 3)), [0], [0], "groups has the shape"),
         (np.ones((1, 3)), np.ones((2, 3)), [0], [1, 1], "Group 0 has no item"),
+        (
+            np.ones((1, 3)),
+            np.ones((4, 3)),
+            [0],
+            [0, 3, 0, 0],
+            "Group 1 has no item; number the groups from 0 without a gap",
+        ),
+        (
+            np.ones((1, 3)),
+            np.ones((3, 3)),
+            [2],
+            [0, 1, 0],
+            "indices go from 0 to 1: check that the lists belong together",
+        ),
     ],
 )
 def test_says_what_does_not_fit(queries, gallery, relevant, groups, message):

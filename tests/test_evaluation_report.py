@@ -93,6 +93,7 @@ def test_evaluation_json():
         "splits": {"test": report.to_json()},
     }
     assert json.loads(dump_json(found)) == found
+    assert found == evaluation_json("sw", "clip-vit-b32", "xm3600", {"test": report}, seed=0)
     with pytest.raises(DataError, match="no protocol 'all'"):
         evaluation_json("sw", "base", "set", {}, seed=0, protocol="all")
 

@@ -11,8 +11,11 @@ import pytest
 from test_registry_store import make_base, make_card, publish, stage
 
 from mla_extend.errors import BaseMismatchError, IsolationError, RegistryError
+from mla_extend.registry import layout
 from mla_extend.registry import lock as locking
+from mla_extend.registry import publish as publishing
 from mla_extend.registry.languages import BaseRegistry
+from mla_extend.registry.layout import Version
 from mla_extend.registry.store import open_base_registry
 from mla_extend.registry.verify import check_version, verify
 
@@ -215,6 +218,60 @@ def test_what_is_staged_is_checked(tmp_path: Path) -> None:
     staged = stage(base, "sw")
     (staged / "tokenizer.json").hardlink_to(staged / "adapter_config.json")
     attempt(staged, "is a link")
+
+
+def test_what_is_put_under_a_name_is_recorded_with_its_proof(tmp_path: Path) -> None:
+    base = make_base(tmp_path)
+    folder, name = base.folder / "sw", "2026-11-24T10-15-03Z-3f9a"
+    version = publishing.put(folder, stage(base, "sw"), "sw", name, isolation={"ok": True})
+    assert (version, layout.read_current(folder)) == (Version("sw", name, folder / name), name)
+    (event,) = base.events("sw")
+    assert (event.action, event.before, event.after, event.isolation) == ("add", None, name, {"ok": True})
+    staged = stage(base, "sw", seed=1)
+    with pytest.raises(RegistryError, match=f"{name} came into being while it was published. Try again"):
+        publishing.put(folder, staged, "sw", name)
+    assert staged.is_dir()
+    assert base.current("sw") == version
+    assert len(base.events("sw")) == 1
+
+
+@pytest.mark.parametrize("left", [".current.3f9a.part", "2026-11-24T10-15-03Z-3f9a"])
+def test_what_a_cut_off_publish_left_is_swept(tmp_path: Path, left: str) -> None:
+    base = make_base(tmp_path)
+    (base.folder / "sw" / left).mkdir(parents=True)
+    version = publish(base, "sw")
+    assert sorted(path.name for path in (base.folder / "sw").iterdir()) == sorted(["current", version.name])
+
+
+@pytest.mark.parametrize("strange", [".current.txt", "notes.part", "2026"])
+def test_what_no_publish_left_is_in_the_way(tmp_path: Path, strange: str) -> None:
+    base = make_base(tmp_path)
+    (base.folder / "sw" / strange).mkdir(parents=True)
+    with pytest.raises(RegistryError, match=r"sw is in the way: it is no language's\. Move it"):
+        publish(base, "sw")
+    assert (base.folder / "sw" / strange).is_dir()
+
+
+@pytest.mark.parametrize("call", ["unlink", "chmod"])
+def test_what_cannot_be_deleted_now_is_out_of_the_registry_and_deleted_at_the_next_publish(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    base = make_base(tmp_path)
+    publish(base, "sw")
+    real = getattr(os, call)
+
+    def held(path: object, *arguments: object, **options: object) -> object:
+        if "adapter" in str(path):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        return real(path, *arguments, **options)
+
+    monkeypatch.setattr(os, call, held)
+    base.remove("sw")
+    monkeypatch.undo()
+    assert base.tags() == []
+    assert len(list(base.work.glob("removed.sw.*"))) == (call == "unlink")
+    publish(base, "yo")
+    assert not list(base.work.glob("removed.*"))
 
 
 def test_the_card_is_checked(tmp_path: Path) -> None:

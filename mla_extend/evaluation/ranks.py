@@ -155,7 +155,7 @@ def _ranks_of(scores: Vectors, owner: Integers, correct: Integers, slack: Vector
     threshold = np.maximum.reduceat(own, first) - slack
     # Counting what is below, not what is at or above, lets a score that overflowed to NaN count against the query.
     below = np.count_nonzero(scores < threshold[:, None], axis=1)
-    own_at_or_above = np.add.reduceat(~(own < threshold[owner]), first, dtype=np.int64)
+    own_at_or_above = np.add.reduceat(~(own < threshold[owner]), first)
     result: Integers = 1 + scores.shape[1] - below - own_at_or_above
     return result
 
@@ -163,7 +163,7 @@ def _ranks_of(scores: Vectors, owner: Integers, correct: Integers, slack: Vector
 def _sorted_groups(items: Vectors, groups: npt.ArrayLike) -> tuple[Vectors, Integers]:
     """Return the items with each group's side by side, and where each group starts."""
     labels = as_indices(groups, "groups", len(items), len(items))
-    order = np.argsort(labels, kind="stable")
+    order = np.argsort(labels)
     present, starts = np.unique(labels[order], return_index=True)
     if len(present) != present[-1] + 1:
         missing = int(np.setdiff1d(np.arange(present[-1]), present)[0])
@@ -178,7 +178,7 @@ def _pairs(relevant: Relevant, queries: int, total: int) -> tuple[Integers, Inte
         counts = np.ones(len(relevant), dtype=np.int64)
     else:
         lists = [np.atleast_1d(np.asarray(one)) for one in relevant]
-        counts = np.array([one.size for one in lists], dtype=np.int64)
+        counts = np.array([one.size for one in lists])
     if len(counts) != queries:
         raise DataError(f"There are {queries} queries and correct items for {len(counts)}; give them for each query.")
     if not counts.all():
