@@ -13,7 +13,7 @@ from mla_extend.data.pairs import ImageText, ParallelText, join_images, join_par
 from mla_extend.data.read import has_images, has_native, read_image_text, read_parallel
 from mla_extend.errors import DataError
 from mla_extend.language.normaliser import learn_normaliser
-from mla_extend.language.pieces import evenly, tokenizer_json, train_pieces, vocabulary_size
+from mla_extend.language.pieces import evenly, tokenizer_json, train_pieces, usual_letters, vocabulary_size
 from mla_extend.progress import SILENT, Progress
 from mla_extend.registry.place import registry_root
 from mla_extend.registry.store import Registry
@@ -134,7 +134,8 @@ def _tokens(texts: Sequence[str], language: str, positions: int, progress: Progr
     different = list(dict.fromkeys(texts))
     learned = evenly(different, LEARNED)
     normaliser = learn_normaliser(learned, language=language)
-    pieces = train_pieces(learned, size=vocabulary_size(different), normaliser=normaliser)
+    size, letters = vocabulary_size(different), usual_letters(language)
+    pieces = train_pieces(learned, size=size, normaliser=normaliser, letters=letters)
     tokenizer = Tokenizer.from_str(tokenizer_json(pieces, normaliser))
     sample = evenly(texts, COUNTED)
     words = sum(len(text.split()) for text in sample)

@@ -10,7 +10,7 @@ from tokenizers import Tokenizer
 
 from mla_extend.language import pieces as pieces_module
 from mla_extend.language.normaliser import JOINERS, learn_normaliser
-from mla_extend.language.pieces import train_pieces, without_normaliser
+from mla_extend.language.pieces import train_pieces, usual_letters, without_normaliser
 from mla_extend.language.sampling import SHORT, RandomCuts
 from mla_extend.language.tokenizer import LanguageTokenizer
 from mla_extend.use.route_parts import Pieces
@@ -180,6 +180,17 @@ def test_every_character_of_much_text_is_a_piece(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(pieces_module, "COVERAGE", 0.98)
     tokenizer = LanguageTokenizer.train(["paka na mbwa"] * 400 + ["ŵ ꞑ ŋ"], 77)
     assert [tokenizer.piece(i) for i in tokenizer.plain_ids(["ŵŋꞑ"])[0]] == ["▁", "ŵ", "ŋ", "ꞑ"]
+
+
+def test_what_a_language_is_usually_written_with_is_a_piece() -> None:
+    """Also where its text lacks it; of a language with two scripts, the characters of the one that is named."""
+    tokenizer = LanguageTokenizer.train(["iki kedi"] * 3, 77, language="tr")
+    assert [tokenizer.piece(i) for i in tokenizer.plain_ids(["ĞŞÇx7?"])[0]] == ["▁", "ğ", "ş", "ç", "x", "7", "?"]
+    kept = LanguageTokenizer.train(["iki kedi"] * 3, 77, language="tr", lower=False)
+    assert [kept.piece(i) for i in kept.plain_ids(["ĞX"])[0]] == ["▁", "Ğ", "X"]
+    assert usual_letters("az-Cyrl") == usual_letters("az-Cyrl-AZ") != usual_letters("az") == usual_letters("az-AZ")
+    assert "ђ" in usual_letters("sr")
+    assert usual_letters(None) == usual_letters("qaa") == ""
 
 
 def test_pieces_of_very_much_text_are_learned_from_the_same_sentences_each_time(

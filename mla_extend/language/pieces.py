@@ -6,8 +6,11 @@ whatever an adapter is exported to. Pieces for all 256 bytes make every text rep
 
 import io
 import math
+import string
 import unicodedata
 from collections.abc import Iterable, Sequence
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -31,6 +34,11 @@ TRAINING_SENTENCES = 2_000_000
 """Sentences, evenly taken, that the pieces are learned from; more changes nothing but the time."""
 MANY, COVERAGE = 100_000, 0.9999
 """From so many sentences on, pieces are learned from this share of all characters; any other is a piece by itself."""
+RARE, LACKING = 1.0, -11.0
+"""A character that sentences lack is rarer than the rarest piece by so many nats, and at most so probable, as pieces of
+a few sentences know nothing rare."""
+LETTERS = Path(__file__).with_name("letters.tsv")
+"""What languages are usually written with: a code and its characters beyond ASCII a line."""
 FOLDS = {True: "nmt_nfkc_cf", False: "nmt_nfkc"}
 """SentencePiece's own rules that come nearest to ours, with and without folding of case."""
 
@@ -51,22 +59,27 @@ def vocabulary_size(texts: Iterable[str]) -> int:
     return min(LARGEST, max(SMALLEST, size, len(alphabet) + BYTES + 4 + SMALLEST))
 
 
-def train_pieces(texts: Sequence[str], *, size: int | None = None, lower: bool = True, normaliser: Any = None) -> bytes:
+def train_pieces(
+    texts: Sequence[str], *, size: int | None = None, lower: bool = True, normaliser: Any = None, letters: str = ""
+) -> bytes:
     """Train a SentencePiece model and return its bytes.
 
-    The model knows every character that the sentences have, so that bytes stand for nothing but foreign ones. For those
-    who read it by itself it holds SentencePiece's own normaliser, which knows all normal forms, but no language's rule.
+    The model knows every character that the sentences have or the language is usually written with, and those of ASCII,
+    so that bytes stand for nothing but foreign ones. For those who read it by itself it holds SentencePiece's own
+    normaliser, which knows all normal forms, but no language's rule.
 
     Args:
         texts: sentences of the language; the order does not change between runs on the same data.
         size: pieces wanted, `None` for `vocabulary_size(texts)`; fewer are made where the data has fewer.
         lower: fold case, which scripts without case are not changed by.
         normaliser: what the sentences go through before; `None` learns it from them.
+        letters: what the language is usually written with; see `usual_letters`.
 
     Raises:
         DataError: there is nothing to learn from.
     """
-    kept = normalise_all(normaliser or learn_normaliser(texts, lower=lower), texts)
+    normaliser = normaliser or learn_normaliser(texts, lower=lower)
+    kept = normalise_all(normaliser, texts)
     if not kept:
         raise DataError("There is no text to build a tokenizer from: every target sentence is empty.")
     written = io.BytesIO()
@@ -96,13 +109,27 @@ def train_pieces(texts: Sequence[str], *, size: int | None = None, lower: bool =
         raise DataError(f"No tokenizer could be built from {len(kept)} sentences ({error}).") from error
     model = sentencepiece_model_pb2.ModelProto.FromString(written.getvalue())
     known = {piece.piece for piece in model.pieces}
-    rarest = min(piece.score for piece in model.pieces)
-    for character in sorted(set().union(*kept) - known - {" "}):
-        model.pieces.add(piece=character, score=rarest)
+    score = min(min(piece.score for piece in model.pieces) - RARE, LACKING)
+    usual = normalise_all(normaliser, string.printable + letters + letters.upper())
+    for character in sorted(set().union(*kept, *usual) - known - {" "}):
+        model.pieces.add(piece=character, score=score)
     own = sentencepiece.SentencePieceNormalizer(rule_name=FOLDS[lower]).serialized_model_proto()
     rules = sentencepiece_model_pb2.ModelProto.FromString(own).normalizer_spec
     model.normalizer_spec.name, model.normalizer_spec.precompiled_charsmap = rules.name, rules.precompiled_charsmap
     return bytes(model.SerializeToString())
+
+
+def usual_letters(language: str | None) -> str:
+    """Return the characters beyond ASCII that a language is usually written with; none where that is not known."""
+    known = _letters()
+    parts = (language or "").split("-")
+    return known.get("-".join(parts[:2])) or known.get(parts[0]) or ""
+
+
+@cache
+def _letters() -> dict[str, str]:
+    lines = LETTERS.read_text(encoding="utf-8").splitlines()[1:]
+    return dict(line.split("\t") for line in lines)
 
 
 def without_normaliser(pieces: bytes) -> bytes:

@@ -12,7 +12,7 @@ from tokenizers import Tokenizer
 from torch import Tensor
 
 from mla_extend.language.normaliser import learn_normaliser, read_normaliser
-from mla_extend.language.pieces import BEGIN_ID, END_ID, PAD, PAD_ID, tokenizer_json, train_pieces
+from mla_extend.language.pieces import BEGIN_ID, END_ID, PAD, PAD_ID, tokenizer_json, train_pieces, usual_letters
 from mla_extend.language.sampling import RandomCuts
 
 TOKENIZER, PIECES = "tokenizer.json", "sentencepiece.model"
@@ -84,7 +84,8 @@ class LanguageTokenizer:
     ) -> "LanguageTokenizer":
         """Build a tokenizer from sentences; see `learn_normaliser` and `train_pieces`."""
         normaliser = learn_normaliser(texts, lower=lower, language=language)
-        pieces = train_pieces(texts, size=size, lower=lower, normaliser=normaliser)
+        letters = usual_letters(language)
+        pieces = train_pieces(texts, size=size, lower=lower, normaliser=normaliser, letters=letters)
         return cls(tokenizer_json(pieces, normaliser), max_tokens, pieces)
 
     def piece(self, token: int) -> str:

@@ -18,16 +18,13 @@ from mla_extend.data.speech import Speech, identifier, macrolanguage, of_scripts
 from mla_extend.errors import RegistryError
 from mla_extend.files import sha256_file
 from mla_extend.language.normaliser import read_normaliser
-from mla_extend.language.pieces import without_normaliser
+from mla_extend.language.pieces import LACKING, RARE, without_normaliser
 from mla_extend.registry.card import AGAIN, read_card
 
 Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
 PIECES, TOKENIZER = "sentencepiece.model", "tokenizer.json"
-RARE, LACKING = 1.0, -11.0
-"""A character that the pieces lack is rarer than the rarest piece by so many nats, and at most so probable, as pieces
-of a few sentences know nothing rare."""
 EARLY = 1000
 """Places at the head of a vocabulary that count as equally frequent: there, letters and unused entries stand too."""
 VOCABULARY = range(5_000, 100_000)
