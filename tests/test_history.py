@@ -7,7 +7,6 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -28,10 +27,8 @@ from mla_extend.errors import BaseError, BaseMismatchError, IsolationError, Lang
 from mla_extend.files import write_json
 from mla_extend.language.model import MultilingualModel
 from mla_extend.registry import history as recording
-from mla_extend.registry import publish as publishing
 from mla_extend.registry.history import record_of
 from mla_extend.registry.languages import BaseRegistry
-from mla_extend.registry.layout import is_version_name
 from mla_extend.registry.model_card import model_card
 from mla_extend.registry.store import Registry
 from mla_extend.registry.summary import find_homes, history
@@ -69,52 +66,6 @@ def actions(base: BaseRegistry, language: str = "sw") -> list[tuple[str, bool]]:
 @pytest.fixture
 def base(tmp_path: Path) -> BaseRegistry:
     return make_base(tmp_path)
-
-
-class Clock(datetime):
-    """Tell the times that it was given, then go on from the last."""
-
-    times: list[datetime] = []  # noqa: RUF012 - each test sets it
-
-    @classmethod
-    def now(cls, tz: Any = None) -> "Clock":
-        moment = cls.times.pop(0) if len(cls.times) > 1 else cls.times[0]
-        return cls.fromtimestamp(moment.timestamp(), tz)
-
-
-# The order of versions ------------------------------------------------------------------------------------------------
-
-
-def test_versions_of_one_second_stand_in_the_order_of_their_publishing(base: BaseRegistry) -> None:
-    names = versions_of(base, 12)
-    assert [version.name for version in base.versions("sw")] == names
-    assert len({name[:20] for name in names}) < 12  # several in one second
-
-
-def test_a_clock_that_is_set_back_puts_no_new_version_before_an_old_one(
-    base: BaseRegistry, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    now = datetime(2026, 11, 24, 10, 15, 3, tzinfo=UTC)
-    monkeypatch.setattr(publishing, "datetime", Clock)
-    names = []
-    for moment in (now, now - timedelta(days=400), now + timedelta(seconds=1)):
-        Clock.times = [moment]
-        names += versions_of(base, 1)
-    assert names == sorted(names)
-    assert names[1].startswith("2026-11-24T10-15-03Z-")
-    assert all(map(is_version_name, names))
-    assert base.card("sw", names[1]).created.startswith("2025-10-20")
-    assert verify(base.folder.parent) == []
-
-
-def test_a_second_that_is_full_is_waited_out(base: BaseRegistry, monkeypatch: pytest.MonkeyPatch) -> None:
-    now = datetime(2026, 11, 24, 10, 15, 3, tzinfo=UTC)
-    monkeypatch.setattr(publishing, "datetime", Clock)
-    Clock.times = [now]
-    version = publish(base, "sw")
-    version.folder.rename(version.folder.with_name("2026-11-24T10-15-03Z-ffff"))
-    Clock.times = [now, now, now, now + timedelta(seconds=1)]
-    assert publish(base, "sw", replace=True).name.startswith("2026-11-24T10-15-04Z-")
 
 
 # Finding a version ----------------------------------------------------------------------------------------------------

@@ -140,7 +140,7 @@ def test_replacing_keeps_the_old_version(tmp_path: Path) -> None:
 
 def test_published_files_are_read_only(tmp_path: Path) -> None:
     version = publish(make_base(tmp_path), "sw")
-    assert {path.stat().st_mode & 0o222 for path in version.folder.iterdir()} == {0}
+    assert {path.stat().st_mode & 0o777 for path in version.folder.iterdir()} == {0o444}
 
 
 def test_removal_leaves_nothing(tmp_path: Path) -> None:
