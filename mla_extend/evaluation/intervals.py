@@ -209,5 +209,5 @@ def _draw(generator: np.random.Generator, resamples: int, units: int) -> Floats:
 
 def _shares(sums: Floats) -> Floats:
     # Only a draw of images that all lack captions in one of two systems has no queries; it counts as no hit.
-    t2i, i2t = sums[:, :3] / np.maximum(sums[:, 3:4], 1), sums[:, 4:7] / np.maximum(sums[:, 7:8], 1)
+    t2i, i2t = sums[:, :3] / np.maximum(sums[:, 3:4], 1), sums[:, 4:7] / np.maximum(sums[:, 7:], 1)
     return np.concatenate([t2i, i2t], axis=1)
