@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mla_extend.bases.family import Family
 from mla_extend.bases.video import is_video, pool_frames, read_frames
-from mla_extend.errors import BaseError, DataError, ImageError
+from mla_extend.errors import BaseError, DataError
+from mla_extend.images.open import open_image
 from mla_extend.registry.base_record import BaseRecord
 
 T = TypeVar("T")
@@ -171,21 +172,6 @@ class Base:
     def encode_images(self, images: Iterable[ImageLike]) -> Tensor:
         """Encode images: L2-normalised vectors `[B, D]`."""
         return F.normalize(self.image_vectors(images), dim=-1)
-
-
-def open_image(image: ImageLike) -> Image.Image:
-    """Return an RGB image; raise ImageError with the path if it cannot be read."""
-    if isinstance(image, Image.Image):
-        return image.convert("RGB")
-    try:
-        with Image.open(image) as opened:
-            return opened.convert("RGB")
-    except FileNotFoundError as error:
-        raise ImageError(image, f"The image {image} does not exist. Check the path.") from error
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise ImageError(
-            image, f"The image {image} cannot be read ({type(error).__name__}). Replace it, or take its lines out."
-        ) from error
 
 
 def chunks(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:

@@ -7,13 +7,13 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 from mla_extend.bases.video import RULE as VIDEO_RULE
+from mla_extend.images import PREPARATION
 
 if TYPE_CHECKING:  # it imports torch, which a look at the cache does without
     from mla_extend.bases.base import Base
 
 TEXT_RULE = "1"
 """Counts the ways in which this package has handed native text to a base."""
-IMAGE_RULE = "1"
 OWN = frozenset({"base", "rule", "video", "processor"})
 """What stands in an encoding beside versions of libraries."""
 ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
@@ -29,7 +29,7 @@ def image_encoding(base: "Base") -> dict[str, str]:
     """Return what decides the vector of an image: the base, how it is prepared, and the libraries that prepare it."""
     return {
         "base": base.identity.fingerprint,
-        "rule": IMAGE_RULE,
+        "rule": PREPARATION,
         "video": VIDEO_RULE,
         "processor": _described(base.processor),
         **_versions("transformers", "pillow", *(["torchvision"] if _uses_torchvision(base.processor) else [])),
@@ -38,7 +38,7 @@ def image_encoding(base: "Base") -> dict[str, str]:
 
 def is_current(space: Mapping[str, str]) -> bool:
     """Say whether vectors could be made in this way today, by this version and the libraries that are here."""
-    ours = {"rule": IMAGE_RULE, "video": VIDEO_RULE} if "processor" in space else {"rule": TEXT_RULE}
+    ours = {"rule": PREPARATION, "video": VIDEO_RULE} if "processor" in space else {"rule": TEXT_RULE}
     libraries = [name for name in space if name not in OWN]
     return all(space.get(key) == value for key, value in {**ours, **_versions(*libraries)}.items())
 

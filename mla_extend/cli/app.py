@@ -4,6 +4,7 @@ import atexit
 import errno
 import gc
 import sys
+import warnings
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -327,6 +328,7 @@ for panel, commands in PANELS.items():
 
 def main() -> None:
     """Run the command line; turn every error into one line and an exit code."""
+    warnings.filterwarnings("ignore", module="PIL")  # of odd pictures, which are read or told of all the same
     atexit.register(gc.freeze)  # an interpreter that ends collects once more, which takes a second after torch
     try:
         app()

@@ -8,7 +8,6 @@ import functools
 import hashlib
 import sys
 import unicodedata
-import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -17,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mla_extend.data.pairs import Integers, Mask
+from mla_extend.errors import ImageError
 
 LEAST_LENGTH = 20
 """Columns of a text (a Chinese, Japanese or Korean character takes two) from which on nearly the same is a leak.
@@ -240,17 +240,12 @@ def _look(path: Path) -> tuple[Pixels, Pixels] | None:
     """Return a picture's difference hash as 64 values of 1 and -1, and its copy of 16 x 16 pixels in three colours."""
     from PIL import Image  # noqa: PLC0415 - slow to import
 
+    from mla_extend.images.open import open_image  # noqa: PLC0415
+
     try:
-        with warnings.catch_warnings(), Image.open(path) as opened:
-            # What Pillow says of odd files is for those who train on them.
-            warnings.simplefilter("ignore")
-            opened.draft("RGB", (64, 64))
-            image = opened.convert("RGBA")
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+        flat = open_image(path, least_side=64, few_pixels=0)
+    except ImageError:
         return None
-    flat = Image.new("RGBA", image.size, "white")
-    flat.alpha_composite(image)
-    flat = flat.convert("RGB")
     grey = np.asarray(flat.convert("L").resize((9, 8), Image.Resampling.BOX), dtype=np.int16)
     rising = (grey[:, 1:] > grey[:, :-1]).reshape(-1)
     pixels = np.asarray(flat.resize((16, 16), Image.Resampling.BOX), dtype=np.float32)

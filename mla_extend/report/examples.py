@@ -183,23 +183,13 @@ def thumbnail(path: Path) -> str:
     Raises:
         DataError: the image cannot be read.
     """
-    from PIL import Image, ImageOps  # noqa: PLC0415 - a page without examples needs none of it
+    from mla_extend.bases.video import is_video, read_frames  # noqa: PLC0415 - a page without examples needs none
+    from mla_extend.images.open import open_image  # noqa: PLC0415
 
-    from mla_extend.bases.video import is_video, read_frames  # noqa: PLC0415
-
-    try:
-        if is_video(path):
-            clear = read_frames(path, 1)[0].convert("RGBA")
-        else:
-            with Image.open(path) as opened:
-                opened.draft("RGB", (2 * SIDE, 2 * SIDE))
-                clear = ImageOps.exif_transpose(opened).convert("RGBA")
-        clear.thumbnail((SIDE, SIDE))
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise DataError(f"The image {path} cannot be read ({error}). Replace it or take it out.") from error
-    white = Image.new("RGBA", clear.size, "white")
+    image = read_frames(path, 1)[0] if is_video(path) else open_image(path, least_side=SIDE, few_pixels=0)
+    image.thumbnail((SIDE, SIDE))
     content = io.BytesIO()
-    Image.alpha_composite(white, clear).convert("RGB").save(content, format="JPEG", quality=QUALITY, optimize=True)
+    image.save(content, format="JPEG", quality=QUALITY, optimize=True)
     return f"data:image/jpeg;base64,{base64.b64encode(content.getvalue()).decode()}"
 
 

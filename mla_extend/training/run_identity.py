@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 
 from mla_extend.bases.base import Base
-from mla_extend.bases.encoding import IMAGE_RULE, TEXT_RULE
+from mla_extend.bases.encoding import TEXT_RULE
 from mla_extend.data.pairs import ImageText, ParallelText
+from mla_extend.images import PREPARATION
 from mla_extend.language.pieces import CUTTING_RULE
 from mla_extend.request import Request
 from mla_extend.training.prepare import Split
@@ -73,7 +74,7 @@ def run_identity(
         "recipe": request.recipe.model_dump(mode="json"),
         "seed": request.seed,
         "start_from": dict(start_from) if start_from else None,
-        "rules": {"text": TEXT_RULE, "images": IMAGE_RULE, "cutting": CUTTING_RULE},
+        "rules": {"text": TEXT_RULE, "images": PREPARATION, "cutting": CUTTING_RULE},
         f"{ROWS} trained on, pairs": _digest(_pair_rows(pairs, np.flatnonzero(~held_out.pairs))),
         f"{ROWS} held out, pairs": _digest(_pair_rows(pairs, np.flatnonzero(held_out.pairs))),
     }

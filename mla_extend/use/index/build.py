@@ -16,11 +16,12 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from mla_extend.bases.base import Base, open_image
+from mla_extend.bases.base import Base
 from mla_extend.bases.video import SUFFIXES as VIDEOS
 from mla_extend.bases.video import is_video
 from mla_extend.errors import BaseError, DataError
 from mla_extend.files import sha256_file
+from mla_extend.images.open import open_image
 from mla_extend.progress import SILENT, Progress
 from mla_extend.use.index.graph import refresh_graph
 from mla_extend.use.index.store import About, Item, Store, Vectors, writing

@@ -6,20 +6,17 @@ import threading
 from collections import OrderedDict
 from pathlib import Path
 
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image
 
 from mla_extend.bases.video import check_video, is_video, read_frames
 from mla_extend.errors import DataError, ImageError, MlaExtendError
+from mla_extend.images.open import image_header, open_image
 from mla_extend.use.index import Entry, ImageIndex
 from mla_extend.use.serving.limits import Limits
 
 SIDE = 384
 """Pixels of the longer side of a small picture: sharp on a dense screen, where the page shows half of that."""
 QUALITY = 80
-UNREADABLE = (
-    UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError,
-    Image.DecompressionBombWarning, DataError,
-)  # fmt: skip
 
 
 class NoPicture(MlaExtendError):  # noqa: N818 - a status, not a fault
@@ -73,9 +70,8 @@ class Pictures:
             if is_video(path):
                 check_video(path)
                 return path, mimetypes.guess_type(path.name)[0] or "application/octet-stream", path.name
-            with Image.open(path) as image:
-                kind = Image.MIME.get(image.format or "", "application/octet-stream")
-        except UNREADABLE as error:
+            kind, _ = image_header(path)
+        except DataError as error:
             raise _unreadable(key, error) from error
         return path, kind, path.name
 
@@ -105,11 +101,11 @@ def draw(path: Path, pixels: int) -> bytes:
     try:
         if is_video(path):
             return _small(read_frames(path, 1)[0])
-        with Image.open(path) as image:
-            if image.width * image.height > pixels:
-                raise NoPicture(f"The picture has {image.width} x {image.height} pixels, too many to be drawn small.")
-            return _small(image)
-    except UNREADABLE as error:
+        _, (width, height) = image_header(path)
+        if width * height > pixels:
+            raise NoPicture(f"The picture has {width} x {height} pixels, too many to be drawn small.")
+        return _small(open_image(path, least_side=SIDE, few_pixels=0))
+    except DataError as error:
         raise _unreadable(path.name, error) from error
 
 
@@ -121,37 +117,32 @@ def read_query(content: bytes, pixels: int) -> Image.Image:
         ImageError: it is no image, or damaged.
     """
     try:
-        with Image.open(io.BytesIO(content)) as image:
-            if image.width * image.height > pixels:
-                raise TooLarge(
-                    f"The image has {image.width} x {image.height} pixels, and at most {pixels:,} are read. Send a "
-                    "smaller one."
-                )
-            return image.convert("RGB")
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise TooLarge(f"The image has far more than {pixels:,} pixels. Send a smaller one.") from error
-    except UNREADABLE as error:
+        _, (width, height) = image_header(content)
+        if width * height > pixels:
+            raise TooLarge(
+                f"The image has {width} x {height} pixels, and at most {pixels:,} are read. Send a smaller one."
+            )
+        return open_image(content)
+    except ImageError as error:
         raise ImageError(
             "query",
-            f"What was sent is no image that can be read ({type(error).__name__}, {len(content)} bytes). Send a JPEG, "
-            "PNG or WebP file.",
+            f"What was sent is no image that can be read ({type(error.__cause__).__name__}, {len(content)} bytes). "
+            "Send a JPEG, PNG or WebP file.",
         ) from error
 
 
 def _small(image: Image.Image) -> bytes:
     image.thumbnail((SIDE, SIDE))
-    upright = ImageOps.exif_transpose(image)
-    clear = upright.mode in ("RGBA", "LA", "PA") or "transparency" in upright.info
     buffer = io.BytesIO()
-    upright.convert("RGBA" if clear else "RGB").save(buffer, "WEBP", quality=QUALITY, method=2)
+    image.save(buffer, "WEBP", quality=QUALITY, method=2)
     return buffer.getvalue()
 
 
-def _unreadable(what: object, error: Exception) -> NoPicture:
-    if isinstance(error, DataError) and not isinstance(error, ImageError):
+def _unreadable(what: object, error: DataError) -> NoPicture:
+    if not isinstance(error, ImageError):
         return NoPicture(
             "The server has no PyAV, which videos need. Install it where it runs: pip install 'mla-extend[video]'."
         )
-    gone = isinstance(error, FileNotFoundError) or isinstance(error.__cause__, FileNotFoundError)
-    why = "it is gone" if gone else type(error).__name__
+    gone = isinstance(error.__cause__, FileNotFoundError)
+    why = "it is gone" if gone else type(error.__cause__ or error).__name__
     return NoPicture(f"The picture {what} cannot be read ({why}). Index the folder again.")

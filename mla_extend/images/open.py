@@ -1,0 +1,209 @@
+"""Open a picture as people see it: upright, on white where it is clear, in eight bits, as large as a model needs it.
+
+All that reads pictures (training, evaluation, the index, the leak check, the server, reports) opens them here.
+"""
+
+import io
+import math
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+from PIL import Image, ImageCms, UnidentifiedImageError
+
+from mla_extend.errors import ImageError
+
+FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "AVIF", "GIF", "BMP", "DIB", "TIFF", "JPEG2000", "PPM", "HEIF")
+"""What Pillow is let to open. Its other formats are rare, run other programs (EPS) or have fragile readers."""
+MOST_PIXELS = 1 << 29
+"""Pixels from which on a picture is not decoded: a JPEG of any size is, since it is reduced while it is read."""
+LEAST_SIDE = 1_024
+"""Pixels that the shorter side keeps: more than twice what a model of 448 takes, so that reducing does not show."""
+FEW_PIXELS = 4 << 20
+"""Pixels from which on a picture is reduced, as far as `LEAST_SIDE` lets."""
+MANY_PIXELS = 16 << 20
+"""Pixels that no picture keeps, whatever its shape."""
+
+STRIP_PIXELS = 4 << 20
+"""Pixels that are converted at a time where a picture is reduced."""
+
+ORIENTATION = 0x0112
+UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+CLEAR = ("RGBA", "LA", "PA", "La", "RGBa")
+DEEP = ("I", "F", "I;16", "I;16L", "I;16B", "I;16N")
+
+_HEADER = threading.Lock()
+"""Held while Pillow reads a header: what it holds against large pictures is a setting of the whole process."""
+
+Source = str | Path | bytes | Image.Image
+
+
+def open_image(source: Source, *, least_side: int = LEAST_SIDE, few_pixels: int = FEW_PIXELS) -> Image.Image:
+    """Return a picture in RGB.
+
+    Args:
+        source: a path, a file's bytes, or an image of Pillow's. Of several frames or pages, the first counts.
+        least_side: pixels that the shorter side keeps where the picture is reduced.
+        few_pixels: pixels up to which it is not.
+
+    Raises:
+        ImageError: it is not there, of no known format, damaged, or too large.
+    """
+    with _wall(source):
+        if isinstance(source, Image.Image):
+            return _as_seen(source, least_side, few_pixels)
+        with _opened(source) as image:
+            return _as_seen(image, least_side, few_pixels)
+
+
+def image_header(source: str | Path | bytes) -> tuple[str, tuple[int, int]]:
+    """Return a picture's media type, and its width and height as they are stored, by a look at its beginning.
+
+    Raises:
+        ImageError: it is not there or of no known format.
+    """
+    with _wall(source), _opened(source, decoded=False) as image:
+        return Image.MIME.get(image.format or "", "application/octet-stream"), image.size
+
+
+@contextmanager
+def _wall(source: Source) -> Iterator[None]:
+    """Turn whatever a decoder raises into an ImageError."""
+    what = "what was sent" if isinstance(source, bytes) else f"the image {source}"
+    what = "an image" if isinstance(source, Image.Image) else what
+    try:
+        yield
+    except ImageError:
+        raise
+    except FileNotFoundError as error:
+        raise ImageError(source, f"{_capital(what)} does not exist. Check the path.") from error
+    except UnidentifiedImageError as error:
+        known = ", ".join(sorted(name for name in FORMATS if name in Image.OPEN))
+        raise ImageError(
+            source,
+            f"{_capital(what)} cannot be read: it is no picture, or of another format than {known}. Replace it, or "
+            "take its lines out.",
+        ) from error
+    except Exception as error:  # decoders of damaged files raise nearly everything
+        raise ImageError(
+            source, f"{_capital(what)} cannot be read ({_reason(error)}). Replace it, or take its lines out."
+        ) from error
+
+
+@contextmanager
+def _opened(source: str | Path | bytes, *, decoded: bool = True) -> Iterator[Image.Image]:
+    """Open a file as one of the known formats."""
+    content: Path | BinaryIO = io.BytesIO(source) if isinstance(source, bytes) else Path(source)
+    with _HEADER:
+        Image.init()
+        before, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+        try:
+            image = Image.open(content, formats=[name for name in FORMATS if name in Image.OPEN])
+        finally:
+            Image.MAX_IMAGE_PIXELS = before
+    with image:
+        if decoded and image.format not in ("JPEG", "MPO") and image.width * image.height > MOST_PIXELS:
+            raise ImageError(
+                source,
+                f"The image {source if not isinstance(source, bytes) else 'that was sent'} has {image.width} x "
+                f"{image.height} pixels, more than {MOST_PIXELS:,}. Make it smaller.",
+            )
+        yield image
+
+
+def _as_seen(image: Image.Image, least_side: int, few_pixels: int) -> Image.Image:
+    """Reduce, turn upright, and put on white."""
+    factor = _factor(image.size, least_side, few_pixels)
+    if factor > 1:
+        image.draft(None, (image.width // factor, image.height // factor))  # JPEG alone does less for less
+    image.load()
+    turn = UPRIGHT.get(_orientation(image))
+    factor = _factor(image.size, least_side, few_pixels)
+    span = _span(image) if image.mode in DEEP else (0.0, 1.0)
+    shown = _on_white(_eight_bits(image, span)) if factor == 1 else _reduced(image, factor, span)
+    return shown if turn is None else shown.transpose(turn)
+
+
+def _reduced(image: Image.Image, factor: int, span: tuple[float, float]) -> Image.Image:
+    """Return the means of squares of pixels, strip by strip: a large picture is held once, as it was decoded."""
+    shown = Image.new("RGB", (-(-image.width // factor), -(-image.height // factor)))
+    rows = max(1, STRIP_PIXELS // (image.width * factor)) * factor
+    for top in range(0, image.height, rows):
+        strip = image.crop((0, top, image.width, min(top + rows, image.height)))
+        shown.paste(_on_white(_eight_bits(strip, span)).reduce(factor), (0, top // factor))
+    return shown
+
+
+def _factor(size: tuple[int, int], least_side: int, few_pixels: int) -> int:
+    """Return by what to divide the sides."""
+    area = size[0] * size[1]
+    if area <= few_pixels:
+        return 1
+    return max(1, min(size) // least_side, -(-area // MANY_PIXELS) if area > MANY_PIXELS else 1)
+
+
+def _orientation(image: Image.Image) -> int:
+    try:
+        return int(image.getexif().get(ORIENTATION, 1))
+    except Exception:  # noqa: BLE001 - damaged notes beside a picture do not make it unreadable
+        return 1
+
+
+def _span(image: Image.Image) -> tuple[float, float]:
+    """Return which values of a deep grey are black and white: those of its type, or its own where they are others."""
+    if image.mode.startswith("I;16"):
+        return 0.0, 65_535.0
+    low, high = (float(value) for value in image.getextrema())  # type: ignore[arg-type]
+    if not (math.isfinite(low) and math.isfinite(high)):
+        return 0.0, 1.0
+    if low >= 0:
+        usual = (1.0, 255.0, 65_535.0) if image.mode == "F" else (255.0, 65_535.0)
+        return 0.0, next((top for top in usual if high <= top), high)
+    return low, high
+
+
+def _eight_bits(image: Image.Image, span: tuple[float, float]) -> Image.Image:
+    """Return a picture with eight bits a channel, in a mode that Pillow converts to RGB as people see it."""
+    if image.mode in DEEP:
+        values = (np.nan_to_num(np.asarray(image).astype(np.float32), posinf=0, neginf=0) - span[0]) * (
+            255 / (span[1] - span[0])
+        )
+        return Image.fromarray((values + 0.5).clip(0, 255).astype(np.uint8))
+    if image.mode in ("CMYK", "LAB") and (profile := image.info.get("icc_profile")):
+        try:
+            given = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+            shown = ImageCms.profileToProfile(image, given, ImageCms.createProfile("sRGB"), outputMode="RGB")
+        except (ImageCms.PyCMSError, OSError, ValueError):
+            shown = None
+        if shown is not None:
+            return shown
+    return image.convert("LA") if image.mode == "La" else image
+
+
+def _on_white(image: Image.Image) -> Image.Image:
+    """Return a picture in RGB, on white where it is clear."""
+    if image.mode not in CLEAR and "transparency" not in image.info:
+        return image.convert("RGB")
+    clear = image.convert("RGBA")
+    white = Image.new("RGBA", clear.size, "white")
+    return Image.alpha_composite(white, clear).convert("RGB")
+
+
+def _reason(error: Exception) -> str:
+    text = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {text[0][:120]}" if text else type(error).__name__
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]

@@ -1,0 +1,285 @@
+"""Pictures as people see them, whatever file they come from."""
+
+import contextlib
+import io
+import threading
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image, ImageCms, PngImagePlugin
+
+from mla_extend.errors import ImageError
+from mla_extend.images import open as opening
+from mla_extend.images.open import UPRIGHT, image_header, open_image
+
+
+def scene(width: int = 64, height: int = 48) -> Image.Image:
+    """Return a picture that is another one turned or mirrored."""
+    x, y = np.meshgrid(np.linspace(0, 1, width), np.linspace(0, 1, height))
+    return Image.fromarray((np.stack([x, y, x * y], axis=-1) * 200 + 20).astype(np.uint8))
+
+
+def distance(one: Image.Image, other: Image.Image) -> float:
+    assert one.size == other.size
+    assert one.mode == other.mode == "RGB"
+    return float(np.abs(np.asarray(one, dtype=np.int16) - np.asarray(other, dtype=np.int16)).mean())
+
+
+BACK = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT, 3: Image.Transpose.ROTATE_180, 4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE, 6: Image.Transpose.ROTATE_90, 7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_270,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("orientation", [1, *UPRIGHT, 9])
+@pytest.mark.parametrize("kind", ["jpg", "png", "webp", "tif"])
+def test_a_picture_is_upright(tmp_path: Path, kind: str, orientation: int) -> None:
+    exif = Image.Exif()
+    exif[0x112] = orientation
+    stored = scene().transpose(BACK[orientation]) if orientation in BACK else scene()
+    stored.save(tmp_path / f"a.{kind}", exif=exif.tobytes() if kind != "tif" else exif)
+    assert distance(open_image(tmp_path / f"a.{kind}"), scene()) < 3
+
+
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF")
+def test_damaged_notes_do_not_make_a_picture_unreadable(tmp_path: Path) -> None:
+    scene().save(tmp_path / "a.jpg", exif=b"Exif\x00\x00II*\x00\x08\x00\x00\x00\xff\xff\x12\x01")
+    assert distance(open_image(tmp_path / "a.jpg"), scene()) < 3
+
+
+def drawing(mode: str) -> Image.Image:
+    """Return a black square on a clear ground."""
+    image = Image.new("RGBA", (40, 40), (0, 0, 0, 0))
+    image.paste((0, 0, 0, 255), (10, 10, 30, 30))
+    return image.convert(mode)
+
+
+def on_white() -> Image.Image:
+    image = Image.new("RGB", (40, 40), "white")
+    image.paste((0, 0, 0), (10, 10, 30, 30))
+    return image
+
+
+@pytest.mark.parametrize(
+    "name", ["rgba.png", "la.png", "palette.png", "palette.gif", "rgba.webp", "rgba.tif", "a.avif"]
+)
+def test_what_is_clear_is_white(tmp_path: Path, name: str) -> None:
+    mode = "LA" if name.startswith("la") else "RGBA"
+    image = drawing(mode)
+    more: dict[str, Any] = {"lossless": True} if name.endswith("webp") else {}
+    if name.startswith("palette"):
+        image = on_white().quantize(2)
+        more = {"transparency": image.getpixel((0, 0))}
+    image.save(tmp_path / name, **more)
+    assert distance(open_image(tmp_path / name), on_white()) < 2
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L"])
+def test_one_clear_colour_is_white(tmp_path: Path, mode: str) -> None:
+    clear: Any = (1, 2, 3) if mode == "RGB" else 7
+    image = Image.new(mode, (40, 40), clear)
+    image.paste(0, (10, 10, 30, 30))
+    image.save(tmp_path / "a.png", transparency=clear)
+    assert distance(open_image(tmp_path / "a.png"), on_white()) == 0
+
+
+def test_half_clear_is_half_white() -> None:
+    assert open_image(Image.new("RGBA", (4, 4), (0, 0, 0, 128))).getpixel((0, 0)) == (127, 127, 127)
+
+
+def slope(top: float, kind: Any) -> np.ndarray:
+    return np.linspace(0, top, 64 * 48).reshape(48, 64).astype(kind)
+
+
+@pytest.mark.parametrize(
+    ("values", "name"),
+    [
+        (slope(65_535, np.uint16), "a.png"),
+        (slope(65_535, np.uint16), "a.tif"),
+        (slope(1, np.float32), "a.tif"),
+        (slope(255, np.float32), "a.tif"),
+        (slope(65_535, np.float32), "a.tif"),
+        (slope(1e9, np.float32), "a.tif"),
+        (slope(255, np.int32), "a.tif"),
+        (slope(65_535, np.int32), "a.tif"),
+        (slope(1e9, np.int32), "a.tif"),
+        (slope(2e3, np.float32) - 1e3, "a.tif"),
+    ],
+)
+def test_deep_greys_become_eight_bits(tmp_path: Path, values: np.ndarray, name: str) -> None:
+    Image.fromarray(values).save(tmp_path / name)
+    wanted = Image.fromarray(slope(255, np.uint8)).convert("RGB")
+    assert distance(open_image(tmp_path / name), wanted) < 1.01
+    reduced = open_image(tmp_path / name, least_side=12, few_pixels=0)
+    assert reduced.size == (16, 12)
+    assert distance(reduced, wanted.reduce(4)) < 1.5
+
+
+def test_dark_16_bit_pictures_stay_dark() -> None:
+    assert open_image(Image.fromarray(np.full((4, 4), 300, dtype=np.uint16))).getpixel((0, 0)) == (1, 1, 1)
+
+
+def test_numbers_that_are_none_are_black() -> None:
+    image = open_image(Image.fromarray(np.array([[np.nan, 0.5], [np.inf, 1]], dtype=np.float32)))
+    assert image.getpixel((0, 0)) == (0, 0, 0)
+
+
+def test_cmyk_is_shown_by_its_profile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cmyk = scene().convert("CMYK")
+    cmyk.save(tmp_path / "plain.jpg", quality=95)
+    assert distance(open_image(tmp_path / "plain.jpg"), scene()) < 4
+    asked = []
+    convert = ImageCms.profileToProfile
+    monkeypatch.setattr(ImageCms, "profileToProfile", lambda *a, **k: asked.append(k) or convert(*a, **k))
+    cmyk.save(tmp_path / "broken.jpg", quality=95, icc_profile=b"no profile")
+    assert distance(open_image(tmp_path / "broken.jpg"), scene()) < 4
+    lab = ImageCms.profileToProfile(
+        scene(), ImageCms.createProfile("sRGB"), ImageCms.createProfile("LAB"), outputMode="LAB"
+    )
+    asked.clear()
+    lab.info["icc_profile"] = ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB")).tobytes()
+    assert distance(open_image(lab), scene()) < 4
+    assert asked == [{"outputMode": "RGB"}]
+
+
+# Large pictures ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("size", "reduced"),
+    [
+        ((2_048, 2_048), (2_048, 2_048)),  # few pixels
+        ((4_000, 3_000), (2_000, 1_500)),
+        ((1_200, 9_000), (1_200, 9_000)),  # the shorter side would become too short
+        ((600, 40_000), (300, 20_000)),  # too many in any shape
+    ],
+)
+def test_large_pictures_are_reduced_as_far_as_a_model_does_not_see(
+    size: tuple[int, int], reduced: tuple[int, int]
+) -> None:
+    image = Image.radial_gradient("L").resize(size).convert("RGB")
+    found = open_image(image)
+    assert found.size == reduced
+    shown = [one.resize((64, 64), Image.Resampling.BICUBIC) for one in (found, image)]
+    assert distance(*shown) < 0.6
+
+
+def test_reducing_in_strips_is_reducing_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(0)
+    image = Image.fromarray(rng.integers(0, 255, (203, 157, 3), dtype=np.uint8))
+    monkeypatch.setattr(opening, "STRIP_PIXELS", 1_000)
+    assert distance(open_image(image, least_side=50, few_pixels=0), image.reduce(3)) == 0
+
+
+def test_clear_pixels_do_not_darken_what_is_reduced() -> None:
+    image = Image.new("RGBA", (40, 40), (0, 0, 0, 0))
+    image.paste((255, 0, 0, 255), (0, 0, 20, 40))
+    assert open_image(image, least_side=1, few_pixels=0).getpixel((0, 0)) == (255, 127, 127)
+
+
+def test_a_jpeg_is_reduced_while_it_is_read(tmp_path: Path) -> None:
+    scene(6_400, 4_800).save(tmp_path / "a.jpg")
+    with Image.open(tmp_path / "a.jpg") as image:
+        image.draft(None, (1_600, 1_200))
+        assert distance(open_image(tmp_path / "a.jpg"), image.convert("RGB")) < 1
+
+
+def test_large_pictures_warn_nobody_and_leave_pillow_as_it_is(tmp_path: Path) -> None:
+    Image.new("1", (9_600, 9_600)).save(tmp_path / "a.png")
+    limit = Image.MAX_IMAGE_PIXELS
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert open_image(tmp_path / "a.png").size == (1_067, 1_067)
+    assert limit == Image.MAX_IMAGE_PIXELS
+
+
+def test_too_large_a_picture_is_refused_by_its_header(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(opening, "MOST_PIXELS", 1_000)
+    scene(50, 30).save(tmp_path / "a.png")
+    with pytest.raises(ImageError, match="50 x 30 pixels, more than 1,000"):
+        open_image(tmp_path / "a.png")
+    assert image_header(tmp_path / "a.png") == ("image/png", (50, 30))
+
+
+# What cannot be read ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        RuntimeError("decoder"),
+        NotImplementedError(),
+        EOFError(),
+        IndexError("x"),
+        MemoryError(),
+        OverflowError(),
+        TypeError(),
+    ],
+)
+def test_whatever_a_decoder_raises_is_an_unreadable_image(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def fail(_: Any) -> None:
+        raise error
+
+    scene().save(tmp_path / "a.png")
+    monkeypatch.setattr(PngImagePlugin.PngImageFile, "load", fail)
+    with pytest.raises(ImageError, match=rf"a\.png cannot be read \({type(error).__name__}") as raised:
+        open_image(tmp_path / "a.png")
+    assert raised.value.image == tmp_path / "a.png"
+
+
+def test_no_decoder_stops_on_damaged_bytes(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    for kind in ("jpeg", "png", "webp", "gif", "bmp", "tiff", "avif", "jpeg2000", "ppm"):
+        buffer = io.BytesIO()
+        scene().save(buffer, kind)
+        whole = buffer.getvalue()
+        for cut in (0, 1, 10, len(whole) // 2):
+            with contextlib.suppress(ImageError):
+                assert open_image(whole[:cut]).mode == "RGB"
+        for _ in range(30):
+            content = bytearray(whole)
+            for place in rng.integers(0, len(content), 4):
+                content[place] = rng.integers(0, 256)
+            with contextlib.suppress(ImageError):
+                assert open_image(bytes(content)).mode == "RGB"
+
+
+def test_other_formats_are_not_opened(tmp_path: Path) -> None:
+    for name in ("a.dds", "a.ico", "a.pdf", "a.eps", "a.tga", "a.pcx"):
+        scene().save(tmp_path / name)
+        with pytest.raises(ImageError, match=r"another format than .*JPEG, "):
+            open_image(tmp_path / name)
+
+
+def test_what_is_not_there_is_said(tmp_path: Path) -> None:
+    with pytest.raises(ImageError, match=r"The image .*gone\.png does not exist"):
+        open_image(tmp_path / "gone.png")
+    with pytest.raises(ImageError, match=r"IsADirectoryError|PermissionError"):
+        open_image(tmp_path)
+
+
+def test_many_threads_open_at_once(tmp_path: Path) -> None:
+    Image.new("1", (9_600, 9_600)).save(tmp_path / "a.png")
+    failed: list[ImageError] = []
+
+    def read() -> None:
+        try:
+            for _ in range(5):
+                image_header(tmp_path / "a.png")
+        except ImageError as error:
+            failed.append(error)
+
+    limit = Image.MAX_IMAGE_PIXELS
+    threads = [threading.Thread(target=read) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not failed
+    assert limit == Image.MAX_IMAGE_PIXELS
