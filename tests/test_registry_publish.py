@@ -211,7 +211,7 @@ def test_what_is_staged_is_checked(tmp_path: Path) -> None:
     attempt(base.work_folder("sw"), "is empty")
     staged = stage(base, "sw")
     (staged / "pytorch_model.bin").write_bytes(b"pickle")
-    attempt(staged, r"pytorch_model\.bin .*not of a kind")
+    attempt(staged, r"pytorch_model\.bin .*not of a kind that is published \(\.json, \.jsonl, \.md, ")
     staged = stage(base, "sw")
     (staged / "tokenizer.json").symlink_to(staged / "adapter_config.json")
     attempt(staged, "is a link")
