@@ -5,10 +5,9 @@ ways to the end are taken backwards, pieces are drawn forwards. What is drawn de
 """
 
 import json
-from bisect import bisect
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
-from math import exp, inf, log
+from math import exp, log
 
 import numpy as np
 from tokenizers import Tokenizer
@@ -21,7 +20,7 @@ UNKNOWN = 10.0
 
 Ids = tuple[int, ...]
 Fork = tuple[list[float], list[tuple[Ids, int]]]
-"""The pieces that can begin at a place: where each one's share of [0, 1) ends, and its ids and its own end."""
+"""The pieces that can begin at a place: the weight of the ways that go on with each, and its ids and its own end."""
 
 
 class RandomCuts:
@@ -36,12 +35,13 @@ class RandomCuts:
         vocabulary = [(piece, score) for piece, score in json.loads(content)["model"]["vocab"]]
         self._unknown = min(score for _, score in vocabulary) - UNKNOWN
         self._bytes = {piece: i for i, (piece, score) in enumerate(vocabulary) if score == 0}
-        self._pieces: dict[str, tuple[Ids, float] | None] = {}
+        self._pieces: dict[str, tuple[Ids, float] | tuple[()]] = {}
+        """Of each piece its ids and score; of what only begins one, nothing."""
         for i, (piece, score) in enumerate(vocabulary):
             if score < 0:  # special pieces and bytes have none
                 self._pieces[piece] = (i,), score
                 for end in range(1, len(piece)):
-                    self._pieces.setdefault(piece[:end], None)
+                    self._pieces.setdefault(piece[:end], ())
         self._remembered = lru_cache(maxsize=REMEMBERED)(self._forks)
 
     def __call__(self, texts: Sequence[str], alpha: float, seed: int) -> list[list[int]]:
@@ -62,36 +62,42 @@ class RandomCuts:
         drawn: list[int] = []
         place = 0
         while place < len(word):
-            shares, pieces = forks[place]
-            ids, place = pieces[min(bisect(shares, next(draws)), len(pieces) - 1)]
+            weights, pieces = forks[place]
+            rest, chosen = next(draws) * sum(weights), 0
+            while chosen < len(weights) - 1 and rest >= weights[chosen]:
+                rest -= weights[chosen]
+                chosen += 1
+            ids, place = pieces[chosen]
             drawn += ids
         return drawn
 
     def _forks(self, word: str, alpha: float) -> list[Fork]:
         """Return a word's forks, one for each of its characters."""
-        forks: list[Fork] = []
-        to_end = [-inf] * len(word) + [0.0]
+        find, length = self._pieces.get, len(word)
+        forks: list[Fork] = [([], [])] * length
+        to_end = [0.0] * (length + 1)
         """Logarithm of the sum over all ways from each place to the end."""
-        for place in range(len(word) - 1, -1, -1):
+        for place in range(length - 1, -1, -1):
             pieces, weights = [], []
-            for end in range(place + 1, len(word) + 1):
-                spelled = word[place:end]
-                if spelled not in self._pieces:
+            for end in range(place + 1, length + 1):
+                found = find(word[place:end])
+                if found is None:
                     break
-                if (found := self._pieces[spelled]) is not None:
+                if found:
                     pieces.append((found[0], end))
                     weights.append(alpha * found[1] + to_end[end])
             if not pieces or pieces[0][1] != place + 1:
                 pieces.append((self._spell(word[place]), place + 1))
                 weights.append(alpha * self._unknown + to_end[place + 1])
-            largest = max(weights)
-            total, shares = 0.0, []
-            for weight in weights:
-                total += exp(weight - largest)
-                shares.append(total)
-            to_end[place] = largest + log(total)
-            forks.append(([share / total for share in shares], pieces))
-        return forks[::-1]
+            if len(weights) == 1:
+                to_end[place] = weights[0]
+                forks[place] = ([1.0], pieces)
+            else:
+                largest = max(weights)
+                relative = [exp(weight - largest) for weight in weights]
+                to_end[place] = largest + log(sum(relative))
+                forks[place] = (relative, pieces)
+        return forks
 
     def _spell(self, character: str) -> Ids:
         return tuple(self._bytes[f"<0x{byte:02X}>"] for byte in character.encode())
