@@ -165,7 +165,20 @@ def test_says_what_does_not_fit(images, texts, owner, protocol, message):
         evaluate_retrieval(images, texts, owner, protocol)
 
 
-@pytest.mark.parametrize("arguments", [(0, 1), (2, [1]), (2, [0, 0]), (2, [1, -1]), (2, 0.5), (2, 1, "all")])
-def test_chance_says_what_does_not_fit(arguments):
-    with pytest.raises(DataError):
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((0, 1), "^0 images and captions_per_image"),
+        (
+            (2, [1]),
+            r"^2 images and .* shape \[1\] and type int64 do not fit; give one integer, .* at least one image\.$",
+        ),
+        ((2, [0, 0]), "goes from 0 to 0; give at least one caption"),
+        ((2, [1, -1]), "goes from -1 to 1"),
+        ((2, 0.5), "type float64 do not fit"),
+        ((2, 1, "all"), "no protocol 'all'"),
+    ],
+)
+def test_chance_says_what_does_not_fit(arguments, message):
+    with pytest.raises(DataError, match=message):
         chance(*arguments)

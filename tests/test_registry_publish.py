@@ -233,6 +233,36 @@ def test_what_is_put_under_a_name_is_recorded_with_its_proof(tmp_path: Path) -> 
     assert staged.is_dir()
     assert base.current("sw") == version
     assert len(base.events("sw")) == 1
+    later = name.replace("2026", "2027")
+    publishing.put(folder, staged, "sw", later)
+    event = base.events("sw")[-1]
+    assert (event.action, event.before, event.after, event.isolation) == ("replace", name, later, {})
+
+
+def test_a_failed_publish_puts_the_folder_back_where_current_is_damaged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base = make_base(tmp_path)
+    old = publish(base, "sw")
+    (base.folder / "sw" / "current").write_text("../yo")
+    staged = stage(base, "sw", seed=1)
+
+    def full(*arguments: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(publishing, "set_current", full)
+    assert "No space left" in (attempt(base, staged) or "")
+    assert staged.is_dir()
+    assert base.versions("sw") == [old]
+
+
+def test_a_file_system_without_permissions_takes_versions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def denied(*arguments: object, **options: object) -> None:
+        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+
+    monkeypatch.setattr(os, "chmod", denied)
+    version = publish(make_base(tmp_path), "sw")
+    check_version(version)
 
 
 @pytest.mark.parametrize("left", [".current.3f9a.part", "2026-11-24T10-15-03Z-3f9a"])

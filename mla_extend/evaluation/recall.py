@@ -127,11 +127,10 @@ def evaluate_retrieval(
         first = np.sort(np.unique(owner, return_index=True)[1])
         texts, owner = texts[first], owner[first]
     captioned, group, counts = np.unique(owner, return_inverse=True, return_counts=True)
-    group = group.reshape(-1)
     if protocol == "mla":
         i2t = ranks(images[captioned], texts, np.arange(len(captioned)), groups=group)
     else:
-        captions = np.split(np.argsort(group, kind="stable"), np.cumsum(counts)[:-1])
+        captions = np.split(np.argsort(group), np.cumsum(counts)[:-1])
         i2t = ranks(images[captioned], texts, captions)
     return RetrievalResult(
         protocol=protocol,

@@ -93,8 +93,8 @@ def put(folder: Path, staged: Path, language: str, name: str, *, isolation: Mapp
         with recorded(folder, language, REPLACE if before else ADD, before, name, isolation=isolation):
             set_current(folder, name)
     except BaseException:
-        with contextlib.suppress(OSError, RegistryError):
-            if version.folder.is_dir() and layout.read_current(folder) != name:
+        with contextlib.suppress(OSError):
+            if version.folder.is_dir() and in_use(folder) != name:
                 version.folder.rename(staged)
             folder.rmdir()  # it goes only if it is empty, after a failed first publish
         raise
@@ -104,7 +104,7 @@ def put(folder: Path, staged: Path, language: str, name: str, *, isolation: Mapp
 def set_current(folder: Path, name: str) -> None:
     """Put a version into use."""
     for left in folder.glob(f".{layout.CURRENT}.*.part"):
-        left.unlink(missing_ok=True)
+        left.unlink()
     with atomic_path(folder / layout.CURRENT) as path:
         path.write_text(f"{name}\n", encoding="utf-8")
 
