@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from mla_extend.platform import open_folder, sync_flags
+
 CHUNK = 1 << 20
 
 
@@ -21,18 +23,19 @@ def sha256_file(path: Path) -> str:
 
 def sync_folder(folder: Path) -> None:
     """Make the names in a folder durable (no effect where folders cannot be opened, as on Windows)."""
-    with contextlib.suppress(OSError, AttributeError):
-        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-        try:
+    descriptor = open_folder(folder)
+    if descriptor is None:
+        return
+    try:
+        with contextlib.suppress(OSError):
             os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def sync_file(path: Path) -> None:
     """Make a file's bytes durable."""
-    # Windows makes only what is open for writing durable.
-    descriptor = os.open(path, os.O_RDWR if os.name == "nt" else os.O_RDONLY)
+    descriptor = os.open(path, sync_flags())
     try:
         os.fsync(descriptor)
     finally:

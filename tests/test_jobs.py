@@ -143,8 +143,8 @@ def test_what_stands_on_the_command_line_counts_more_than_the_plan(
 @pytest.mark.parametrize(
     ("text", "line", "said"),
     [
-        ("languages: {sw: {parallel_data: en-sw.tsv, sede: 3}}", 1, "no such key. Known here: parallel_data"),
-        ("languages:\n  sw:\n    parallel_data: en-sw.tsv\n    seed: many\n", 4, "valid integer"),
+        ("languages: {sw: {parallel_data: en-sw.tsv, sede: 3}}", 1, "Did you mean seed? Known here: parallel_data"),
+        ("languages:\n  sw:\n    parallel_data: en-sw.tsv\n    seed: many\n", 4, "seed: 'many' is no whole number"),
         ("languages:\n  sw:\n    parallel_data: none.tsv\n", 3, "none.tsv does not exist"),
         ("languages:\n  sw:\n    image_text: sw.jsonl\n", 2, "has no parallel_data"),
         ("defaults: {parallel_data: en-sw.tsv}\nlanguages:\n- sw\n- swahili\n", 4, "swahili"),
@@ -154,14 +154,14 @@ def test_what_stands_on_the_command_line_counts_more_than_the_plan(
         ("defaults: {parallel_data: en-sw.tsv}\nlanguages:\n  sw:\n  de:\n  sw:\n", 5, "in line 3 already"),
         ("defaults: {parallel_data: en-sw.tsv}\nlanguages:\n  en:\n", 3, "own language"),
         ("defaults: {parallel_data: en-sw.tsv, recipe: slow}\nlanguages: [sw]\n", 2, "no recipe 'slow'"),
-        ("defaults: {parallel_data: en-sw.tsv, set: [a.b=1]}\nlanguages: [sw]\n", 2, "a: Extra inputs"),
+        ("defaults: {parallel_data: en-sw.tsv, set: [a.b=1]}\nlanguages: [sw]\n", 2, "a: there is no such key"),
         ("defaults: {parallel_data: en-sw.tsv, filter: hard}\nlanguages: [sw]\n", 1, "'strict', 'default' or 'off'"),
         (
             "defaults: {parallel_data: en-sw.tsv}\nlanguages:\n  sw: {start_from: zu}\n  zu:\n    start_from: sw\n",
             3,
             "Break the loop",
         ),
-        ("languages: {}\n", 1, "at least 1 item"),
+        ("languages: {}\n", 1, "0 values, not at least 1"),
         ("defaults: {parallel_data: en-sw.tsv}\n", 1, "it is missing"),
         ("langages: [sw]\nlanguages: [sw]\n", 1, "Known here: registry, base, defaults, languages"),
         ("- sw\n", 1, "a plan is a mapping"),

@@ -131,6 +131,53 @@ def test_what_is_no_recipe_is_said(tmp_path: Path) -> None:
         load_recipe(str(path))
 
 
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("transfer.batch=many", "'many' is no whole number"),
+        ("transfer.batch=1.5", "1.5 is no whole number"),
+        ("transfer.batch=1", "1 is not at least 2"),
+        ("transfer.batch=", "an empty value is no whole number"),
+        ("transfer.temperature=0", "0 is not more than 0"),
+        ("transfer.average=1", "1 is not less than 1"),
+        ("validation.fraction=0.75", "0.75 is not at most 0.5"),
+        ("transfer.epochs=.inf", "inf is no finite number"),
+        ("transfer.epochs=ten", "'ten' is no number"),
+        ("transfer.betas=[0.9]", "it is missing in [0.9]"),
+        ("transfer.betas=3", "3 is no list"),
+        ("transfer=3", "3 is no mapping of keys to values"),
+        ("name=7", "7 is no text"),
+        (f"name=[{'a' * 90}]", f"['{'a' * 58}... is no text"),
+        ("tokenizer.lowercase=maybe", "'maybe' is neither true nor false"),
+        ("precision=fp16", "'fp16' is not 'auto', 'fp32' or 'bf16'"),
+        ("embedding.source=x", "source has no meaning with start: aligned; it needs start: pretrained"),
+        ("transfer.batch_size=3", "there is no such key. Did you mean batch?"),
+        ("transfr.batch=3", "there is no such key. Did you mean transfer?"),
+        ("kind=lora", "there is no such key. Did you mean acquirer.kind?"),
+        ("acquirer.zzz=1", "there is no such key. Known here: kind, bottleneck."),
+    ],
+)
+def test_a_problem_names_the_value_and_what_it_must_be(override: str, said: str, tmp_path: Path) -> None:
+    """The same is said of a YAML file, whose values no option has shown."""
+    key, _, text = override.partition("=")
+    with pytest.raises(RecipeError) as caught:
+        load_recipe("default", [override])
+    where, _, told = str(caught.value).splitlines()[1].strip().partition(": ")
+    assert where.removesuffix(".1") in (key, key.partition(".")[0])
+    assert told == said
+    content = yaml.safe_load((recipe_folder() / "default.yaml").read_text(encoding="utf-8"))
+    place = content
+    *parents, last = key.split(".")
+    for parent in parents:
+        place = place.setdefault(parent, {})
+    place[last] = yaml.safe_load(text)
+    path = tmp_path / "mine.yaml"
+    path.write_text(yaml.safe_dump(content))
+    with pytest.raises(RecipeError) as caught:
+        load_recipe(str(path))
+    assert str(caught.value).splitlines()[1:] == [f"  {where}: {said}"]
+
+
 def test_all_problems_are_said_at_once() -> None:
     """Those of overrides that cannot be read, and those of values."""
     wrong = ["rubbish", "=3", "precision.x=1", "seed=[", "transfer.nothing=1", "acquirer.bottleneck=-1"]
@@ -140,7 +187,7 @@ def test_all_problems_are_said_at_once() -> None:
     assert lines[0] == "The recipe 'default' has 6 problem(s):"
     assert lines[1] == "  'rubbish' is not key=value"
     assert lines[2] == "  '=3' is not key=value"
-    assert lines[3] == "  precision.x: precision holds a value, not keys"
+    assert lines[3] == "  precision.x: precision holds 'auto', not keys"
     assert lines[4].startswith("  seed: '[' is not a YAML value (")
     for key in ("transfer.nothing", "acquirer.bottleneck"):
         assert sum(line.startswith(f"  {key}") for line in lines) == 1

@@ -8,7 +8,6 @@ neither do the features. Shapes: `N` pictures, `F` features.
 import contextlib
 import io
 import json
-import os
 import subprocess
 import sys
 import tempfile
@@ -22,6 +21,7 @@ from numpy.typing import NDArray
 
 from mla_extend.bases.icons import IMAGE_SIZE, draw
 from mla_extend.errors import BaseError
+from mla_extend.platform import cores
 from mla_extend.progress import SILENT, Progress
 
 CHUNK = 4
@@ -75,7 +75,7 @@ def build_images(
         (folder / style).mkdir()
         job += [(image_path(Path(), style, code).as_posix(), svg) for code, svg in svgs.items()]
     save_file(dict(tower_state), folder / TOWER_FILE)
-    count = max(1, min(-(-len(job) // CHUNK), _processors()))
+    count = max(1, min(-(-len(job) // CHUNK), cores(), 16))
     progress.start("Drawing and encoding pictures", total=len(job), unit="pictures")
     try:
         with _workers(folder, tower_config, job, count) as workers:
@@ -181,11 +181,6 @@ def _failure(worker: Worker) -> BaseError:
         f"A process that draws the demo's pictures ended with code {code}: {lines[-1] if lines else 'no words'}. "
         "Try again (what was fetched is kept); if it was killed, give it more memory."
     )
-
-
-def _processors() -> int:
-    available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(available, 16)
 
 
 def _main(folder: Path, index: int) -> None:

@@ -13,6 +13,7 @@ from rich.table import Table
 
 from mla_extend.cli.console import ERR, OUT, duration, print_json, progress, size
 from mla_extend.cli.options import Json
+from mla_extend.progress import Pace
 
 if TYPE_CHECKING:
     from mla_extend.jobs.run import Status
@@ -144,9 +145,10 @@ def add_languages(
 
 
 class _Lines:
-    """Print a line for every change of a state or stage, where there is no terminal to draw in."""
+    """Print a line for every change of a state or stage, and now and then for what runs, where nothing can be drawn."""
 
     def __init__(self) -> None:
+        self.pace = Pace()
         self.seen: dict[str, tuple[str | None, ...]] = {}
         self.stopping = False
 
@@ -156,17 +158,20 @@ class _Lines:
             ERR.print(STOPPING, highlight=False)
         self.stopping = stopping
         ended = sum(status.state not in ("waiting", "running") for status in statuses)
+        due = self.pace.due()
         for status in statuses:
             stage = status.stage if status.state == "running" else None
             now = (status.state, stage)
-            if now == self.seen.get(status.language, ("waiting", None)):
+            if now == self.seen.get(status.language, ("waiting", None)) and not (due and stage):
                 continue
             self.seen[status.language] = now
             parts = [status.state, f"{stage} {_steps(status)}".rstrip() if stage else None]
             if status.state in ("done", "was there"):
                 parts += [f"score {_figure(status.score)}", f"ratio {_figure(status.ratio)}"]
-            if status.state == "done":
-                parts.append(duration(status.seconds or 0))
+            elif stage and status.score is not None:
+                parts.append(f"score {_figure(status.score)}")
+            if stage or status.state == "done":
+                parts += [duration(status.seconds)] if status.seconds else []
             if status.error and stage is None:
                 parts.append(status.error)
             text = ", ".join(part for part in parts if part)

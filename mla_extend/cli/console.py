@@ -2,7 +2,9 @@
 
 import json
 import sys
-from collections.abc import Iterator
+import threading
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -12,7 +14,7 @@ from rich.progress import Progress as Bars
 from rich.text import Text
 
 from mla_extend.processes import follows
-from mla_extend.progress import SILENT, Progress
+from mla_extend.progress import SILENT, Pace, Progress
 from mla_extend.registry.plain import ODD, plain
 
 WIDE = 110
@@ -76,15 +78,107 @@ class BarProgress:
             self.task = None
 
 
+class LineProgress:
+    """Print a line on long work now and then, on standard error, where no terminal draws bars.
+
+    A thread looks whether one is due, so that work which says nothing of itself is told of too.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self.pace = Pace(clock)
+        self.task = ""
+        self._lock = threading.Lock()
+
+    def start(self, task: str, total: int | None = None, unit: str = "") -> None:
+        """Begin a task."""
+        self.finish()
+        with self._lock:
+            self.task, self.total, self.unit, self.done = task, total, unit, 0
+            self.figures: dict[str, float] = {}
+            self.told = False
+            self.started = self.last = self.pace.clock()
+            self.then = 0
+
+    def advance(self, amount: int = 1, **figures: float) -> None:
+        """Count what is done, and keep its figures."""
+        with self._lock:
+            if self.task:
+                if not self.done and self.pace.clock() - self.started < 1:
+                    self.then = amount  # what an interrupted run has done is no measure of how fast this one is
+                self.done += amount
+                self.figures = figures or self.figures
+        self.look()
+
+    def note(self, text: str) -> None:
+        """Print a sentence."""
+        ERR.print(text, highlight=False, markup=False)
+
+    def finish(self) -> None:
+        """Print how the task ended, if it was told of."""
+        with self._lock:
+            if self.task and self.told:
+                self._print(ended=True)
+            self.task = ""
+
+    def look(self) -> None:
+        """Print a line if one is due."""
+        with self._lock:
+            if self.task and self.pace.due():
+                self._print()
+                self.told = True
+
+    def _print(self, ended: bool = False) -> None:
+        now = self.pace.clock()
+        parts = []
+        if self.total or self.done:
+            share = f" of {self.total:,}" if self.total else ""
+            percent = f" ({100 * self.done / self.total:.0f} %)" if self.total else ""
+            parts.append(f"{self.done:,}{share} {self.unit}".rstrip() + percent)
+        parts.append(f"{'ended after' if ended else 'for'} {duration(now - self.started)}")
+        rate = (self.done - self.then) / (now - self.last) if now > self.last else 0.0
+        if rate and not ended:
+            parts.append(f"{_short(rate)} a second")
+            if self.total and self.total > self.done:
+                parts.append(f"about {duration((self.total - self.done) / rate)} left")
+        self.last, self.then = now, self.done
+        parts += [f"{name} {_short(value)}" for name, value in self.figures.items()]
+        ERR.print(f"{self.task}: {', '.join(parts)}", highlight=False, markup=False, soft_wrap=True)
+
+
+@contextmanager
+def _lines() -> Iterator[LineProgress]:
+    lines, ended = LineProgress(), threading.Event()
+
+    def watch() -> None:
+        while not ended.wait(1.0):
+            lines.look()
+
+    thread = threading.Thread(target=watch, daemon=True)
+    thread.start()
+    try:
+        yield lines
+        lines.finish()
+    finally:
+        ended.set()
+        thread.join()
+
+
 def _short(value: float) -> str:
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3f}"
 
 
 @contextmanager
 def progress() -> Iterator[Progress]:
-    """Give a progress that draws bars while the context lasts; a narrow terminal has room for the numbers alone."""
+    """Give a progress that draws bars while the context lasts; a narrow terminal has room for the numbers alone.
+
+    Where there is no terminal it prints a line now and then.
+    """
     if follows():  # one of several processes, of which the first one speaks
         yield SILENT
+        return
+    if not ERR.is_terminal:
+        with _lines() as lines:
+            yield lines
         return
     wide = (BarColumn(bar_width=24), TimeElapsedColumn()) if ERR.width >= WIDE else ()
     columns = (

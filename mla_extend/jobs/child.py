@@ -6,7 +6,6 @@ interrupted or when that pipe ends, which is when whoever started it has died.
 
 import os
 import shlex
-import signal
 import socket
 import sys
 import threading
@@ -21,6 +20,8 @@ from typing import Any
 from mla_extend.errors import Interrupted, MlaExtendError, RegistryError, TrainingError
 from mla_extend.huge_pages import ask_for_huge_pages
 from mla_extend.jobs.folder import JobFolder
+from mla_extend.platform import interrupt_self, listen_to_interrupts
+from mla_extend.progress import Pace
 
 FAILED, INTERRUPTED = 1, 130
 PATIENCE = 60.0
@@ -39,6 +40,7 @@ class JobProgress:
         self.state: dict[str, Any] = {"where": where()}
         self._figures: dict[str, float] = {}
         self._said = 0.0
+        self._pace = Pace()
         self._tell()
 
     def start(self, task: str, total: int | None = None, unit: str = "") -> None:
@@ -56,6 +58,8 @@ class JobProgress:
             self.state["score"] = figures["score"]
         if time.monotonic() - self._said >= EVERY:
             self._tell()
+        if self._pace.due():
+            self._log()
 
     def note(self, text: str) -> None:
         """Write a sentence to the log."""
@@ -64,10 +68,14 @@ class JobProgress:
     def finish(self) -> None:
         """End the task."""
         if self._figures:
-            figures = ", ".join(f"{name} {value:.4g}" for name, value in self._figures.items())
-            say(f"{self.state['stage']}: {self.state['step']} of {self.state['steps']} done, {figures}")
+            self._log()
             self._figures = {}
         self._tell()
+
+    def _log(self) -> None:
+        figures = "".join(f", {name} {value:.4g}" for name, value in self._figures.items())
+        total = f" of {self.state['steps']}" if self.state["steps"] else ""
+        say(f"{self.state['stage']}: {self.state['step']}{total} done{figures}")
 
     def _tell(self) -> None:
         self._said = time.monotonic()
@@ -168,14 +176,12 @@ def _watch() -> None:
     while os.read(sys.stdin.fileno(), 1):
         pass
     for _ in range(2):
-        os.kill(os.getpid(), signal.SIGINT)
+        interrupt_self()
         time.sleep(PATIENCE)
     os._exit(INTERRUPTED)
 
 
 if __name__ == "__main__":
-    # Both may be inherited as ignored or blocked: from a shell's background, from a Ray worker.
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT, signal.SIGTERM})
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+    listen_to_interrupts()
     threading.Thread(target=_watch, daemon=True).start()
     sys.exit(main(JobFolder(Path(sys.argv[1]))))

@@ -28,6 +28,7 @@ from mla_extend.registry.place import registry_root
 from mla_extend.registry.store import Registry
 from mla_extend.request import DEMO_WEIGHTED
 from mla_extend.training.recipe import Recipe, load_recipe
+from mla_extend.wrong_values import wrong
 
 LANGUAGE = "{language}"
 """Stands in a path for the language's code, as the plan writes it."""
@@ -476,11 +477,11 @@ def _said(item: Any) -> str:
     """Return what is wrong with a value, and what to do."""
     if item["type"] == "extra_forbidden":
         known = Options.model_fields if item["loc"][0] in ("defaults", "languages") else PlanFile.model_fields
-        names = ", ".join(part.alias or name for name, part in known.items())
-        return f"there is no such key. Known here: {names}."
+        names = [part.alias or name for name, part in known.items()]
+        return f"{wrong(item, names).partition(' Known')[0]} Known here: {', '.join(names)}."
     if item["type"] == "missing":
         return "it is missing. Name the languages that are to be added."
-    return f"{item['msg']}, not {item['input']!r}. Correct the value."
+    return f"{wrong(item)}. Correct the value."
 
 
 def _one_line(error: BaseException) -> str:

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from mla_extend.errors import DataError
 from mla_extend.jobs.supervise import supervise
+from mla_extend.platform import cores
 
 LOCAL = "local"
 
@@ -113,11 +114,6 @@ class RayRunner:
     def close(self) -> None:
         """Leave the cluster; a local one ends."""
         self._ray.shutdown()
-
-
-def cores() -> int:
-    """Return the processors that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def told(code: int) -> str:

@@ -2,15 +2,14 @@
 
 import contextlib
 import os
-import signal
 import subprocess
 import sys
 from pathlib import Path
 
 from mla_extend.jobs.folder import JobFolder, asked_to_stop
+from mla_extend.platform import ask_to_end
 
 POLL_SECONDS = 0.2
-SIGNALS = (signal.SIGINT, signal.SIGINT, signal.SIGKILL)
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "RAYON_NUM_THREADS")
 
 
@@ -41,9 +40,9 @@ def supervise(folder: str, threads: int) -> int:
         while True:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 return child.wait(POLL_SECONDS)
-            for number in SIGNALS[sent : asked_to_stop(job.folder.parent)]:
-                child.send_signal(number)
+            while sent < asked_to_stop(job.folder.parent):
                 sent += 1
+                ask_to_end(child, sent)
     except KeyboardInterrupt:  # a cluster cancels a task so
         child.stdin.close()
         return child.wait()

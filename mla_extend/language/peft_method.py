@@ -7,7 +7,6 @@ into a `Plan` of contiguous rows; a language's ids are looked up in its own tabl
 Importing this module registers the method, which PEFT needs before it can load an adapter of this type.
 """
 
-import os
 import threading
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -24,6 +23,7 @@ from torch import Tensor, nn
 
 from mla_extend.language.acquirer import Acquirer, LoraAcquirer
 from mla_extend.language.pretrained import FrozenTable, find_table
+from mla_extend.platform import WINDOWS
 
 PEFT_TYPE = "LANGUAGE_ACQUIRER"
 TOLD = 3
@@ -460,7 +460,7 @@ def load_tensors(model: PeftModel, adapter: str, tensors: Mapping[str, Tensor], 
     with torch.no_grad():
         for name, tensor in own.items():
             given = tensors[name]
-            if take and os.name != "nt" and (given.device, given.dtype) == (tensor.device, tensor.dtype):
+            if take and not WINDOWS and (given.device, given.dtype) == (tensor.device, tensor.dtype):
                 tensor.data = given
             else:
                 tensor.copy_(given)

@@ -10,6 +10,7 @@ from mla_extend.errors import DataError, LanguageError, RegistryError
 from mla_extend.registry import layout
 from mla_extend.registry.card import AGAIN, Card, read_card
 from mla_extend.registry.contents import NOTHING, check_contents
+from mla_extend.wrong_values import wrong
 
 _HASH = r"^[0-9a-f]{64}$"
 
@@ -176,7 +177,7 @@ def foreign_card(folder: Path, what: str) -> Card:
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))[:80]
-        raise DataError(f"{what}: in its {layout.CARD}, {where}: {first['msg']}. {NOTHING}") from error
+        raise DataError(f"{what}: in its {layout.CARD}, {where}: {wrong(first)}. {NOTHING}") from error
     except (LanguageError, RegistryError) as error:
         raise DataError(f"{what}: in its {layout.CARD}, {error} {NOTHING}") from error
     check_contents([(name, 0) for name in (layout.CARD, *card.files)], f"{what}: {layout.CARD}")

@@ -1,7 +1,6 @@
 """What a run costs: measured while it runs, and estimated before it does."""
 
 import math
-import resource
 import sys
 import time
 from collections.abc import Sequence
@@ -11,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from mla_extend import platform
 from mla_extend.bases.base import Base
 from mla_extend.bases.features import Features
 from mla_extend.data.pairs import ImageText, ParallelText
@@ -44,8 +44,7 @@ class Measure:
     @staticmethod
     def peak_memory() -> int:
         """Return the largest resident size that this process had, in bytes."""
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        return peak if sys.platform == "darwin" else peak * 1024
+        return platform.peak_memory()
 
 
 def package_versions() -> dict[str, str]:

@@ -12,6 +12,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from mla_extend.errors import RecipeError
+from mla_extend.wrong_values import keys_for, shown, wrong
 
 
 class _Part(BaseModel):
@@ -171,10 +172,15 @@ def load_recipe(name: str, overrides: Sequence[str] = ()) -> Recipe:
     try:
         recipe = Recipe.model_validate(value)
     except ValidationError as error:
-        problems += [f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors()]
+        problems += [_problem(item) for item in error.errors()]
     if problems:
         raise RecipeError(f"The recipe {path.stem!r} has {len(problems)} problem(s):\n  " + "\n  ".join(problems))
     return recipe
+
+
+def _problem(item: Any) -> str:
+    where = ".".join(map(str, item["loc"]))
+    return f"{where}: {wrong(item, keys_for(Recipe, item['loc']))}".removeprefix(": ")
 
 
 def _apply(value: dict[str, Any], override: str) -> str | None:
@@ -187,7 +193,7 @@ def _apply(value: dict[str, Any], override: str) -> str | None:
     for parent in parents:
         inner = place.setdefault(parent, {})
         if not isinstance(inner, dict):
-            return f"{key}: {parent} holds a value, not keys"
+            return f"{key}: {parent} holds {shown(inner)}, not keys"
         place = inner
     try:
         place[last] = yaml.safe_load(text)

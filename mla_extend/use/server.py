@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mla_extend.errors import DataError
+from mla_extend.platform import WINDOWS
 from mla_extend.progress import SILENT, Progress
 from mla_extend.use.search import Searcher, open_searcher
 from mla_extend.use.serving.guard import LOCAL_NAMES, is_loopback
@@ -118,7 +119,7 @@ def listen(host: str, port: int) -> socket.socket:
     except (OSError, UnicodeError) as error:
         raise DataError(f"There is no host {host!r} to listen on ({error}). Give --host 127.0.0.1.") from error
     try:
-        if os.name != "nt":  # where it would take a port from another process
+        if not WINDOWS:  # where it would take a port from another process
             bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         bound.bind(where)
         bound.listen(BACKLOG)

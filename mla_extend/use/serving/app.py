@@ -24,6 +24,7 @@ from mla_extend.use.serving.languages import Cards
 from mla_extend.use.serving.limits import Limits
 from mla_extend.use.serving.pictures import NoPicture, Pictures, TooLarge, read_query
 from mla_extend.use.serving.queries import Busy, Queries
+from mla_extend.wrong_values import wrong
 
 T = TypeVar("T")
 
@@ -242,4 +243,4 @@ STATUS: tuple[tuple[type[MlaExtendError], int], ...] = (
 
 def _line(problem: dict[str, Any]) -> str:
     where = ".".join(str(part) for part in problem["loc"][1:]) or str(problem["loc"][0])
-    return f"{where}: {problem['msg']}"
+    return f"{where}: {wrong(problem)}"

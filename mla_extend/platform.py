@@ -1,0 +1,71 @@
+"""What differs by operating system: signals, memory, processors, folders. Nothing else asks which one this is."""
+
+import _thread
+import os
+import signal
+import subprocess
+import sys
+
+WINDOWS = os.name == "nt"
+
+
+def peak_memory() -> int:
+    """Return the largest resident size that this process had, in bytes."""
+    try:
+        import resource  # noqa: PLC0415 - Windows has none
+    except ImportError:
+        import psutil  # noqa: PLC0415 - 20 ms
+
+        told = psutil.Process().memory_info()
+        return int(getattr(told, "peak_wset", told.rss))
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+def cores() -> int:
+    """Return the processors that this process may use."""
+    own = getattr(os, "sched_getaffinity", None)  # Linux
+    return len(own(0)) if own else os.cpu_count() or 1
+
+
+def open_folder(folder: os.PathLike[str]) -> int | None:
+    """Return a descriptor through which a folder's names can be made durable; `None` where folders cannot be opened."""
+    flag = getattr(os, "O_DIRECTORY", None)
+    try:
+        return None if flag is None else os.open(folder, os.O_RDONLY | flag)
+    except OSError:
+        return None
+
+
+def sync_flags() -> int:
+    """Return how a file is opened whose bytes are to be made durable: Windows does so only where it may be written."""
+    return os.O_RDWR if WINDOWS else os.O_RDONLY
+
+
+def listen_to_interrupts() -> None:
+    """Let Ctrl-C interrupt this process: it may be inherited as ignored or blocked, from a shell or a Ray worker."""
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT, signal.SIGTERM})
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def interrupt_self() -> None:
+    """Do from any thread what Ctrl-C does; on Windows `os.kill` would end the process."""
+    if WINDOWS:
+        _thread.interrupt_main(signal.SIGINT)
+    else:
+        os.kill(os.getpid(), signal.SIGINT)
+
+
+def ask_to_end(child: "subprocess.Popen[bytes]", times: int) -> None:
+    """Ask a process to end, for the `times`-th time: twice by an interrupt, then by force.
+
+    On Windows, which knows no interrupt for one process alone, closing the child's standard input asks it.
+    """
+    if times > 2:
+        child.kill()
+    elif WINDOWS:
+        assert child.stdin is not None
+        child.stdin.close()
+    else:
+        child.send_signal(signal.SIGINT)
