@@ -4,7 +4,7 @@ The course of a run over them can be computed by hand.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -27,6 +27,7 @@ class FakeModel:
 
     def __init__(self, matrix: float = 1.0, bias: float = 1.0, table: float = 1.0) -> None:
         self.base = SimpleNamespace(device=torch.device("cpu"))
+        self.tuner = SimpleNamespace(blocks_in=lambda _: nullcontext())
         self.tensors = {
             name: torch.tensor([[value]], dtype=torch.float64, requires_grad=True)
             for name, value in ((MATRIX, matrix), (BIAS, bias), (TABLE, table))
@@ -59,6 +60,8 @@ class FakeTask:
         self.lengths = np.ones(rows, dtype=np.int64)
         self.seen: list[Values] = []
         self.asked: list[tuple[list[int], StageRecipe]] = []
+        self.processes: list[Any] = []
+        self.in_bf16: list[bool] = []
         self.ready: list[list[int]] = []
 
     def prepare(self, rows: Any) -> None:
@@ -70,6 +73,8 @@ class FakeTask:
         gradients = self.gradients(len(self.seen), model.values, rows)
         self.seen.append(model.values)
         self.asked.append((rows.tolist(), recipe))
+        self.processes.append(processes)
+        self.in_bf16.append(torch.is_autocast_enabled("cpu"))
         return torch.stack([gradient * model.tensors[name].sum() for name, gradient in gradients.items()]).sum()
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from mla_extend.processes import Processes
-from mla_extend.training.loop import Stage, Term, smaller_batches
+from mla_extend.training.loop import Stage, Term, adam, smaller_batches
 from tests.fake_training import BIAS, MATRIX, TABLE, FakeModel, FakeTask, FakeValidation, recipe, stage, train, trainer
 
 DOWN = {MATRIX: 1.0, BIAS: 1.0, TABLE: 1.0}
@@ -169,6 +169,22 @@ def test_the_log_has_the_scores_and_some_losses(tmp_path: Path) -> None:
     assert all(record["pairs_per_second"] > 0 for record in log if "loss" in record)
 
 
+def test_a_step_runs_in_the_precision_that_was_picked(tmp_path: Path) -> None:
+    for precision in ("fp32", "bf16"):
+        task = FakeTask(DOWN)
+        trainer(FakeModel(), tmp_path, precision=precision).run(stage(task, FakeValidation(), 2))
+        assert task.in_bf16 == [precision == "bf16"] * 2
+
+
+@pytest.mark.parametrize("fused", [True, False])
+def test_adam_moves_nothing_until_a_schedule_says_how_fast(fused: bool) -> None:
+    """The dry run steps with it as it is made."""
+    made = adam(FakeModel().tensors, recipe(learning_rate=0.2, embedding_learning_rate=0.3), fused=fused)
+    assert [group["lr"] for group in made.param_groups] == [0, 0, 0]
+    assert [group["peak"] for group in made.param_groups] == [0.2, 0.2, 0.3]
+    assert made.defaults["fused"] is fused
+
+
 class Two(Processes):
     """Stand for one of two processes: the other one's gradients are as large as these, its scores what is given."""
 
@@ -195,7 +211,9 @@ def test_processes_sum_their_gradients_before_they_are_clipped_and_take_the_firs
     object.__setattr__(processes, "given", FakeValidation([0.75]).scores[0])
     model = FakeModel()
     run = trainer(model, tmp_path, processes=processes)
-    result = run.run(stage(FakeTask({MATRIX: 3.0, TABLE: 4.0}), FakeValidation([0.1]), 1, clip_norm=8.0, epsilon=1.0))
+    task = FakeTask({MATRIX: 3.0, TABLE: 4.0})
+    result = run.run(stage(task, FakeValidation([0.1]), 1, clip_norm=8.0, epsilon=1.0))
+    assert task.processes == [processes]
     assert result.best.score == 0.75
     assert model.values[MATRIX] == pytest.approx(1 - 0.1 * 4.8 / 5.8)
     assert not list(tmp_path.iterdir())
