@@ -53,11 +53,11 @@ class FakeTask:
     """Lose what has the gradients that are given; keep what it was asked, and the model's numbers at each step."""
 
     unit = "pairs"
-    weights = None
 
     def __init__(self, gradients: Gradients | Values, rows: int = 8) -> None:
         self.gradients = gradients if callable(gradients) else lambda *_: gradients
         self.lengths = np.ones(rows, dtype=np.int64)
+        self.weights: Any = None
         self.seen: list[Values] = []
         self.asked: list[tuple[list[int], StageRecipe]] = []
         self.processes: list[Any] = []
@@ -70,6 +70,7 @@ class FakeTask:
 
     def loss(self, model: Any, rows: Any, recipe: StageRecipe, processes: Any) -> Tensor:
         """Return the sum of numbers times gradients."""
+        assert set(rows.tolist()) <= {row for made in self.ready for row in made}
         gradients = self.gradients(len(self.seen), model.values, rows)
         self.seen.append(model.values)
         self.asked.append((rows.tolist(), recipe))

@@ -51,6 +51,8 @@ def test_what_is_no_worse_by_its_error_is_kept_where_it_is_later(tmp_path: Path)
     assert kept(tmp_path, [score(0.5, error=0.5), 0.5, 0.5])[1] == 2  # equal is no worse, without an error too
     assert kept(tmp_path, [0.5, 0.5, 0.5])[1] == 2
     assert kept(tmp_path, [0.1, 0.7, score(0.6, error=0.2)])[1] == 1
+    # of two that are equal the first one's error counts
+    assert kept(tmp_path, [0.1, score(0.7, error=0.1), score(0.7, error=0.0), 0.65])[1] == 3
 
 
 def test_the_start_is_kept_where_nothing_is_better(tmp_path: Path) -> None:
@@ -159,6 +161,9 @@ def test_a_run_that_stays_at_chance_is_refused(tmp_path: Path) -> None:
     )
     kept(tmp_path, [*low, score(0.16, chance=0.1), *low], steps=5)
     kept(tmp_path, [score(0.2, chance=0.2), score(0.21, chance=0.2)], steps=5)  # 0.2: luck reaches as far
+    half: Any = [score(0.125, chance=0.125), score(0.1875, chance=0.125)]
+    with pytest.raises(TrainingError, match="learned nothing by step 3"):
+        kept(tmp_path, half, steps=5)
     with pytest.raises(TrainingError, match="learned nothing by step 3"):
         kept(tmp_path, [score(0.19, chance=0.19), score(0.2, chance=0.19)], steps=5)
 

@@ -1,15 +1,30 @@
 """The rules of a step: its rate, decay, moments, clipping and average; each as computed by hand."""
 
 import math
-from itertools import chain, pairwise
+from itertools import chain, count, pairwise
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 
 from mla_extend.processes import Processes
+from mla_extend.training import loop
 from mla_extend.training.loop import Stage, Term, adam, smaller_batches
-from tests.fake_training import BIAS, MATRIX, TABLE, FakeModel, FakeTask, FakeValidation, recipe, stage, train, trainer
+from tests.fake_training import (
+    BIAS,
+    MATRIX,
+    TABLE,
+    FakeModel,
+    FakeTask,
+    FakeValidation,
+    recipe,
+    score,
+    stage,
+    train,
+    trainer,
+)
 
 DOWN = {MATRIX: 1.0, BIAS: 1.0, TABLE: 1.0}
 """A gradient that stays the same: Adam then takes a step of just the rate, whatever its moments."""
@@ -39,6 +54,7 @@ def test_the_rise_is_bounded(tmp_path: Path) -> None:
     assert rates(tmp_path, 3, warmup=0) == pytest.approx([0.1, 0.1, 0.05])
     assert rates(tmp_path, 3, warmup=0.5, longest_warmup=0)[0] == pytest.approx(0.1)
     assert rates(tmp_path, 4, warmup=1) == pytest.approx([0.025, 0.05, 0.075, 0.1])
+    assert rates(tmp_path, 4, warmup=0.625) == pytest.approx([0.04, 0.08, 0.1, 0.075])  # half a step of 1.5 after it
     # a rise of 2.5 steps reaches no more than the peak
     assert rates(tmp_path, 5, warmup=0.5)[:3] == pytest.approx([0.04, 0.08, 0.1])
 
@@ -153,20 +169,42 @@ def test_rows_are_made_ready_some_steps_before_they_are_run(tmp_path: Path) -> N
     assert task.ready == [sorted(chain(*run[:8])), sorted(chain(*run[8:]))]
 
 
-def test_the_log_has_the_scores_and_some_losses(tmp_path: Path) -> None:
+def test_the_log_has_the_scores_and_some_losses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A loss at a fifth of the way between two evaluations, a score at each, all with stage, step and time."""
     log: list[dict[str, Any]] = []
-    task = FakeTask(DOWN)
+    task = FakeTask({MATRIX: 1 / 3, TABLE: 1 / 3})
+    clock = count()
+    monkeypatch.setattr(loop, "time", SimpleNamespace(monotonic=lambda: 100 + next(clock) * 0.30303))
     run = trainer(FakeModel(), tmp_path, log=log.append)
-    run.run(stage(task, FakeValidation([0.1234567, 0.25]), 20, evaluations=2))
+    result = run.run(
+        stage(task, FakeValidation([0.1234567, score(0.25, chance=1 / 30, alike=1 / 7)]), 20, evaluations=2)
+    )
+    assert result.seconds == pytest.approx(6.0606)
     scores = [(record["step"], record["score"]) for record in log if record.get("event") == "evaluation"]
     assert scores == [(0, 0.12346), (10, 0.25), (20, 0.25)]
     losses = {record["step"]: record["loss"] for record in log if "loss" in record}
     assert list(losses) == list(range(2, 21, 2))
-    assert losses[4] == pytest.approx(sum(task.seen[3].values()), abs=1e-6)
-    assert all(record["stage"] == "transfer" and record["seconds"] >= 0 for record in log)
-    assert all(record["chance"] == 0.001 and record["alike"] == 0.1 for record in log if "score" in record)
-    assert all(record["pairs_per_second"] > 0 for record in log if "loss" in record)
+    assert losses[4] == round((task.seen[3][MATRIX] + task.seen[3][TABLE]) / 3, 6)
+    assert all(record["stage"] == "transfer" for record in log)
+    assert [record["seconds"] for record in log if "loss" in record] == [
+        round(0.30303 * step, 2) for step in range(2, 21, 2)
+    ]
+    assert {record["pairs_per_second"] for record in log if "loss" in record} == {6.6}
+    assert {key: log[-1][key] for key in ("chance", "alike")} == {"chance": 0.03333, "alike": 0.14286}
+
+
+def test_a_loss_is_logged_at_each_step_where_evaluations_are_near(tmp_path: Path) -> None:
+    log: list[dict[str, Any]] = []
+    trainer(FakeModel(), tmp_path, log=log.append).run(stage(FakeTask(DOWN), FakeValidation(), 14, evaluations=2))
+    assert [record["step"] for record in log if "loss" in record] == list(range(1, 15))
+
+
+def test_rows_are_drawn_by_their_weights(tmp_path: Path) -> None:
+    """A row of the weight of all others together is in each second place."""
+    task = FakeTask(DOWN, rows=40)
+    task.weights = np.array([39.0, *[1.0] * 39])
+    train(task, 20, tmp_path)
+    assert sum(rows.count(0) for rows, _ in task.asked) == 20
 
 
 def test_a_step_runs_in_the_precision_that_was_picked(tmp_path: Path) -> None:

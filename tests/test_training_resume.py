@@ -96,7 +96,7 @@ class KilledError(Exception):
     """Stand for a process that ends."""
 
 
-@pytest.mark.parametrize(("every", "saved"), [(1e9, 0), (0.0, 5), (25.0, 3)])
+@pytest.mark.parametrize(("every", "saved"), [(1e9, 0), (0.0, 5), (20.0, 3)])
 def test_a_run_that_dies_goes_on_from_its_last_checkpoint(
     every: float, saved: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -123,6 +123,19 @@ def test_a_run_that_dies_goes_on_from_its_last_checkpoint(
     result = second.run(stage(FakeTask(pull), validation, STEPS, average=0.9), checkpoint)
     assert again.values == model.values
     assert said_of(result) == said_of(whole)
+
+
+def test_a_checkpoint_holds_an_average_only_where_there_is_one(tmp_path: Path) -> None:
+    """Weights, the average, the kept ones, and what Adam remembers of each."""
+    for average, kinds in ((0.0, {"weights", "kept"}), (0.9, {"weights", "kept", "average"})):
+        stop = StopRequest()
+        run = trainer(FakeModel(), tmp_path, stop=stop)
+        with pytest.raises(Interrupted):
+            run.run(stage(Ask(stop, 1), FakeValidation(), STEPS, average=average))
+        checkpoint = run.checkpoints.load()
+        assert checkpoint is not None
+        parts = {*kinds, *(f"optimiser/{key}" for key in ("step", "exp_avg", "exp_avg_sq"))}
+        assert checkpoint.tensors.keys() == {f"{part}/{name}" for part in parts for name in (MATRIX, BIAS, TABLE)}
 
 
 def test_seconds_of_before_are_added(tmp_path: Path) -> None:

@@ -184,8 +184,8 @@ class _Run:
         self.tensors = tensors
         self.optimiser = adam(tensors, stage.recipe, fused=fuses_adam(trainer.model.base.device))
         self.freed = FreedMemory()
-        self.batches = [
-            BucketedBatches(term.task.lengths, term.rows, trainer.seed + place, term.task.weights)
+        self.sources = [
+            (term, BucketedBatches(term.task.lengths, term.rows, trainer.seed + place, term.task.weights))
             for place, term in enumerate(stage.terms)
         ]
         self.every = max(1, stage.steps // self.recipe.evaluations)
@@ -251,20 +251,19 @@ class _Run:
         if self.step < self._ready:
             return
         first, self._ready = together(self.step)
-        for term, batches in zip(self.stage.terms, self.batches, strict=True):
+        for term, batches in self.sources:
             rows = [batches.rows(step) for step in range(first, min(self._ready, self.stage.steps))]
             term.task.prepare(np.unique(np.concatenate(rows)))
 
     def _one_step(self) -> float:
         self._prepare()
         self._set_rates()
-        self.optimiser.zero_grad(set_to_none=True)
-        chosen = [batches.rows(self.step) for batches in self.batches]
-        terms = list(zip(self.stage.terms, chosen, strict=True))
+        self.optimiser.zero_grad()
+        terms = [(term, batches.rows(self.step)) for term, batches in self.sources]
         self.freed.make_room(max(int(term.task.lengths[rows].sum()) for term, rows in terms))
         trainer = self.trainer
         total = sum(add_gradients(trainer.model, *term, trainer.precision, trainer.processes) for term in terms)
-        self.pairs += sum(map(len, chosen))
+        self.pairs += sum(len(rows) for _, rows in terms)
         self.trainer.processes.sum_gradients(self.tensors.values())
         norm = torch.nn.utils.clip_grad_norm_(self.tensors.values(), self.recipe.clip_norm)
         if not (math.isfinite(total) and math.isfinite(float(norm))):
