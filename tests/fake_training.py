@@ -135,8 +135,8 @@ class FakeTower:
 
     def __init__(self, vectors: Any, *, fixed: int | None = None, sigmoid: Any = None, device: str = "cpu") -> None:
         self.vectors = torch.as_tensor(np.asarray(vectors, dtype=np.float32)).requires_grad_()
-        family = SimpleNamespace(padded_length=lambda _: fixed, sigmoid_terms=lambda _: sigmoid)
-        self.base = SimpleNamespace(device=torch.device(device), family=family, model=None)
+        family = SimpleNamespace(padded_length={"its model": fixed}.get, sigmoid_terms={"its model": sigmoid}.get)
+        self.base = SimpleNamespace(device=torch.device(device), family=family, model="its model")
         self.passes: list[tuple[int, int]] = []
 
     def forward(self, batch: Any) -> Tensor:

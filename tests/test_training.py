@@ -17,7 +17,6 @@ from mla_extend.huge_pages import VARIABLE, ask_for_huge_pages
 from mla_extend.language.build import build_language
 from mla_extend.language.model import MultilingualModel
 from mla_extend.language.tokenizer import LanguageTokenizer
-from mla_extend.training import memory
 from mla_extend.training.checkpoint import Checkpoint, CheckpointFile
 from mla_extend.training.precision import autocast
 from mla_extend.training.recipe import StageRecipe
@@ -75,6 +74,7 @@ def ends(lengths: Sequence[int]) -> list[int]:
 def test_a_checkpoint_round_trips_and_damage_is_said(tmp_path: Path) -> None:
     file = CheckpointFile(tmp_path / "checkpoint.safetensors")
     assert file.load() is None
+    assert file.carried == {}
     file.carried = {"stages": [1], "log": []}
     file.save(Checkpoint({"a": torch.arange(3.0)}, {"stage": "transfer", "step": 3}))
     other = CheckpointFile(file.path)
@@ -108,34 +108,6 @@ def test_the_teacher_is_the_bases_own_path_whatever_is_in_training(dual_folder: 
         teacher.prepare(np.arange(10))
     assert np.array_equal(teacher[np.arange(40)], expected)
     assert calls == [40]
-
-
-def test_memory_is_given_back_before_large_steps_of_a_process_that_has_grown(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[int] = []
-    size = memory.GROWTH + 1
-    monkeypatch.setattr(memory, "_resident", lambda: size)
-    freed = memory.FreedMemory()
-    freed._trim = asked.append
-    freed.make_room(100)
-    assert asked == [0]
-    freed.make_room(100)  # it has not grown
-    size += memory.GROWTH + 1
-    freed.make_room(50)  # small
-    assert asked == [0]
-    freed.make_room(70)
-    assert asked == [0, 0]
-    size += memory.GROWTH_OF_SMALL + 1
-    freed.make_room(1)
-    assert asked == [0, 0, 0]
-    monkeypatch.setattr(memory, "_malloc_trim", lambda: None)
-    memory.FreedMemory().make_room(100)
-
-
-def test_the_c_library_is_asked_where_there_is_one_that_can(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(memory, "GROWTH", 0)
-    freed = memory.FreedMemory()
-    freed.make_room(100)
-    assert (freed._size > 0) == (memory.STATM.exists() and memory._malloc_trim() is not None)
 
 
 def test_training_commands_ask_for_huge_pages_unless_the_user_has_said_otherwise(

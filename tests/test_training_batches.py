@@ -85,10 +85,10 @@ def test_copies_of_a_row_do_not_stand_together() -> None:
 
 
 def test_padding_is_the_share_of_tokens_that_are_none() -> None:
-    """Two batches: 1 and 3 tokens padded to 3 and 3, and the like."""
-    lengths = np.array([1, 3, 5, 5])
-    batches = BucketedBatches(lengths, 4, 0)
-    assert padding_share(lengths, batches) == pytest.approx(1 - 14 / 20)
+    """Two batches, of 1 and 3 tokens and of 5 and 6, padded to 3 and 3 and to 6 and 6."""
+    lengths = np.array([1, 6, 3, 5])
+    batches = BucketedBatches(lengths, 2, 0)
+    assert padding_share(lengths, batches) == pytest.approx(1 - 15 / 18)
 
 
 def test_steps_are_made_ready_in_the_same_groups_wherever_a_run_goes_on() -> None:

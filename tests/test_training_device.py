@@ -1,5 +1,7 @@
 """In what precision and where a run computes, and when it gives memory back."""
 
+import platform
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -7,7 +9,7 @@ import pytest
 import torch
 
 from mla_extend.errors import BaseError
-from mla_extend.training import precision
+from mla_extend.training import memory, precision
 from mla_extend.training.precision import fuses_adam, pick_device, pick_precision
 
 CPU, CUDA, MPS = torch.device("cpu"), torch.device("cuda"), torch.device("mps")
@@ -81,3 +83,59 @@ def test_a_step_computes_in_bf16_only_where_it_is_asked_to() -> None:
     assert entered == [torch.bfloat16]
     assert not torch.is_autocast_enabled("cpu")
     assert torch.backends.cuda.flash_sdp_enabled()
+
+
+def test_memory_is_given_back_before_large_steps_of_a_process_that_has_grown(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+    size = memory.GROWTH + 1
+    monkeypatch.setattr(memory, "_resident", lambda: size)
+    freed = memory.FreedMemory()
+    freed._trim = asked.append
+    freed.make_room(100)
+    assert asked == [0]
+    freed.make_room(100)  # it has not grown
+    size += memory.GROWTH + 1
+    freed.make_room(50)  # small
+    assert asked == [0]
+    freed.make_room(70)
+    assert asked == [0, 0]
+    size += memory.GROWTH_OF_SMALL + 1
+    freed.make_room(1)
+    assert asked == [0, 0, 0]
+    monkeypatch.setattr(memory, "_malloc_trim", lambda: None)
+    memory.FreedMemory().make_room(100)
+
+
+def test_the_c_library_is_asked_where_there_is_one_that_can(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "GROWTH", 0)
+    freed = memory.FreedMemory()
+    freed.make_room(100)
+    assert (freed._size > 0) == (memory.STATM.exists() and memory._malloc_trim() is not None)
+
+
+def test_memory_is_kept_up_to_its_bound_and_where_nothing_gives_it_back(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A step of six tenths of the most tokens is a large one."""
+    asked: list[int] = []
+    size = memory.GROWTH
+    monkeypatch.setattr(memory, "_resident", lambda: size)
+    freed = memory.FreedMemory()
+    freed._trim = asked.append
+    freed.make_room(100)
+    assert asked == []
+    size += 1
+    freed.make_room(60)
+    assert asked == [0]
+    monkeypatch.setattr(memory, "STATM", tmp_path / "nothing")
+    assert memory.FreedMemory()._trim is None
+
+
+@pytest.mark.skipif(not memory.STATM.exists(), reason="no /proc")
+def test_what_is_resident_is_what_the_system_says() -> None:
+    told = Path("/proc/self/status").read_text().partition("VmRSS:")[2].split()[0]
+    assert memory._resident() == pytest.approx(int(told) * 1024, rel=0.05)
+    if platform.libc_ver()[0] == "glibc":
+        trim = memory._malloc_trim()
+        assert trim is not None
+        assert trim(0) in {0, 1}

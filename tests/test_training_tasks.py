@@ -95,6 +95,17 @@ def test_a_base_that_learned_a_sigmoid_contrast_is_trained_on_unless_a_softmax_i
     )
 
 
+def test_a_task_knows_its_rows_lengths_and_weights() -> None:
+    weights = np.array([1.0, 2.0])
+    for task in (
+        TransferTask([[1, 2, 3], [4]], EYE, ["a", "b"], weights),
+        ExposureTask([[1, 2, 3], [4]], EYE, np.array([0, 1]), ["a", "b"], weights),
+    ):
+        assert task.lengths.tolist() == [3, 1]
+        assert task.lengths.dtype == np.int64
+        assert task.weights is weights
+
+
 def test_a_batch_is_cut_at_random_where_its_task_draws_it() -> None:
     """The drawn ids take the place of the likeliest, and begin as the base's text does."""
 
@@ -108,6 +119,8 @@ def test_a_batch_is_cut_at_random_where_its_task_draws_it() -> None:
     model = tower()
     model.as_begun = lambda rows: [row[1:] for row in rows]
     drawn = Drawn(Other(), ["a", "b", "c", "d"])  # type: ignore[arg-type]
+    captions = ExposureTask(ids(1, 1, 1, 1), EYE, np.arange(4), list("abcd"), drawn=drawn)
+    assert lost(captions, model, ROWS, CONTRAST.model_copy(update={"sampling": 1.0})) == pytest.approx(ALONE)
     task = TransferTask(ids(1, 1, 1, 1), EYE, list("abcd"), drawn=drawn)
     assert lost(task, model, ROWS, StageRecipe(mse=1.0, sampling=1.0)) == pytest.approx(0, abs=1e-6)
     assert lost(task, model, ROWS, StageRecipe(mse=1.0)) == pytest.approx(1.5)
@@ -116,17 +129,17 @@ def test_a_batch_is_cut_at_random_where_its_task_draws_it() -> None:
 def test_rows_of_like_length_go_together_on_a_cpu_and_come_out_in_order() -> None:
     """Not where the tower has one length, nor where a pass costs much."""
     vectors = np.random.default_rng(0).standard_normal((128, 4))
-    rows = [[i] + [5] * (50 if i % 4 == 0 else 3) for i in range(128)]
+    rows = [[i] + [5] * (51 if i == 124 else 50 if i % 4 == 0 else 3) for i in range(128)]
     whole, parted = tower(vectors, fixed=77), tower(vectors)
     found = run_rows(parted, rows, Processes())
     assert torch.equal(found, torch.as_tensor(vectors, dtype=torch.float32))
     assert torch.equal(run_rows(whole, rows, Processes()), found)
-    assert parted.passes == [(96, 4), (32, 51)]
-    assert whole.passes == [(128, 51)]
+    assert parted.passes == [(96, 4), (32, 52)]
+    assert whole.passes == [(128, 52)]
     lengths = [len(row) for row in rows]
-    assert padded_tokens(parted, lengths) == 96 * 4 + 32 * 51
+    assert padded_tokens(parted, lengths) == 96 * 4 + 32 * 52
     assert padded_tokens(whole, lengths) == 128 * 77
-    assert padded_tokens(tower(vectors, device="cuda"), lengths) == 128 * 51
+    assert padded_tokens(tower(vectors, device="cuda"), lengths) == 128 * 52
 
 
 def test_a_process_without_a_share_runs_a_row_for_nothing() -> None:
