@@ -59,6 +59,11 @@ def test_rows_are_parted_by_length_where_that_saves_enough() -> None:
     assert ends([4] * 100 + [54] * 28) == [96, 128]
     assert ends([4] * 64 + [20] * 32 + [60] * 32) == [64, 96, 128]
     assert ends([4] * 30 + [54] * 2) == [32]
+    assert ends([4] * 32 + [50] * 64) == [32, 96]
+    assert ends([4] * 32 + [20] * 32) == [32, 64]  # 512 tokens are enough, fewer are not
+    assert ends([4] * 32 + [19] * 32) == [64]
+    assert ends([4] * 32 + [19] * 31 + [100]) == [32, 64]
+    assert ends([4] * 31 + [19] + [20] * 32) == [64]
     assert ends([4] * 30 + [54] * 3) == [33]
     lengths = sorted([3, 9, 20, 61, 2, 40, 33] * 18)
     assert [row for part in cut(lengths) for row in part] == list(range(len(lengths)))
