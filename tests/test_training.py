@@ -104,6 +104,7 @@ def test_the_teacher_is_the_bases_own_path_whatever_is_in_training(dual_folder: 
 
     class Counting(Features):
         def text(self, texts: Sequence[str], *, quiet: bool = False) -> NDArray[np.float32]:
+            assert quiet  # a bar a few steps would drown the one of training
             calls.append(len(texts))
             return super().text(texts, quiet=quiet)
 
@@ -112,6 +113,7 @@ def test_the_teacher_is_the_bases_own_path_whatever_is_in_training(dual_folder: 
         teacher.prepare(np.arange(40))
         teacher.prepare(np.arange(10))
     assert np.array_equal(teacher[np.arange(40)], expected)
+    assert teacher[np.arange(2)].dtype == np.float32
     assert calls == [40]
 
 

@@ -26,7 +26,7 @@ class Teacher:
         self._features = features
         self._texts = texts
         self._there = np.zeros(len(texts), dtype=np.bool_)
-        self._vectors = np.empty((0, 0), dtype=np.float32)
+        self._vectors: NDArray[np.float32] | None = None
 
     def prepare(self, rows: NDArray[np.int64]) -> None:
         """Encode rows that have not been; equal sentences are one."""
@@ -35,13 +35,14 @@ class Teacher:
             return
         with self._model.native_path():
             vectors = self._features.text([self._texts[i] for i in missing], quiet=True)
-        if not self._vectors.size:
+        if self._vectors is None:
             self._vectors = np.empty((len(self._texts), vectors.shape[1]), dtype=np.float32)
         self._vectors[missing] = vectors
         self._there[missing] = True
 
     def __getitem__(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
         """Return the vectors `[n, D]` of n rows that have been prepared."""
+        assert self._vectors is not None
         assert self._there[rows].all()
         found: NDArray[np.float32] = self._vectors[rows]
         return found
