@@ -1,4 +1,4 @@
-"""Losses, batches, recipes, checkpoints, cached features."""
+"""Random cuts, parts of like length, checkpoints, the teacher, what a training command asks of the system."""
 
 import os
 from collections.abc import Sequence

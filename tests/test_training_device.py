@@ -106,13 +106,6 @@ def test_memory_is_given_back_before_large_steps_of_a_process_that_has_grown(mon
     memory.FreedMemory().make_room(100)
 
 
-def test_the_c_library_is_asked_where_there_is_one_that_can(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(memory, "GROWTH", 0)
-    freed = memory.FreedMemory()
-    freed.make_room(100)
-    assert (freed._size > 0) == (memory.STATM.exists() and memory._malloc_trim() is not None)
-
-
 def test_memory_is_kept_up_to_its_bound_and_where_nothing_gives_it_back(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
