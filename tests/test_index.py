@@ -21,7 +21,7 @@ from mla_extend.bases.open import open_base
 from mla_extend.cli.app import app
 from mla_extend.errors import BaseError, BaseMismatchError, DataError
 from mla_extend.progress import Silent
-from mla_extend.use.index import ImageIndex, build, graph, store
+from mla_extend.use.index import ImageIndex, ahead, graph, store
 from mla_extend.use.index.build import index_images
 from mla_extend.use.index.make import make_index
 from mla_extend.use.index.store import About, Item, writing
@@ -305,7 +305,7 @@ def test_a_stopped_run_keeps_what_was_encoded(
         def advance(self, amount: int = 1, **figures: float) -> None:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(build, "BATCH", 3)
+    monkeypatch.setattr(ahead, "BATCH", 3)
     with pytest.raises(KeyboardInterrupt):
         index_images(photos, tmp_path / "index", base, Stopping())
     assert len(names(tmp_path / "index")) == 3

@@ -102,7 +102,7 @@ def test_memory_is_given_back_before_large_steps_of_a_process_that_has_grown(mon
     size += memory.GROWTH_OF_SMALL + 1
     freed.make_room(1)
     assert asked == [0, 0, 0]
-    monkeypatch.setattr(memory, "_malloc_trim", lambda: None)
+    monkeypatch.setattr(memory, "malloc_trim", lambda: None)
     memory.FreedMemory().make_room(100)
 
 
@@ -129,6 +129,6 @@ def test_what_is_resident_is_what_the_system_says() -> None:
     told = Path("/proc/self/status").read_text().partition("VmRSS:")[2].split()[0]
     assert memory._resident() == pytest.approx(int(told) * 1024, rel=0.05)
     if platform.libc_ver()[0] == "glibc":
-        trim = memory._malloc_trim()
+        trim = memory.malloc_trim()
         assert trim is not None
         assert trim(0) in {0, 1}

@@ -1,13 +1,16 @@
 """The command `index`."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from mla_extend.cli.console import ERR, OUT, duration, print_json, progress
 from mla_extend.cli.options import BaseSource, Device, Json, RegistryFolder
+
+if TYPE_CHECKING:
+    from mla_extend.use.index import ImageIndex
 
 DEFAULT = Path("image-index")
 """Where the index is, unless it is said."""
@@ -43,6 +46,22 @@ def index(
             help="The vectors of a list of paths, or the column of a parquet file that holds vectors.",
         ),
     ] = None,
+    exclude: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--exclude",
+            metavar="GLOB",
+            help="Leave out files and folders of this name, or with a slash of this path below the folder, whatever "
+            "their case; several may be given.",
+        ),
+    ] = None,
+    default_excludes: Annotated[
+        bool,
+        typer.Option(
+            "--default-excludes/--no-default-excludes",
+            help="Leave out hidden names, thumbnails, recycle bins and the like.",
+        ),
+    ] = True,
     base: BaseSource = None,
     registry: RegistryFolder = None,
     device: Device = "auto",
@@ -55,13 +74,21 @@ def index(
 
         bars.finish()
         summary = make_index(
-            source, folder, vectors=vectors, base=base, registry=registry, device=device, progress=bars
+            source,
+            folder,
+            vectors=vectors,
+            base=base,
+            registry=registry,
+            device=device,
+            exclude=exclude or (),
+            default_excludes=default_excludes,
+            progress=bars,
         ).to_json()
     if json:
         print_json(summary)
     else:
         _print(summary)
-    if not summary["added"] + summary["reused"] + summary["unchanged"]:
+    if not any(summary[name] for name in ("added", "renewed", "reused", "unchanged")):
         raise typer.Exit(1)
 
 
@@ -74,6 +101,7 @@ def _print(summary: Mapping[str, Any]) -> None:
         ERR.print(f"... and {len(failed) - SHOWN} more; --json names all.", style="yellow", highlight=False)
     counts = {
         "added": summary["added"],
+        "encoded again": summary["renewed"],
         "same as another": summary["reused"],
         "unchanged": summary["unchanged"],
         "dropped": summary["dropped"],
@@ -87,10 +115,59 @@ def _print(summary: Mapping[str, Any]) -> None:
         markup=False,
         soft_wrap=True,
     )
+    for line in (*_left_out(summary["left_out"]), *_passed_over(summary["passed_over"])):
+        OUT.print(line, highlight=False, markup=False, soft_wrap=True)
+    for one in summary["left_out"]:
+        if not one["count"]:
+            ERR.print(
+                f"--exclude {one['pattern']!r} left nothing out. It is a glob on a name, or with a slash on the path "
+                "below the folder.",
+                style="yellow",
+                highlight=False,
+                markup=False,
+            )
+    if summary["older"]:
+        ERR.print(
+            f"{summary['older']:,} images of other folders are still as another preparation made them. Index those "
+            "folders too.",
+            highlight=False,
+            markup=False,
+        )
     if not summary["base_stated"]:
         ERR.print(
             f"Nothing says which base these vectors were made with; they are taken for {summary['base']}'s, and what "
             "is found means nothing if they are not. Say it with --base.",
+            highlight=False,
+            markup=False,
+        )
+
+
+def _left_out(rules: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Say what was left out by its name."""
+    shown = ", ".join(f"{rule['count']:,} {rule['pattern']}" for rule in rules if rule["count"])
+    return [f"Left out by name: {shown}."] if shown else []
+
+
+def _passed_over(kinds: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Say what was passed over: a line a reason."""
+    reasons: dict[str, list[str]] = {}
+    for kind in kinds:
+        reasons.setdefault(kind["reason"], []).append(f"{kind['count']:,} {kind['suffix']}")
+    return [f"Passed over: {', '.join(shown)} ({reason})." for reason, shown in reasons.items()]
+
+
+def tell_of(index: "ImageIndex") -> None:
+    """Say what makes the answers of an index doubtful."""
+    if not index.base_stated:
+        ERR.print(
+            f"Nothing says which base the index's vectors were made with; {index.base_name} is assumed.",
+            highlight=False,
+            markup=False,
+        )
+    if index.is_older():
+        ERR.print(
+            "The index holds pictures that were prepared otherwise than they are today. mla-extend index FOLDER brings "
+            "it up to date.",
             highlight=False,
             markup=False,
         )

@@ -8,7 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from mla_extend.cli.console import ERR, OUT, print_json, progress
-from mla_extend.cli.index import DEFAULT, IndexFolder
+from mla_extend.cli.index import DEFAULT, IndexFolder, tell_of
 from mla_extend.cli.options import BaseSource, Device, Json, RegistryFolder, languages_there
 
 if TYPE_CHECKING:
@@ -71,12 +71,7 @@ def search(
         drawn = OUT.is_terminal and OUT.color_system is not None if previews is None else previews
         OUT.print(answer_table(answer, previews=drawn))
         OUT.print(how(answer), highlight=False, markup=False)
-    if not searcher.index.base_stated:
-        ERR.print(
-            f"Nothing says which base the index's vectors were made with; {searcher.index.base_name} is assumed.",
-            highlight=False,
-            markup=False,
-        )
+    tell_of(searcher.index)
     if show:
         _open_best(answer)
 

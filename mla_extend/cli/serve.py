@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from mla_extend.cli.console import ERR, OUT, progress
-from mla_extend.cli.index import DEFAULT, IndexFolder
+from mla_extend.cli.index import DEFAULT, IndexFolder, tell_of
 from mla_extend.cli.options import BaseSource, Device, RegistryFolder
 
 
@@ -33,13 +33,7 @@ def serve(
         highlight=False,
         soft_wrap=True,
     )
-    index = service.searcher.index
-    if not index.base_stated:
-        ERR.print(
-            f"Nothing says which base the index's vectors were made with; {index.base_name} is assumed.",
-            highlight=False,
-            markup=False,
-        )
+    tell_of(service.searcher.index)
     OUT.print("Stop with Ctrl-C.", highlight=False)
     if open_page:
         import webbrowser  # noqa: PLC0415 - seldom asked for

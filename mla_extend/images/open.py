@@ -7,7 +7,8 @@ import io
 import math
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 from typing import BinaryIO
 
@@ -89,7 +90,7 @@ def _wall(source: Source) -> Iterator[None]:
     except FileNotFoundError as error:
         raise ImageError(source, f"{_capital(what)} does not exist. Check the path.") from error
     except UnidentifiedImageError as error:
-        known = ", ".join(sorted(name for name in FORMATS if name in Image.OPEN))
+        known = ", ".join(sorted(_formats()))
         raise ImageError(
             source,
             f"{_capital(what)} cannot be read: it is no picture, or of another format than {known}. Replace it, or "
@@ -101,15 +102,25 @@ def _wall(source: Source) -> Iterator[None]:
         ) from error
 
 
+@cache
+def _formats() -> list[str]:
+    """Return the formats that are read here; HEIF where its library is installed."""
+    Image.init()
+    with suppress(ImportError):
+        import pillow_heif  # noqa: PLC0415 - an extra
+
+        pillow_heif.register_heif_opener(thumbnails=False)
+    return [name for name in FORMATS if name in Image.OPEN]
+
+
 @contextmanager
 def _opened(source: str | Path | bytes, *, decoded: bool = True) -> Iterator[Image.Image]:
     """Open a file as one of the known formats."""
     content: Path | BinaryIO = io.BytesIO(source) if isinstance(source, bytes) else Path(source)
     with _HEADER:
-        Image.init()
         before, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
         try:
-            image = Image.open(content, formats=[name for name in FORMATS if name in Image.OPEN])
+            image = Image.open(content, formats=_formats())
         finally:
             Image.MAX_IMAGE_PIXELS = before
     with image:

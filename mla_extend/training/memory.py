@@ -22,7 +22,7 @@ class FreedMemory:
     """
 
     def __init__(self) -> None:
-        self._trim = _malloc_trim() if STATM.exists() else None
+        self._trim = malloc_trim() if STATM.exists() else None
         self._size = 0
         self._most = 0
 
@@ -40,7 +40,8 @@ def _resident() -> int:
     return int(STATM.read_text().split()[1]) * mmap.PAGESIZE
 
 
-def _malloc_trim() -> Callable[[int], int] | None:
+def malloc_trim() -> Callable[[int], int] | None:
+    """Return the function by which glibc gives freed memory back, `None` where another C library is used."""
     try:
         found: Callable[[int], int] = ctypes.CDLL(None).malloc_trim
     except (OSError, TypeError, AttributeError):  # no glibc

@@ -1,15 +1,20 @@
 """Make an image index, or bring one up to date: from images, or from vectors that somebody made elsewhere."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from mla_extend.bases.open import open_base
+from mla_extend.errors import DataError
 from mla_extend.progress import SILENT, Progress
 from mla_extend.registry.place import registry_root
 from mla_extend.registry.store import Registry
 from mla_extend.training.precision import pick_device
-from mla_extend.use.index.build import Summary, find_images, index_images
+from mla_extend.use.index.build import index_images
+from mla_extend.use.index.exclude import Excludes
 from mla_extend.use.index.store import FILE, read_about
+from mla_extend.use.index.summary import Summary
 from mla_extend.use.index.take_in import recognise, take_in
+from mla_extend.use.index.walk import find_images
 from mla_extend.use.load import find_base
 
 
@@ -21,6 +26,8 @@ def make_index(
     base: str | None = None,
     registry: str | Path | None = None,
     device: str = "auto",
+    exclude: Sequence[str] = (),
+    default_excludes: bool = True,
     progress: Progress = SILENT,
 ) -> Summary:
     """Index images and videos, or take in vectors.
@@ -32,6 +39,8 @@ def make_index(
         base: `demo`, a model folder or a hub id; `None` takes the index's own, else the registry's, else the demo base.
         registry: the registry's folder; `None` takes `MLA_EXTEND_REGISTRY`, else `adapters/` in the current folder.
         device: `cpu`, `cuda`, `mps`, or `auto` for the best there is.
+        exclude: globs of what is left out below the folder, as `Excludes` takes them.
+        default_excludes: whether the usual is left out too: thumbnails, recycle bins, hidden files and the like.
         progress: told of what is done.
 
     Raises:
@@ -40,16 +49,19 @@ def make_index(
         BaseError: the base cannot be opened, or has no image tower.
     """
     source, folder = source.expanduser(), folder.expanduser()
+    excludes = Excludes(exclude, defaults=default_excludes)
     parts = recognise(source, vectors)
+    if exclude and (parts or source.is_file()):
+        raise DataError(f"{source} is no folder of images, of which anything could be left out. Leave out --exclude.")
     if not parts and not source.is_dir():
-        find_images(source, [])  # a wrong path is said before the base is opened
+        find_images(source, excludes)  # a wrong path is said before the base is opened
     root = Registry(registry_root(registry))
     wanted = base or _own(folder, root)
     where, native = find_base(root, wanted, progress)
     opened = open_base(where, device=str(pick_device(device)), native=native, progress=progress)
     if parts:
         return take_in(parts, folder, opened, stated=base is not None, progress=progress)
-    return index_images(source, folder, opened, progress)
+    return index_images(source, folder, opened, progress, excludes=excludes)
 
 
 def _own(folder: Path, root: Registry) -> str | None:

@@ -15,6 +15,7 @@ import numpy as np
 from mla_extend.errors import DataError
 from mla_extend.use.index import store
 from mla_extend.use.index.graph import CANDIDATES, Graph, is_installed
+from mla_extend.use.index.preparation import is_todays
 from mla_extend.use.index.store import Keys, Vectors
 
 BLOCK = 1 << 16
@@ -110,6 +111,18 @@ class ImageIndex:
     def count(self) -> int:
         """Return how many images it holds."""
         return self._current().count
+
+    def is_older(self) -> bool:
+        """Say whether it holds images that were prepared otherwise than today's, so that indexing them again helps."""
+        about = store.read_about(self.folder)
+        today = is_todays(about.preparation)
+        try:
+            with self._turn:
+                query = "SELECT 1 FROM entries WHERE is_file AND (key < ? OR ?) LIMIT 1"
+                found = self._database.execute(query, (about.prepared_since, not today)).fetchone()
+        except sqlite3.Error as error:
+            raise store.damaged(self.folder / store.FILE, error) from error
+        return found is not None
 
     def check_base(self, name: str, fingerprint: str) -> None:
         """Check that queries of a base can be searched here.

@@ -54,6 +54,8 @@ CREATE INDEX entries_by_hash ON entries (hash) WHERE hash IS NOT NULL;
 CREATE TABLE dropped (key INTEGER PRIMARY KEY);
 CREATE TABLE origins (name TEXT PRIMARY KEY, size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL) WITHOUT ROWID;
 """
+SOURCES = "CREATE TABLE IF NOT EXISTS sources (name TEXT PRIMARY KEY) WITHOUT ROWID"
+"""The folders and files that were named; indexes of before have no such table."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +68,8 @@ class About:
         source: where the base was opened from.
         stated: whether the base is known: it encoded everything, or somebody named it for vectors that were taken in.
         dimension: `D`.
+        preparation: what else decides the vectors of pictures; empty where that was not written down.
+        prepared_since: the first key whose vector was made so. Those before are older.
     """
 
     name: str
@@ -73,6 +77,8 @@ class About:
     source: str
     stated: bool
     dimension: int
+    preparation: str = ""
+    prepared_since: int = 1
 
 
 @dataclass(frozen=True)
@@ -117,9 +123,41 @@ class Store:
         row = self._one("SELECT key, size, mtime_ns, hash FROM entries WHERE name = ?", name)
         return Known(*row) if row else None
 
+    def is_older(self, key: int) -> bool:
+        """Say whether a vector was made by an older preparation than the index's."""
+        return self.about is not None and key < self.about.prepared_since
+
+    def prepare(self, preparation: str) -> str | None:
+        """Let vectors be made by another preparation from now on: return the former, `None` where it is the same."""
+        if self.about is None or self.about.preparation == preparation:
+            return None
+        before = self.about.preparation
+        self.tell({"preparation": preparation, "prepared_since": self.value("next_key")})
+        return before
+
+    def count_older(self, *, files: bool) -> int:
+        """Return how many vectors of files, or of what has no file here, are of an older preparation."""
+        since = self.about.prepared_since if self.about else 0
+        row = self._one("SELECT count(*) FROM entries WHERE key < ? AND is_file = ?", since, files)
+        return int(row[0]) if row else 0
+
+    def name_source(self, name: str) -> None:
+        """Remember a folder or file that was named."""
+        if self.database is not None:
+            with self._change(self.database):
+                self.database.execute(SOURCES)
+                self.database.execute("INSERT OR IGNORE INTO sources VALUES (?)", (name,))
+
+    def sources(self) -> list[str]:
+        """Return the folders and files that were named."""
+        if self._one("SELECT 1 FROM sqlite_master WHERE name = 'sources'") is None or self.database is None:
+            return []
+        return [name for (name,) in self.database.execute("SELECT name FROM sources")]
+
     def same_content(self, hash_: bytes) -> Vectors | None:
-        """Return the vector `[D]` of a file with the same bytes."""
-        row = self._one("SELECT key FROM entries WHERE hash = ?", hash_)
+        """Return the vector `[D]` of a file with the same bytes, of the index's preparation."""
+        since = self.about.prepared_since if self.about else 0
+        row = self._one("SELECT key FROM entries WHERE hash = ? AND key >= ?", hash_, since)
         if row is None:
             return None
         for keys, vectors in self._opened().values():
@@ -317,6 +355,7 @@ class Store:
                         "base_source": about.source,
                         "stated": str(int(about.stated)),
                         "dimension": str(about.dimension),
+                        "preparation": about.preparation,
                         "next_key": "1",
                     }
                     _tell(made, values)
@@ -399,6 +438,8 @@ def read_about(folder: Path) -> About:
             values["base_source"],
             values["stated"] == "1",
             int(values["dimension"]),
+            values.get("preparation", ""),
+            int(values.get("prepared_since", "1")),
         )
     except (sqlite3.Error, KeyError, ValueError) as error:
         raise damaged(folder / FILE, error) from error

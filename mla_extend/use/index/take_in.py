@@ -16,9 +16,11 @@ import numpy as np
 from mla_extend.bases.base import Base
 from mla_extend.errors import DataError
 from mla_extend.progress import SILENT, Progress
-from mla_extend.use.index.build import Summary, absolute
 from mla_extend.use.index.graph import refresh_graph
+from mla_extend.use.index.preparation import preparation_of
 from mla_extend.use.index.store import SMALL, About, Item, Store, Vectors, writing
+from mla_extend.use.index.summary import Summary
+from mla_extend.use.index.walk import absolute
 
 IMG_EMB, METADATA = "img_emb", "metadata"
 PART = re.compile(r"img_emb_(\d+)\.npy")
@@ -102,7 +104,8 @@ def take_in(parts: Sequence[Part], folder: Path, base: Base, *, stated: bool, pr
     began = time.perf_counter()
     identity = base.identity
     dimension = int(base.encode_native(["a"]).shape[1])
-    about = About(identity.name, identity.fingerprint, identity.source, stated, dimension)
+    # Whoever made them is taken to have prepared the pictures as they are prepared today.
+    about = About(identity.name, identity.fingerprint, identity.source, stated, dimension, preparation_of(base))
     summary = Summary(folder, identity.name, stated)
     with writing(folder) as store:
         store.check(identity.name, identity.fingerprint)
