@@ -1,5 +1,6 @@
 """What a dry run expects, from what is measured, as added up by hand."""
 
+import platform
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -157,8 +158,8 @@ def test_a_step_takes_as_long_as_its_tokens(
     task.lengths = np.array([9] * 4 + [3] * 12)
     first: list[int] = []
 
-    def add(_m: Any, term: Term, rows: Any, precision: str) -> None:
-        assert precision == "fp32"
+    def add(given: Any, term: Term, rows: Any, precision: str) -> None:
+        assert (given, term, precision) == (model, terms[0], "fp32")
         longest = fixed or int(task.lengths[rows].max())
         first.append(longest)
         model.tensors[MATRIX].grad = torch.ones(1, 1, dtype=torch.float64)
@@ -166,14 +167,18 @@ def test_a_step_takes_as_long_as_its_tokens(
         shapes.add(longest)
 
     monkeypatch.setattr(measure, "add_gradients", add)
+    monkeypatch.setattr(
+        measure, "pick_precision", lambda wanted, device: {("auto", model.base.device): "fp32"}[wanted, device]
+    )
     monkeypatch.setattr(measure, "time", SimpleNamespace(monotonic=lambda: now[0]))
     rule = recipe(average=0.9, batch=4)
     terms: Any = [Term(task, 1.0, rule, 4)]  # type: ignore[arg-type]
     before = model.values
-    found = measure._step_seconds(model, "sw", terms, rule, 100, "fp32", 0)  # type: ignore[arg-type]
+    found = measure._step_seconds(model, "sw", terms, rule, 100, "auto", 0)  # type: ignore[arg-type]
     mean = sum(tokens) / len(tokens) if len(tokens) == 1 else (tokens[0] + 3 * tokens[1]) / 4
     assert found == pytest.approx(0.5 * mean)
     assert first[0] == max(first)  # so that the memory is that of the run
+    assert len(first) == (4 if fixed else 7)  # where shapes differ, each of three steps is run twice
     assert model.values == before
     assert all(tensor.grad is None for tensor in model.tensors.values())
 
@@ -198,7 +203,6 @@ def test_a_sample_says_what_a_text_a_row_and_an_image_take(monkeypatch: pytest.M
     assert measure._image_seconds(base, pictures, 30) == 60  # type: ignore[arg-type]
     assert encoded == [2, 16]
     encoded.clear()
-    monkeypatch.setattr(measure, "encode_ids", lambda _, ids: work(ids))
 
     class Model:
         @contextmanager
@@ -206,15 +210,18 @@ def test_a_sample_says_what_a_text_a_row_and_an_image_take(monkeypatch: pytest.M
             assert tag == "sw"
             yield
 
-    pairs = SimpleNamespace(ids=[[1]] * 500)
-    assert measure._row_seconds(Model(), "sw", pairs) == 2.0  # type: ignore[arg-type]
-    assert encoded == [192]
+    model: Any = Model()
+    monkeypatch.setattr(measure, "encode_ids", lambda given, ids: work(ids if given is model else None))
+    for rows in (500, 100):
+        pairs: Any = SimpleNamespace(ids=[[1]] * rows)
+        assert measure._row_seconds(model, "sw", pairs) == 2.0
+    assert encoded == [192, 100]
 
 
 def test_versions_name_what_a_result_depends_on(monkeypatch: pytest.MonkeyPatch) -> None:
     found = package_versions()
     assert found["torch"] == torch.__version__
-    assert found["python"].count(".") == 2
+    assert found["python"] == platform.python_version()
     assert set(found) == {"python", *measure.PACKAGES}
     monkeypatch.setattr(measure, "PACKAGES", ("no-such-package",))
     assert package_versions()["no-such-package"] == "unknown"

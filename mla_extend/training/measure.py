@@ -67,8 +67,8 @@ def estimate(
     recipe: Recipe,
     features: Features,
     seed: int,
-    related: Related | None = None,
-    before: float = 0.0,
+    related: Related | None,
+    before: float,
 ) -> dict[str, Any]:
     """Return parameters, steps, expected seconds and peak memory of a run, from a few real steps on its own data.
 
@@ -80,7 +80,7 @@ def estimate(
     native = [parallel.native[i] for i in kept]
     target = [parallel.target[i] for i in kept]
     shown = np.flatnonzero(~held_out.captions) if held_out.captions is not None else np.empty(0, dtype=np.int64)
-    captions = [image_text.texts[i] for i in shown] if image_text else []
+    captions = [image_text.texts[i] for i in shown] if image_text is not None else []
     built = build_language(
         model,
         tag,
@@ -165,14 +165,11 @@ def _step_seconds(
     what oneDNN takes to compile for it.
     """
     precision = pick_precision(wanted, model.base.device)
-    batches = [BucketedBatches(term.task.lengths, term.rows, seed + place) for place, term in enumerate(terms)]
+    sources = [(term, BucketedBatches(term.task.lengths, term.rows, seed + place)) for place, term in enumerate(terms)]
     tokens = np.array(
         [
-            sum(
-                padded_tokens(model, term.task.lengths[each.rows(step)].tolist())
-                for term, each in zip(terms, batches, strict=True)
-            )
-            for step in range(min(steps, max(each.per_epoch for each in batches)))
+            sum(padded_tokens(model, term.task.lengths[batches.rows(step)].tolist()) for term, batches in sources)
+            for step in range(min(steps, max(batches.per_epoch for _, batches in sources)))
         ]
     )
     taken = []
@@ -182,9 +179,9 @@ def _step_seconds(
         times = 2 if in_parts(model) else 1
         for step in [int(tokens.argmax()), *np.repeat(np.arange(TIMED_STEPS) % len(tokens), times)]:
             started = time.monotonic()
-            optimiser.zero_grad(set_to_none=True)
-            for term, each in zip(terms, batches, strict=True):
-                add_gradients(model, term, each.rows(int(step)), precision)
+            optimiser.zero_grad()
+            for term, batches in sources:
+                add_gradients(model, term, batches.rows(int(step)), precision)
             torch.nn.utils.clip_grad_norm_(tensors.values(), recipe.clip_norm)
             optimiser.step()
             with torch.no_grad():
