@@ -59,14 +59,16 @@ def planned(dual_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.setattr(measure, "time", SimpleNamespace(monotonic=lambda: 0.0))
     monkeypatch.setattr(Features, "lacks_images", lambda *_: 5)
 
-    def plan(*settings: str, images: bool = True, lacking: int = DIFFERENT, before: float = 0.0) -> dict[str, Any]:
+    def plan(
+        *settings: str, images: bool = True, lacking: int = DIFFERENT, before: float = 0.0, related: Any = None
+    ) -> dict[str, Any]:
         monkeypatch.setattr(Features, "lacks_text", lambda *_: lacking)
         split = Split(HELD, HELD[:20], CAPTIONS) if images else Split(HELD, None)
         rule = load_recipe("quick", [*SETTINGS, *settings])
         pictures = CAPTIONS if images else None
         if "sw" in model.languages:
             model.remove("sw")
-        found = estimate(model, "sw", PARALLEL, pictures, split, rule, Features(model.base), 5, before=before)
+        found = estimate(model, "sw", PARALLEL, pictures, split, rule, Features(model.base), 5, related, before)
         return found | {"asked": list(asked)}
 
     return plan
@@ -90,6 +92,24 @@ def test_sentences_that_few_steps_do_not_see_are_encoded_for_the_gallery_alone(p
     gallery = 0.75 * (DIFFERENT + 4) * TEXT
     expected = STEP["transfer"] + 2 * 4 * ROW + DIFFERENT * TEXT / 4 + gallery + 4 * (ROW + TEXT)
     assert found["seconds"] == pytest.approx(expected, rel=1e-9)
+
+
+def test_the_language_is_built_of_what_is_trained_on(planned: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a run builds it, from the related language if there is one."""
+    asked: list[dict[str, Any]] = []
+    build = measure.build_language
+
+    def keep(*given: Any, related: Any, **named: Any) -> Any:
+        asked.append({**named, "related": related})
+        return build(*given, related=None, **named)
+
+    monkeypatch.setattr(measure, "build_language", keep)
+    planned(related="kin")
+    (named,) = asked
+    assert named["target"] == TARGET[4:]
+    assert named["native"] == NATIVE[4:]
+    assert named["more_text"] == TARGET[4:20]
+    assert (named["seed"], named["related"], named["bottleneck"]) == (5, "kin", 4)
 
 
 def test_what_is_cached_is_not_counted(planned: Any) -> None:
@@ -167,9 +187,8 @@ def test_a_step_takes_as_long_as_its_tokens(
         shapes.add(longest)
 
     monkeypatch.setattr(measure, "add_gradients", add)
-    monkeypatch.setattr(
-        measure, "pick_precision", lambda wanted, device: {("auto", model.base.device): "fp32"}[wanted, device]
-    )
+    picked = {("auto", model.base.device): "fp32"}
+    monkeypatch.setattr(measure, "pick_precision", lambda *given: picked[given])
     monkeypatch.setattr(measure, "time", SimpleNamespace(monotonic=lambda: now[0]))
     rule = recipe(average=0.9, batch=4)
     terms: Any = [Term(task, 1.0, rule, 4)]  # type: ignore[arg-type]
