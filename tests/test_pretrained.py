@@ -3,6 +3,7 @@
 import copy
 import json
 import shutil
+import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ from mla_extend.language.related import Related
 from mla_extend.language.stored import read_stored
 from mla_extend.language.tokenizer import LanguageTokenizer
 from mla_extend.training.recipe import load_recipe
+from mla_extend.use.export.hub_tokenizer import hub_tokenizer
 from tests.conftest import assert_close, sentences
 from tests.test_start_from import SHORT, StopAtOnce
 
@@ -346,3 +348,14 @@ def test_the_paper_s_recipe_goes_the_whole_way(
         workflow.add_language("sw", registry=tmp_path / "cut", progress=StopAtOnce(), **arguments)
     resumed = workflow.add_language("sw", registry=tmp_path / "cut", resume=True, **arguments)
     assert resumed.files[WEIGHTS] == card.files[WEIGHTS]
+
+
+@pytest.mark.parametrize("start", ["native", "pretrained"])
+def test_a_foreign_tokenizer_reads_decomposed_text_as_composed(start: str, bert: Path, base_folder: Path) -> None:
+    model = MultilingualModel(open_base(str(base_folder)))
+    build_language(model, "de", native=NATIVE, target=TARGET, start=start, source=str(bert), bottleneck=4)
+    texts = ["Ein Hund läuft über", "ガス ế"]
+    made = hub_tokenizer(model, "de").tokenizer
+    for text in texts:
+        other = unicodedata.normalize("NFD", text)
+        assert model.tokenise("de", [other]) == model.tokenise("de", [text]) == [made.encode(other).ids]

@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from tokenizers import Tokenizer
 
 from mla_extend.language.alignment import ROUNDS, align
 from mla_extend.language.embedding import STARTS, StartInputs
 from mla_extend.language.model import MultilingualModel
+from mla_extend.language.normaliser import composed_first
 from mla_extend.language.peft_method import adapter_tensors
 from mla_extend.language.pretrained import open_table
 from mla_extend.language.related import Related, check_related, copy_related, evidence
@@ -141,7 +143,8 @@ def _build_projected(
     """Build a language that reads a frozen table; its projection starts as PyTorch draws it, as the paper's does."""
     table = open_table(source)
     about = table.to_json(source)
-    tokenizer = LanguageTokenizer(table.tokenizer, model.base.max_tokens)
+    content = composed_first(Tokenizer.from_str(table.tokenizer)).to_str()
+    tokenizer = LanguageTokenizer(content, model.base.max_tokens)
     with _seeded(seed):
         model.add(tag, tokenizer=tokenizer, bottleneck=bottleneck, kind=kind, pretrained=about)
     if related is not None:

@@ -4,6 +4,7 @@ Shapes: `B` batch, `T` tokens, `D` width of the shared space.
 """
 
 import re
+import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -280,8 +281,9 @@ class MultilingualModel:
         tokenizer = self.language(tag).tokenizer
         if tokenizer is not None:
             return self.as_begun(tokenizer.ids(texts))
+        composed = [unicodedata.normalize("NFC", text) for text in texts]
         with TOKENIZING:
-            encoded: Any = self.base.tokenizer(list(texts), truncation=True, max_length=self.base.max_tokens)
+            encoded: Any = self.base.tokenizer(composed, truncation=True, max_length=self.base.max_tokens)
         ids: list[list[int]] = encoded["input_ids"]
         return ids
 

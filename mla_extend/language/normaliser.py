@@ -100,6 +100,17 @@ def learn_normaliser(texts: Sequence[str], *, lower: bool = True, language: str 
     return normalizers.Sequence(steps)
 
 
+def composed_first(tokenizer: Tokenizer) -> Tokenizer:
+    """Return a foreign tokenizer that reads every normal form as the composed one, which it was made from.
+
+    Its own steps may be SentencePiece's table, which goes by grapheme here and loses marks of decomposed text.
+    """
+    copied = Tokenizer.from_str(tokenizer.to_str())
+    own = [] if copied.normalizer is None else [copied.normalizer]
+    copied.normalizer = normalizers.Sequence([normalizers.NFC(), *own])
+    return copied
+
+
 def normalise_all(normaliser: Any, texts: Iterable[str]) -> list[str]:
     """Return the texts as a normaliser spells them, without those of which nothing is left."""
     return [spelled for text in texts if (spelled := normaliser.normalize_str(text))]

@@ -9,6 +9,7 @@ from tokenizers import Tokenizer, processors
 
 from mla_extend.errors import DataError
 from mla_extend.language.model import MultilingualModel
+from mla_extend.language.normaliser import composed_first
 from mla_extend.language.tokenizer import LanguageTokenizer
 from mla_extend.registry.isolation import PROBES
 
@@ -71,6 +72,7 @@ def hub_tokenizer(model: MultilingualModel, tag: str) -> HubTokenizer:
             )
         limit = base.max_tokens
         tokenizer = Tokenizer.from_str(backend.to_str())
+        tokenizer = tokenizer if tag == model.native else composed_first(tokenizer)
         pad, _, end = base.family.special_ids(base.tokenizer)
     tokenizer.no_padding()
     tokenizer.enable_truncation(limit)
