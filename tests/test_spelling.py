@@ -1,6 +1,9 @@
 """Text that is equal to the eye has the same pieces, in whatever form it comes, and however it is cut."""
 
+import json
 import unicodedata
+from collections import Counter
+from pathlib import Path
 
 import pytest
 import sentencepiece
@@ -8,7 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer
 
+from mla_extend.bases.open import open_base
 from mla_extend.language import pieces as pieces_module
+from mla_extend.language.build import build_language
+from mla_extend.language.model import MultilingualModel
 from mla_extend.language.normaliser import JOINERS, learn_normaliser
 from mla_extend.language.pieces import train_pieces, usual_letters, without_normaliser
 from mla_extend.language.sampling import SHORT, RandomCuts
@@ -41,6 +47,7 @@ TEXTS = {
 TOKENIZERS = {language: LanguageTokenizer.train(texts * 3, 500, language=language) for language, texts in TEXTS.items()}
 FORMS = ("NFC", "NFD", "NFKC", "NFKD")
 APOSTROPHES = "'’‘ʼ`ʻꞌ′´＇‛"
+RUNS = ("a", "aa", "aaa", "aaaa")
 INVISIBLE = "\u00ad\u200b\u200e\u200f\u202a\u202c\u2060\u2066\u2069\ufeff\ufe0f\u034f\u061c\x00"
 
 
@@ -132,6 +139,17 @@ def test_the_languages_code_decides_also_where_its_text_has_no_dotless_letter() 
     assert LanguageTokenizer.train(texts, 77).ids(["I"]) == LanguageTokenizer.train(texts, 77).ids(["i"])
 
 
+def test_a_language_is_built_by_its_own_rule(base_folder: Path) -> None:
+    model = MultilingualModel(open_base(str(base_folder)))
+    texts = ["iki köpek", "kedi kedi"] * 3
+    for tag, small in (("tr", "ı"), ("sw", "i")):
+        build_language(model, tag, native=texts, target=texts, start="random", bottleneck=4)
+        tokenizer = model.language(tag).tokenizer
+        assert tokenizer is not None
+        assert tokenizer.ids(["I"]) == tokenizer.ids([small])
+        assert not any(tokenizer.piece(i).startswith("<0x") for i in tokenizer.ids([small])[0])
+
+
 def test_a_joiner_stays_where_it_is_seen_and_only_there() -> None:
     persian, sinhala = learn_normaliser(TEXTS["fa"]), learn_normaliser(["ශ්‍රී ලංකා"])
     assert persian.normalize_str("می‌خواهم") == "می خواهم"  # as it is typed without the key
@@ -154,6 +172,7 @@ def test_a_joiner_stays_where_it_is_seen_and_only_there() -> None:
         ("col·lecció", "col·lecció", ["coŀlecció", "col∙lecció"]),
         ("e-mail", "e-mail", ["e‑mail", "e‐mail", "ｅ－ｍａｉｌ"]),
         ('צה"ל', 'צה"ל', ["צה״ל"]),
+        ("pápa", "pápa", ["pa\u200d\u0301pa", "pa\u200b\u0301pa"]),
         ("a b", "a b", ["a\u00a0b", "a\u3000b", " a\u2009\tb\n", "a\u2028b", "a▁b"]),
     ],
 )
@@ -210,6 +229,16 @@ def test_pieces_of_very_much_text_are_learned_from_the_same_sentences_each_time(
     monkeypatch.setattr(sentencepiece.SentencePieceTrainer, "train", watch)
     train_pieces(texts)
     assert given == [40]
+
+
+def test_all_ways_are_drawn_alike_at_alpha_0() -> None:
+    """Of `aaaa` there are eight cuts into runs of `a`; that is not what an even choice at each place would give."""
+    parts = json.loads(TOKENIZERS["sw"].content)
+    parts["model"]["vocab"] = [*parts["model"]["vocab"][:260], *([piece, -1.0] for piece in ("▁", *RUNS))]
+    count = 8000
+    drawn = Counter(map(tuple, RandomCuts(json.dumps(parts))(["aaaa"] * count, 0.0, 3)))
+    assert len(drawn) == 8
+    assert all(abs(number / count - 1 / 8) < 0.02 for number in drawn.values())
 
 
 def test_text_without_spaces_is_cut_at_random_and_not_remembered() -> None:
