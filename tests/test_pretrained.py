@@ -354,8 +354,8 @@ def test_the_paper_s_recipe_goes_the_whole_way(
 def test_a_foreign_tokenizer_reads_decomposed_text_as_composed(start: str, bert: Path, base_folder: Path) -> None:
     model = MultilingualModel(open_base(str(base_folder)))
     build_language(model, "de", native=NATIVE, target=TARGET, start=start, source=str(bert), bottleneck=4)
-    model.base.tokenizer.backend_tokenizer.normalizer = normalizers.Lowercase()
-    texts = ["Ein Hund läuft über", "ガス ế"]
+    model.base.tokenizer.backend_tokenizer.normalizer = normalizers.Replace("é", "dog")
+    texts = ["Ein Hund läuft über", "ガス é"]
     made = hub_tokenizer(model, "de").tokenizer
     for text in texts:
         other = unicodedata.normalize("NFD", text)
