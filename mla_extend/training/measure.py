@@ -103,11 +103,11 @@ def estimate(
     text_seconds = _encode_seconds(model.base, texts)
     teacher_seconds = text_seconds * features.lacks_text(texts) / len(texts)
     row_seconds = _row_seconds(model, tag, pairs)
-    stages = {"transfer": recipe.transfer.steps(len(kept)) if recipe.transfer.max_steps else 0}
+    stages = {"transfer": recipe.transfer.steps(len(kept))}
     terms = {"transfer": transfer_terms(pairs, recipe)}
     rows = {"transfer": int(held_out.pairs.sum())}
     if image_text is not None:
-        stages["exposure"] = recipe.exposure.steps(len(captions)) if recipe.exposure.max_steps else 0
+        stages["exposure"] = recipe.exposure.steps(len(captions))
         exposure = ExposureTask(
             model.tokenise(tag, captions),
             np.ones((len(image_text.images), dim), dtype=np.float32),
