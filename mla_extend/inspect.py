@@ -6,18 +6,19 @@ from typing import Any
 
 from mla_extend.bases.source import DEMO, text_positions
 from mla_extend.data.codes import language_name, language_tag
-from mla_extend.data.doctor import PROBLEMS, Findings
+from mla_extend.data.doctor import PROBLEMS, Findings, marked
 from mla_extend.data.formats.format import Wanted
 from mla_extend.data.given import parse_columns, parse_given
 from mla_extend.data.pairs import ImageText, ParallelText, join_images, join_parallel
 from mla_extend.data.read import has_images, has_native, read_image_text, read_parallel
 from mla_extend.errors import DataError
+from mla_extend.images.check import unreadable_images
 from mla_extend.language.normaliser import learn_normaliser
 from mla_extend.language.pieces import evenly, tokenizer_json, train_pieces, usual_letters, vocabulary_size
 from mla_extend.progress import SILENT, Progress
 from mla_extend.registry.place import registry_root
 from mla_extend.registry.store import Registry
-from mla_extend.request import check_captions, check_pairs, leak_index, read_tests
+from mla_extend.request import check_captions, check_pairs, leak_index, of_images, read_tests
 
 SAMPLES = 8
 """Rows shown of each problem."""
@@ -55,6 +56,9 @@ def inspect_data(
         registry: the registry's folder, for the base that it holds.
         progress: told of long work.
 
+    Images are looked at too: each is decoded. Where parallel text has images, its pairs are kept without those that
+    cannot be read.
+
     Returns:
         `{"pairs", "kept", "problems": {NAME: count}, "samples": {NAME: [...]}, "tokens": {...}, ...}`. Each row counts
         under its first problem, but `truncated` is counted over the rows kept. `tokens` is `None` if none are.
@@ -71,19 +75,30 @@ def inspect_data(
     progress.start("Reading")
     texts: list[ParallelText] = []
     pictures: list[ImageText] = []
+    both: list[ImageText] = []  # of parallel text with images
     for one in given:
-        if has_images(one, wanted) and not has_native(one, wanted):
+        shown = has_images(one, wanted)
+        if shown and not has_native(one, wanted):
             pictures.append(read_image_text(one, wanted))
-        else:
-            texts.append(read_parallel(one, wanted))
+            continue
+        texts.append(read_parallel(one, wanted))
+        if shown:
+            both.append(read_image_text(one, wanted))
     progress.finish()
     found: list[tuple[ParallelText | ImageText, Findings]] = []
+    unreadable: dict[Path, str] = {}
     if texts:
         parallel = join_parallel(texts)
         found.append((parallel, check_pairs(parallel, wanted, filter, leaks, progress)))
     if pictures:
         images = join_images(pictures)
-        found.append((images, check_captions(images, wanted, filter, leaks, progress)))
+        unreadable |= unreadable_images(images.images, progress)
+        found.append((images, check_captions(images, wanted, filter, leaks, progress, unreadable)))
+    told = [*found]
+    if both:
+        images = join_images(both)
+        unreadable |= unreadable_images(images.images, progress)
+        told.append((images, marked("unreadable", of_images(images, unreadable))))
     kept = [text for data, findings in found for text, keep in zip(_target(data), findings.kept, strict=True) if keep]
     tokens = None
     positions, positions_of = text_positions(base or Registry(registry_root(registry)).base_source() or DEMO)
@@ -93,7 +108,7 @@ def inspect_data(
             "positions": positions,
             "positions_of": positions_of,
         }
-    problems = {name: sum(findings.counts()[name] for _, findings in found) for name in PROBLEMS}
+    problems = {name: sum(findings.counts()[name] for _, findings in told) for name in PROBLEMS}
     return {
         "paths": [str(path) for path in paths],
         "language": wanted.language,
@@ -103,7 +118,7 @@ def inspect_data(
         "pairs": sum(len(data) for data, _ in found),
         "kept": len(kept),
         "problems": {**problems, TRUNCATED: tokens[TRUNCATED] if tokens else 0},
-        "samples": {name: _samples(name, found) for name in PROBLEMS if problems[name]},
+        "samples": {name: _samples(name, told, unreadable) for name in PROBLEMS if problems[name]},
         "tokens": tokens,
         "licence": next((licence for one in given if (licence := one.format.licence(one.path))), None),
     }
@@ -113,17 +128,23 @@ def _target(data: ParallelText | ImageText) -> list[str]:
     return data.target if isinstance(data, ParallelText) else data.texts
 
 
-def _samples(name: str, found: Sequence[tuple[ParallelText | ImageText, Findings]]) -> list[dict[str, Any]]:
+def _samples(
+    name: str, found: Sequence[tuple[ParallelText | ImageText, Findings]], unreadable: Mapping[Path, str]
+) -> list[dict[str, Any]]:
     return [
         {
             "where": data.where(row),
             "native": data.native[row] if isinstance(data, ParallelText) else None,
             "target": _target(data)[row],
-            "note": None if isinstance(data, ParallelText) else data.images[data.image_of_text[row]].name,
+            "note": None if isinstance(data, ParallelText) else _note(data.images[data.image_of_text[row]], unreadable),
         }
         for data, findings in found
         for row in findings.samples(name, SAMPLES)
     ][:SAMPLES]
+
+
+def _note(image: Path, unreadable: Mapping[Path, str]) -> str:
+    return unreadable.get(image, image.name)
 
 
 def _tokens(texts: Sequence[str], language: str, positions: int, progress: Progress) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """What the user asked for, read and checked before anything slow is opened."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from mla_extend.data.formats.format import Wanted
 from mla_extend.data.given import TRAINING_SPLITS, Given, parse_columns, parse_given, split_of
 from mla_extend.data.leaks import LeakIndex
 from mla_extend.data.licences import is_noncommercial
-from mla_extend.data.pairs import ImageText, ParallelText, join_images, join_parallel
+from mla_extend.data.pairs import ImageText, Mask, ParallelText, join_images, join_parallel
 from mla_extend.data.read import has_images, read_image_text, read_parallel
 from mla_extend.data.test_sets import TestSet, read_test_set
 from mla_extend.errors import DataError, LanguageError
@@ -23,8 +23,6 @@ from mla_extend.progress import SILENT, Progress
 from mla_extend.training.recipe import Recipe, load_recipe
 
 DEMO_WEIGHTED = re.compile(r"demo(?:=(\d+(?:\.\d+)?))?")
-UNREADABLE = "unreadable"
-"""What the card calls rows whose image cannot be read."""
 COPIED = 0.5
 """Share of pairs with equal sides from which a target column counts as a copy of the native one."""
 
@@ -190,9 +188,14 @@ def check_pairs(
 
 
 def check_captions(
-    images: ImageText, wanted: Wanted, level: str, leaks: LeakIndex | None, progress: Progress
+    images: ImageText,
+    wanted: Wanted,
+    level: str,
+    leaks: LeakIndex | None,
+    progress: Progress,
+    unreadable: Container[Path] = (),
 ) -> Findings:
-    """Return what is wrong with images' texts."""
+    """Return what is wrong with images' texts, some of whose images cannot be read."""
     leaked = None
     if leaks is not None:
         leaked = leaks.texts(images.texts) | leaks.images(images.images)[np.asarray(images.image_of_text)]
@@ -204,8 +207,15 @@ def check_captions(
         level=level,
         leaked=leaked,
         owners=images.image_of_text,
+        unreadable=of_images(images, unreadable),
         progress=progress,
     )
+
+
+def of_images(data: ImageText, images: Container[Path]) -> Mask:
+    """Say which texts `[C]` are of certain images."""
+    chosen: Mask = np.array([image in images for image in data.images])[np.asarray(data.image_of_text)]
+    return chosen
 
 
 def leak_index(tests: TestSet) -> LeakIndex:
@@ -233,7 +243,7 @@ def drop_unreadable(request: Request, unreadable: Mapping[Path, str]) -> Request
     if pictures is None or not unreadable:
         return request
     there = np.array([image not in unreadable for image in pictures.images])
-    kept = there[np.asarray(pictures.image_of_text)]
+    kept = ~of_images(pictures, unreadable)
     if not kept.any():
         first = next(iter(unreadable.values()))
         raise DataError(f"{pictures.source}: none of its {len(there)} images can be read. {first}")
@@ -244,7 +254,7 @@ def drop_unreadable(request: Request, unreadable: Mapping[Path, str]) -> Request
             rows = int((pictures.part_of[~kept] == part).sum())
             part += 1
             if rows:
-                dropped = {**record["dropped"], UNREADABLE: record["dropped"].get(UNREADABLE, 0) + rows}
+                dropped = {**record["dropped"], "unreadable": rows}
                 record = {**record, "kept": record["kept"] - rows, "dropped": dropped}  # noqa: PLW2901
         data.append(record)
     return replace(request, image_text=pictures.with_images(there), data=data)

@@ -22,7 +22,7 @@ from mla_extend.request import Asked, Request, as_sources, drop_unreadable, read
 from mla_extend.stop import StopRequest
 from mla_extend.training.measure import Measure, estimate, package_versions
 from mla_extend.training.precision import pick_device
-from mla_extend.training.prepare import Split, split
+from mla_extend.training.prepare import Split, image_vectors, split
 from mla_extend.training.run_folder import RunFolder, claim_run
 from mla_extend.training.run_identity import run_identity
 from mla_extend.training.session import Session, Trained, write_log
@@ -217,8 +217,12 @@ def _open(
 def _with_images(request: Request, features: Features) -> tuple[Request, list[bytes]]:
     """Encode the images; return the request with those that can be read, and the content of each.
 
-    Pictures of the same content are one picture, and the rows of those that cannot be read are dropped.
+    Pictures of the same content are one picture, and the rows of those that cannot be read are dropped; but of a test
+    set all must be read.
     """
+    for tests in request.test_set.splits.values() if request.test_set else ():
+        if isinstance(tests, ImageText):
+            image_vectors(tests, features)
     if request.image_text is None:
         return request, []
     _, unreadable = features.readable_images(request.image_text.images)

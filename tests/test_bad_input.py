@@ -73,11 +73,11 @@ def test_images_that_are_missing_or_broken_are_named_with_their_line(
     registry = tmp_path / "adapters"
 
     def miss(i: int, row: dict[str, str]) -> None:
-        if i == 4:
-            row["image"] = "nowhere.png"
+        if i >= 4:
+            row["image"] = f"nowhere{i}.png"
 
     path = image_rows(tmp_path / "miss.jsonl", miss, pictures)
-    missing = r"miss\.jsonl, line 5: the image .*nowhere\.png does not exist"
+    missing = r"miss\.jsonl, line 5: the image .*nowhere4\.png does not exist \(nor do 75 others\)"
     refused(DataError, missing, dual_folder, registry, *arguments, str(path))
     for picture in pictures:
         picture.write_bytes(b"no picture")

@@ -139,8 +139,8 @@ def test_the_same_pair_again_is_a_duplicate(language, again):
 def test_captions_are_duplicates_only_of_the_same_image():
     """The same words may fit two pictures."""
     texts = ["paka mweusi", "mbwa", "Paka  mweusi", "paka mweusi"]
-    assert examine(texts, None, language="sw", owners=[0, 1, 1, 0]).codes.tolist() == [0, 0, 0, 3]
-    assert examine(texts, None, language="sw").codes.tolist() == [0, 0, 3, 3]
+    assert examine(texts, None, language="sw", owners=[0, 1, 1, 0]).codes.tolist() == [0, 0, 0, 4]
+    assert examine(texts, None, language="sw").codes.tolist() == [0, 0, 4, 4]
 
 
 def test_a_row_whose_twin_is_leaked_is_no_duplicate():
@@ -261,7 +261,7 @@ def test_languages_of_two_scripts_may_use_both():
     assert examine(
         ["دو بچے گلی میں فٹ بال کھیل رہے ہیں", "ਦੋ ਬੱਚੇ ਗਲੀ ਵਿੱਚ ਫੁੱਟਬਾਲ ਖੇਡ ਰਹੇ ਹਨ"], None, language="pa"
     ).kept.all()
-    assert examine(["두 아이가 거리에서", "大韓民國", "ひらがな"], None, language="ko").codes.tolist() == [0, 0, 6]
+    assert examine(["두 아이가 거리에서", "大韓民國", "ひらがな"], None, language="ko").codes.tolist() == [0, 0, 7]
 
 
 @pytest.mark.parametrize(
@@ -343,6 +343,7 @@ def test_a_row_stands_under_its_first_problem():
     english = "Two children are playing football in the street near the old school and then"
     rows = [
         ("empty", "...", "..."),
+        ("unreadable", copy, copy),
         ("leaked", copy, copy),
         (None, "Mbwa analala chini ya mti", "A dog sleeps under a tree"),
         ("duplicate", "Mbwa analala chini ya mti", "A dog sleeps under a tree"),
@@ -354,8 +355,13 @@ def test_a_row_stands_under_its_first_problem():
         ("length_ratio", "Mbwa analala chini ya mti mkubwa wa zamani kando ya mto na watoto wanacheza", "A"),
     ]
     leaked = np.zeros(len(target) + len(rows), dtype=bool)
-    leaked[len(target) : len(target) + 2] = True
-    findings = examine(target + [r[1] for r in rows], native + [r[2] for r in rows], language="sw", leaked=leaked)
+    leaked[len(target) : len(target) + 3] = True
+    unreadable = np.zeros_like(leaked)
+    unreadable[len(target) : len(target) + 2] = True
+    texts = target + [r[1] for r in rows], native + [r[2] for r in rows]
+    findings = examine(*texts, language="sw", leaked=leaked, unreadable=unreadable)
+    everything = examine(*texts, language="sw", level="off", leaked=leaked, unreadable=unreadable)
+    assert np.flatnonzero(~everything.kept).tolist() == [len(target), len(target) + 1]
     found = [PROBLEMS[code - 1] if code else None for code in findings.codes[len(target) :]]
     assert found == [row[0] for row in rows]
 
@@ -467,5 +473,5 @@ def test_what_does_not_fit_is_refused():
         examine(["a"], ["b"], language="sw", leaked=np.array([True, False]))
     with pytest.raises(DataError, match="1 target texts and 0 images"):
         examine(["a"], None, language="sw", owners=[])
-    with pytest.raises(DataError, match=r"'typo' is no problem that is looked for. There are: empty, leaked"):
+    with pytest.raises(DataError, match=r"'typo' is no problem that is looked for. There are: empty, unreadable"):
         examine(["a"], ["b"], language="sw").samples("typo", 3)

@@ -51,8 +51,8 @@ def test_each_fault_is_counted_once(faulty: Path) -> None:
     assert code == 0
     assert found["pairs"] == rows
     assert found["problems"] == {
-        "empty": 1, "leaked": 1, "duplicate": 1, "copy": 1, "mojibake": 1, "wrong_script": 1, "wrong_language": 0,
-        "length_ratio": 1, "truncated": 0,
+        "empty": 1, "unreadable": 0, "leaked": 1, "duplicate": 1, "copy": 1, "mojibake": 1, "wrong_script": 1,
+        "wrong_language": 0, "length_ratio": 1, "truncated": 0,
     }  # fmt: skip
     assert found["kept"] == rows - 7
     sample = found["samples"]["wrong_script"][0]
@@ -128,3 +128,28 @@ def test_inspecting_loads_no_torch(faulty: Path) -> None:
         "assert 'torch' not in sys.modules\n"
     )
     subprocess.run([sys.executable, "-c", program, str(faulty)], check=True, capture_output=True, cwd=faulty.parent)
+
+
+def test_images_that_cannot_be_read_are_told_of_with_the_reason(data: dict[str, Path], tmp_path: Path) -> None:
+    names = sorted({json.loads(line)["image"] for line in data["images"].read_text(encoding="utf-8").splitlines()})
+    (data["images"].parent / names[0]).write_bytes(b"no picture")
+    cut = data["images"].parent / names[1]
+    cut.write_bytes(cut.read_bytes()[:-30])
+    (data["images"].parent / names[2]).unlink()
+    alone = tmp_path / "alone.jsonl"
+    rows = [json.loads(line) for line in data["images"].read_text(encoding="utf-8").splitlines()]
+    alone.write_text("".join(json.dumps({"image": r["image"], "text": r["caption"]}) + "\n" for r in rows))
+    arguments = ("inspect", str(alone), "--language", "sw", "--json")
+    code, out, _ = run(*arguments, registry=tmp_path / "none")
+    found = json.loads(out)
+    assert code == 0
+    assert found["problems"]["unreadable"] == 9
+    notes = " ".join(sample["note"] for sample in found["samples"]["unreadable"])
+    assert "it is no picture" in notes
+    assert "does not exist" in notes
+    assert "OSError" in notes or "SyntaxError" in notes
+    everything = json.loads(run(*arguments, "--filter", "off", registry=tmp_path / "none")[1])
+    assert everything["kept"] == everything["pairs"] - 9
+    both = json.loads(run("inspect", str(data["images"]), *arguments[2:], registry=tmp_path / "none")[1])
+    assert both["problems"]["unreadable"] == 9
+    assert both["kept"] > both["pairs"] - 9  # as parallel text, they teach all the same

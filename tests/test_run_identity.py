@@ -258,3 +258,17 @@ def test_a_stop_is_heard_while_images_are_encoded(add: Add, tmp_path: Path, monk
     monkeypatch.setattr(StopRequest, "__init__", made)
     add(test_set=None)
     assert sum(encoded) == 26
+
+
+def test_a_broken_picture_of_a_test_set_is_refused_before_training(add: Add, data: dict[str, Path]) -> None:
+    row = json.loads(data["test"].read_text(encoding="utf-8").splitlines()[0])
+    (data["test"].parent / row["image"]).write_bytes(b"no picture")
+    with pytest.raises(DataError, match=r"test\.jsonl, line 1: The image .* cannot be read"):
+        add()
+
+
+def test_a_missing_picture_costs_its_rows_alone(add: Add, data: dict[str, Path]) -> None:
+    row = json.loads(data["images"].read_text(encoding="utf-8").splitlines()[0])
+    (data["images"].parent / row["image"]).unlink()
+    record = next(record for record in add(test_set=None).data if record["role"] == "image_text")
+    assert record["dropped"]["unreadable"] == 3

@@ -22,6 +22,7 @@ from mla_extend.progress import SILENT, Progress
 
 PROBLEMS = (
     "empty",
+    "unreadable",
     "leaked",
     "duplicate",
     "copy",
@@ -31,6 +32,8 @@ PROBLEMS = (
     "length_ratio",
 )
 """In the order in which they are looked for: a row stands under its first."""
+USELESS = 2
+"""How many of them nothing can be learned from, so that no level keeps their rows."""
 LEVELS = ("strict", "default", "off")
 
 
@@ -118,8 +121,8 @@ class Findings:
 
     @property
     def kept(self) -> Mask:
-        """Return which rows `[N]` are to be used: those without a problem; at level `off`, those that are not empty."""
-        kept: Mask = self.codes != 1 if self.level == "off" else self.codes == 0
+        """Return which rows `[N]` are to be used: those without a problem; at level `off`, those that can be."""
+        kept: Mask = (self.codes == 0) | (self.codes > USELESS) if self.level == "off" else self.codes == 0
         return kept
 
     def counts(self) -> dict[str, int]:
@@ -149,13 +152,14 @@ def examine(
     level: str = "default",
     leaked: Mask | None = None,
     owners: Sequence[int] | None = None,
+    unreadable: Mask | None = None,
     progress: Progress = SILENT,
 ) -> Findings:
     """Find what is wrong with each row of parallel text or captions. A row stands under the first that applies.
 
     - `empty`: a side has no letter, digit or symbol, only spaces, punctuation or what is not seen.
-    - `leaked`: as the caller says.
-    - `duplicate`: a row before it, itself not empty or leaked, has the same sides (and image) but for case, spacing
+    - `unreadable`, `leaked`: as the caller says.
+    - `duplicate`: a row before it, itself none of these, has the same sides (and image) but for case, spacing
       and Unicode's normal form.
     - `copy`: the sides are equal in the same sense and hold letters, and are not tolerated names (`Limits.copies`).
       Tolerated ones are not looked at further.
@@ -175,10 +179,11 @@ def examine(
         native: `[N]` texts that should say the same, or `None` for captions.
         language: the target's BCP-47 tag.
         native_language: the native text's.
-        level: `default`; `strict`, with tighter limits; `off`, which finds what `default` finds and drops only what is
-            empty.
+        level: `default`; `strict`, with tighter limits; `off`, which finds what `default` finds and drops only what
+            nothing can be learned from.
         leaked: `[N]`, the rows that a test set holds.
         owners: `[N]`, the image of each text: the same text of another image is no duplicate.
+        unreadable: `[N]`, the rows whose image cannot be read.
         progress: told of each block of rows.
 
     Raises:
@@ -186,7 +191,12 @@ def examine(
     """
     if level not in LEVELS:
         raise DataError(f"{level!r} is no level of checking. There are: {', '.join(LEVELS)}.")
-    for name, values in (("native texts", native), ("leaked marks", leaked), ("images", owners)):
+    for name, values in (
+        ("native texts", native),
+        ("leaked marks", leaked),
+        ("unreadable marks", unreadable),
+        ("images", owners),
+    ):
         if values is not None and len(values) != len(target):
             raise DataError(f"There are {len(target)} target texts and {len(values)} {name}; give one for each.")
     limits = STRICT if level == "strict" else DEFAULT
@@ -199,7 +209,12 @@ def examine(
         )
         progress.advance(len(block))
     progress.finish()
-    return Findings(rows.codes(leaked), level)
+    return Findings(rows.codes(leaked, unreadable), level)
+
+
+def marked(problem: str, rows: Mask) -> Findings:
+    """Return findings that know of one problem alone, in the rows `[N]` that a mask names."""
+    return Findings(np.where(rows, 1 + PROBLEMS.index(problem), 0).astype(np.uint8))
 
 
 class _Rows:
@@ -264,12 +279,13 @@ class _Rows:
         self.like_native[at.start + places] = ~known & (native >= self.limits.native)
         self.judged += len(places)
 
-    def codes(self, leaked: Mask | None) -> NDArray[np.uint8]:
+    def codes(self, leaked: Mask | None, unreadable: Mask | None) -> NDArray[np.uint8]:
         """Return each row's first problem."""
         found = self.found
-        if leaked is not None:
-            found["leaked"] |= leaked
-        usable = np.flatnonzero(~(found["empty"] | found["leaked"]))
+        for name, rows in (("leaked", leaked), ("unreadable", unreadable)):
+            if rows is not None:
+                found[name] |= rows
+        usable = np.flatnonzero(~(found["empty"] | found["unreadable"] | found["leaked"]))
         again = np.ones(len(usable), dtype=np.bool_)
         again[np.unique(self.key[usable], return_index=True)[1]] = False
         found["duplicate"][usable[again]] = True

@@ -15,6 +15,8 @@ from mla_extend.data.pairs import ImageText, ParallelText, Part
 from mla_extend.errors import DataError
 
 LEAST = 2
+MISSING = 0.1
+"""Share of a source's images up to which those that are missing cost their rows alone."""
 
 
 def read_parallel(source: Given | Path | str, wanted: Wanted | None = None) -> ParallelText:
@@ -64,15 +66,20 @@ def has_native(source: Given | Path | str, wanted: Wanted | None = None) -> bool
     return first is not None and isinstance(reader.native_value(first), str)
 
 
-def read_image_text(source: Given | Path | str, wanted: Wanted | None = None) -> ImageText:
+def read_image_text(source: Given | Path | str, wanted: Wanted | None = None, *, missing: float = MISSING) -> ImageText:
     """Read images with their texts.
 
     A text is a string or a list of strings; relative paths are relative to the source. Images that lie in the source
     itself (parquet, tar) are unpacked into the cache. Native text, where each captioned image has some, is kept for
     comparison.
 
+    Args:
+        source: what to read; of several splits, the training one.
+        wanted: the languages and columns looked for.
+        missing: share of the images that may be missing: the caller tells of them with those that cannot be read.
+
     Raises:
-        DataError: the source or a row cannot be used, or an image does not exist; the message names it.
+        DataError: the source or a row cannot be used, or images do not exist; the message names one.
     """
     reader = _Reader(source, wanted)
     images: dict[Path, int] = {}
@@ -99,7 +106,7 @@ def read_image_text(source: Given | Path | str, wanted: Wanted | None = None) ->
         raise DataError(
             f"{reader.name} holds {len(texts)} image(s) with text. Give a file with an image and its text a line."
         )
-    _check_images(reader, images, owners, numbers)
+    _check_images(reader, images, owners, numbers, missing)
     complete = set(native_owners) == set(owners)
     return ImageText(
         parts=(reader.part,),
@@ -221,9 +228,12 @@ def _native_texts(value: Any, count: int) -> list[str]:
     return []
 
 
-def _check_images(reader: _Reader, images: Mapping[Path, int], owners: Sequence[int], numbers: Sequence[int]) -> None:
+def _check_images(
+    reader: _Reader, images: Mapping[Path, int], owners: Sequence[int], numbers: Sequence[int], tolerated: float
+) -> None:
+    """Refuse a source of which many images are missing: its paths are wrong. A few are told of with what is broken."""
     missing = [(place, image) for image, place in images.items() if not is_there(image)]
-    if missing:
+    if len(missing) > tolerated * len(images):
         place, image = missing[0]
         raise DataError(
             f"{reader.name}, {reader.part.unit} {numbers[owners.index(place)]}: the image {image} does not exist"

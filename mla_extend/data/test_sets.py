@@ -43,7 +43,7 @@ def read_test_set(source: Given | Path | str, wanted: Wanted, name: str | None =
 
 def _split(given: Given, wanted: Wanted) -> ImageText | ParallelText:
     if has_images(given, wanted):
-        return read_image_text(given, wanted)
+        return read_image_text(given, wanted, missing=0)
     data = read_parallel(given, wanted)
     empty = next((i for i, pair in enumerate(zip(data.native, data.target, strict=True)) if not all(pair)), None)
     if empty is not None:

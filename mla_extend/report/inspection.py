@@ -8,6 +8,7 @@ from mla_extend.report.render import render
 
 EXPLANATIONS = {
     "empty": "One side holds no text.",
+    "unreadable": "The image is missing, damaged or of a format that is not read.",
     "leaked": "The text or its image stands in the test set too, which would make the evaluation too good.",
     "duplicate": "The same row stands earlier in the data; nothing new can be learned from it.",
     "copy": "The target is the native text itself: it was not translated.",
