@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from mla_extend.errors import DataError
 from mla_extend.evaluation import METRICS, Retrieval, chance, evaluate_retrieval
+from mla_extend.evaluation.recall import check_protocol
 
 PROTOCOLS = ("standard", "first", "mla")
 
@@ -141,6 +142,10 @@ def test_chance_is_what_random_vectors_get(protocol):
     error = np.std(figures, axis=0) / np.sqrt(len(figures))
     expected = list(chance(24, counts, protocol).metrics().values())
     assert (np.abs(np.mean(figures, axis=0) - expected) < 4 * error).all()
+
+
+def test_known_protocols_are_taken_as_they_are():
+    assert [check_protocol(name) for name in PROTOCOLS] == list(PROTOCOLS)
 
 
 def test_chance_of_large_and_small_galleries():
