@@ -195,8 +195,9 @@ def test_wrong_arguments():
         paired_bootstrap(result, with_ranks([1, 2], [1, 2], images=3))
     with pytest.raises(DataError, match="0 resamples"):
         bootstrap(result, resamples=0)
-    with pytest.raises(DataError, match="level 95"):
-        bootstrap(result, level=95)
+    for level in (95, 1, 0):
+        with pytest.raises(DataError, match=f"level {level} is not between 0 and 1"):
+            bootstrap(result, level=level)
     with pytest.raises(DataError, match="3 hits of 2"):
         wilson(3, 2)
     with pytest.raises(DataError, match="0 hits of 0"):

@@ -75,6 +75,7 @@ def test_perfect_whatever_the_order(protocol):
     result = evaluate_retrieval(images, 3 * images[owner] + 0.001, owner, protocol)
     assert result.recall == Retrieval((1.0, 1.0, 1.0), (1.0, 1.0, 1.0))
     assert result.mean_recall == result.t2i_mean == 1.0
+    assert result.protocol == protocol
     assert result.captions == (50 if protocol == "first" else 250)
 
 
