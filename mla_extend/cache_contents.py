@@ -10,10 +10,11 @@ from typing import Any
 from mla_extend.bases.contents import memo_path
 from mla_extend.bases.demo import base_place, images_place
 from mla_extend.bases.encoding import is_current
-from mla_extend.bases.vector_store import SUFFIX, summarise
+from mla_extend.bases.vector_store import SUFFIX, store_name, summarise
 from mla_extend.cache import FEATURES, cache_folder
 from mla_extend.data.demo import Composition, data_place
 from mla_extend.data.demo_locales import locales_place
+from mla_extend.data.same_pictures import LOOKS, look_space
 from mla_extend.database import SIDES, in_use, remove_database
 
 LEFTOVER = ".part"
@@ -91,6 +92,8 @@ def _parts(folder: Path) -> Iterator[Part]:
             yield from _features(path)
         elif path.name == "demo" and path.is_dir():
             yield from _demo(path)
+        elif path.name == LOOKS and path.is_dir():
+            yield from _looks(path)
         elif path == memo_path():
             yield _part(path, "hashes of files that were read")
         elif not path.name.endswith(SIDES):
@@ -108,6 +111,12 @@ def _features(folder: Path) -> Iterator[Part]:
             yield _part(path, what, "" if is_current(about.space) else "made by another version or other libraries")
         elif not path.name.endswith(SIDES):
             yield _part(path, "vectors", "of a layout that is not read any more")
+
+
+def _looks(folder: Path) -> Iterator[Part]:
+    for path in (path for path in folder.iterdir() if path.suffix == SUFFIX):
+        unused = "" if path.name == store_name(LOOKS, look_space()) else "of another version"
+        yield _part(path, "what pictures look like, for the leak check", unused)
 
 
 def _demo(folder: Path) -> Iterator[Part]:

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mla_extend.bases.features import Features, image_keys
+from mla_extend.bases.contents import image_keys
+from mla_extend.bases.features import Features
 from mla_extend.bases.open import open_base
 from mla_extend.bases.vector_store import text_key
 from mla_extend.data.pairs import ImageText, ParallelText

@@ -68,7 +68,7 @@ def inspect_data(
         DataError: a source cannot be used.
     """
     wanted = Wanted(language_tag(language), native, parse_columns(columns))
-    leaks = leak_index(read_tests(test_set, wanted, progress)[1]) if test_set is not None else None
+    leaks = leak_index(read_tests(test_set, wanted, progress)[1], progress) if test_set is not None else None
     given = [parse_given(str(path), wanted, format) for path in paths]
     if not given:
         raise DataError("There is nothing to inspect. Give a file of parallel text or of images with text.")

@@ -136,7 +136,7 @@ def read_request(asked: Asked, native: str = "en", progress: Progress = SILENT) 
     tests = _tests(asked, wanted, progress)
     leaks = None
     if tests is not None and tests[0].given.text != DEMO:
-        leaks = leak_index(tests[1])
+        leaks = leak_index(tests[1], progress)
     read = [read_parallel(source.given, wanted) for source in texts]
     parallel = join_parallel(read)
     _refuse_copies(parallel)
@@ -198,7 +198,7 @@ def check_captions(
     """Return what is wrong with images' texts, some of whose images cannot be read."""
     leaked = None
     if leaks is not None:
-        leaked = leaks.texts(images.texts) | leaks.images(images.images)[np.asarray(images.image_of_text)]
+        leaked = leaks.texts(images.texts) | leaks.images(images.images, progress)[np.asarray(images.image_of_text)]
     return examine(
         images.texts,
         None,
@@ -218,7 +218,7 @@ def of_images(data: ImageText, images: Container[Path]) -> Mask:
     return chosen
 
 
-def leak_index(tests: TestSet) -> LeakIndex:
+def leak_index(tests: TestSet, progress: Progress = SILENT) -> LeakIndex:
     """Return what tells whether training data holds something of a test set."""
     splits = list(tests.splits.values())
     pictures = [split for split in splits if isinstance(split, ImageText)]
@@ -226,6 +226,7 @@ def leak_index(tests: TestSet) -> LeakIndex:
         [text for split in splits for text in (split.texts if isinstance(split, ImageText) else split.target)],
         [text for split in splits for text in split.native or ()],
         dict.fromkeys(image for split in pictures for image in split.images),
+        progress,
     )
 
 

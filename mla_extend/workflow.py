@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from mla_extend.bases.features import Features, image_keys
+from mla_extend.bases.contents import image_keys
+from mla_extend.bases.features import Features
 from mla_extend.bases.open import open_base
 from mla_extend.data.codes import language_name
 from mla_extend.data.pairs import ImageText

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw, ImageFilter
 
-from mla_extend.data import leaks
+from mla_extend.data import leaks, same_pictures
 from mla_extend.data.leaks import LEAST_LENGTH, SIMILARITY, LeakIndex
 
 TESTS = [
@@ -186,7 +186,7 @@ def test_other_pictures_do_not_leak(gallery, tmp_path, monkeypatch):
     paths = [*others, tmp_path / "swapped.png", gallery[2]]
     index = LeakIndex([], images=gallery)
     assert index.images(paths).tolist() == [False] * 41 + [True]
-    monkeypatch.setattr(leaks, "BLOCK_PICTURES", 7)
+    monkeypatch.setattr(same_pictures, "BLOCK_PICTURES", 7)
     assert index.images(paths).tolist() == [False] * 41 + [True]
 
 
@@ -207,3 +207,14 @@ def test_a_warning_of_pillow_is_not_passed_on(tmp_path):
     image.save(tmp_path / "palette.png", transparency=bytes(range(256)))
     index = LeakIndex([], images=[tmp_path / "palette.png"])
     assert index.images([tmp_path / "palette.png"]).dtype == np.bool_
+
+
+def test_unchanged_pictures_are_decoded_once(gallery, tmp_path, monkeypatch):
+    paths = list(gallery)
+    found = LeakIndex([], images=paths[:3]).images(paths)
+
+    def fail(path):
+        raise AssertionError(path)
+
+    monkeypatch.setattr(same_pictures, "_look", fail)
+    assert LeakIndex([], images=paths[:3]).images(paths).tolist() == found.tolist()

@@ -14,7 +14,8 @@ from clips import encode, speak
 from PIL import Image, ImageDraw
 
 from mla_extend.bases.base import IMAGE_BATCH, open_image
-from mla_extend.bases.features import Features, image_keys
+from mla_extend.bases.contents import image_keys
+from mla_extend.bases.features import Features
 from mla_extend.bases.open import open_base
 from mla_extend.bases.video import FRAMES, is_video, pool_frames, read_frames
 from mla_extend.data.read import read_image_text

@@ -1,11 +1,13 @@
 """The content of files, by their SHA-256: remembered by path, size and time, so that what is unchanged is read once."""
 
+import hashlib
 import os
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from mla_extend.bases.video import is_video, video_key
 from mla_extend.cache import cache_folder
 from mla_extend.database import ASKED_AT_ONCE, Database
 from mla_extend.files import sha256_file
@@ -46,6 +48,21 @@ def content_hashes(paths: Sequence[Path], progress: Progress = SILENT) -> list[b
         told.finish()
         memo.close()
     return found
+
+
+def image_keys(paths: Sequence[Path], progress: Progress = SILENT) -> list[bytes]:
+    """Return the key of each image or video `[N]`: the hash of its bytes, wherever it lies, and how frames are taken.
+
+    One that cannot be read has a key of its own, under which nothing is ever kept.
+    """
+    return [
+        hashlib.sha256(f"unreadable {path}".encode("utf-8", "replace")).digest()
+        if content is None
+        else video_key(content.hex())
+        if is_video(path)
+        else content
+        for path, content in zip(paths, content_hashes(paths, progress), strict=True)
+    ]
 
 
 def _hashes(paths: list[str], memo: Database, readers: ThreadPoolExecutor) -> list[bytes | None]:

@@ -1,6 +1,5 @@
 """The constants of a base and its data: vectors of native text and of images, encoded once and kept."""
 
-import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -9,11 +8,10 @@ from typing import TypeVar
 import numpy as np
 
 from mla_extend.bases.base import Base
-from mla_extend.bases.contents import content_hashes
+from mla_extend.bases.contents import image_keys
 from mla_extend.bases.encoding import image_encoding, text_encoding
 from mla_extend.bases.source import DEMO
 from mla_extend.bases.vector_store import Vectors, VectorStore, text_key
-from mla_extend.bases.video import is_video, video_key
 from mla_extend.cache import FEATURES, cache_folder
 from mla_extend.errors import ImageError, Interrupted
 from mla_extend.processes import ALONE, Processes
@@ -179,21 +177,6 @@ class Features:
         if self.processes.any(stopped is not None):
             raise stopped or Interrupted(f"Stopped while encoding. {(self.stop or StopRequest()).remedy}")
         return stored(items)
-
-
-def image_keys(paths: Sequence[Path], progress: Progress = SILENT) -> list[bytes]:
-    """Return the key of each image or video `[N]`: the hash of its bytes, wherever it lies, and how frames are taken.
-
-    One that cannot be read has a key of its own, under which nothing is ever kept.
-    """
-    return [
-        hashlib.sha256(f"unreadable {path}".encode("utf-8", "replace")).digest()
-        if content is None
-        else video_key(content.hex())
-        if is_video(path)
-        else content
-        for path, content in zip(paths, content_hashes(paths, progress), strict=True)
-    ]
 
 
 def _text_keys(texts: Sequence[str]) -> list[bytes]:

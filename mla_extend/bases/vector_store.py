@@ -73,6 +73,11 @@ def space_id(space: Mapping[str, str]) -> str:
     return hashlib.sha256(json.dumps(dict(space), sort_keys=True).encode()).hexdigest()[:16]
 
 
+def store_name(kind: str, space: Mapping[str, str]) -> str:
+    """Return the name of a store's file."""
+    return f"{kind}-{space_id(space)}{SUFFIX}"
+
+
 class VectorStore:
     """Hold the vectors of one kind (text or images) that one base makes in one way. Several processes may share it.
 
@@ -84,7 +89,7 @@ class VectorStore:
     """
 
     def __init__(self, folder: Path, kind: str, space: Mapping[str, str], name: str = "") -> None:
-        self.path = folder / f"{kind}-{space_id(space)}{SUFFIX}"
+        self.path = folder / store_name(kind, space)
         self.space = dict(space)
         self.name = name
 

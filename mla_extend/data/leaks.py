@@ -5,7 +5,6 @@ those in the test set.
 """
 
 import functools
-import hashlib
 import sys
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
@@ -16,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mla_extend.data.pairs import Integers, Mask
-from mla_extend.errors import ImageError
+from mla_extend.data.same_pictures import Pictures
+from mla_extend.progress import SILENT, Progress
 
 LEAST_LENGTH = 20
 """Columns of a text (a Chinese, Japanese or Korean character takes two) from which on nearly the same is a leak.
@@ -33,19 +33,8 @@ RUN = 5
 LOOKED_UP = 0.6
 """Share of a text's runs, the rarest, by which it is looked up. More takes longer and finds the same."""
 
-HASH_DISTANCE = 6
-"""Of 64 bits: largest distance of two pictures' difference hashes."""
-PIXEL_DISTANCE = 4.0
-"""Of 255: largest mean difference between two pictures that are shrunk to 16 x 16 pixels.
-
-With both limits, of 300 of the demo's pictures all are found again after JPEG at quality 75, WebP, halving or doubling,
-and 299 after JPEG at quality 30; of its 3,696 training pictures, 1 is taken for one of the 1,532 test pictures (the
-same small square in another style), though the hash alone would take 6 %. Of pictures that are cropped by 2 %, one in
-four is found; of brightened ones, none."""
-
 BLOCK_ROWS = 1 << 13
 BLOCK_CHARACTERS = 1 << 20
-BLOCK_PICTURES = 1 << 10
 END = 0x110000
 """Ends a text, in arrays of code points."""
 SPACE = ord(" ")
@@ -58,22 +47,28 @@ SEEN_SHIFT = np.uint64(64 - SEEN_BITS)
 Codes = NDArray[np.uint32]
 Hashes = NDArray[np.uint64]
 Floats = NDArray[np.floating]
-Pixels = NDArray[np.float32]
 
 
 class LeakIndex:
     """Hold a test set, and tell what leaks from it."""
 
-    def __init__(self, texts: Iterable[str], natives: Iterable[str] = (), images: Iterable[Path] = ()) -> None:
+    def __init__(
+        self,
+        texts: Iterable[str],
+        natives: Iterable[str] = (),
+        images: Iterable[Path] = (),
+        progress: Progress = SILENT,
+    ) -> None:
         """Index a test set.
 
         Args:
             texts: its texts in the language.
             natives: its texts in the base's language.
             images: its pictures; one that cannot be read is left out.
+            progress: told of pictures that are looked at.
         """
         self._texts, self._natives = _Sentences(texts), _Sentences(natives)
-        self._pictures = _Pictures(images)
+        self._pictures = Pictures(list(images), progress)
 
     def texts(self, texts: Sequence[str], natives: Sequence[str] | None = None) -> Mask:
         """Say of each training row `[N]` whether its text, or its native text, stands in the test set.
@@ -84,12 +79,12 @@ class LeakIndex:
         leaked = self._texts.hold(texts)
         return leaked if natives is None else leaked | self._natives.hold(natives)
 
-    def images(self, paths: Sequence[Path]) -> Mask:
+    def images(self, paths: Sequence[Path], progress: Progress = SILENT) -> Mask:
         """Say of each picture `[N]` whether it is one of the test set: the same file, or nearly the same pixels.
 
         One that cannot be read is none.
         """
-        return self._pictures.hold(paths)
+        return self._pictures.hold(paths, progress)
 
 
 class _Plain(NamedTuple):
@@ -179,77 +174,6 @@ class _Sentences:
             if len(own[i] & self.trigrams[j]) >= SIMILARITY * len(own[i] | self.trigrams[j]):
                 near.add(i)
         return np.array(sorted(near), dtype=np.int64)
-
-
-class _Pictures:
-    """Hold the pictures of a test set: digests by file size, difference hashes and small copies."""
-
-    def __init__(self, paths: Iterable[Path]) -> None:
-        self.digests: dict[int, set[bytes]] = {}
-        hashes, pixels = [], []
-        for path in dict.fromkeys(paths):
-            content = _content(path)
-            if content is None:
-                continue
-            self.digests.setdefault(len(content), set()).add(hashlib.sha256(content).digest())
-            seen = _look(path)
-            if seen is not None:
-                hashes.append(seen[0])
-                pixels.append(seen[1])
-        self.hashes, self.pixels = np.array(hashes), np.array(pixels)
-
-    def hold(self, paths: Sequence[Path]) -> Mask:
-        """Say of each picture whether it is here."""
-        leaked = np.zeros(len(paths), dtype=np.bool_)
-        if not self.digests:
-            return leaked
-        for start in range(0, len(paths), BLOCK_PICTURES):
-            rows, hashes, pixels = [], [], []
-            for row, path in enumerate(paths[start : start + BLOCK_PICTURES], start):
-                leaked[row] = self._same_file(path)
-                seen = None if leaked[row] else _look(path)
-                if seen is not None:
-                    rows.append(row)
-                    hashes.append(seen[0])
-                    pixels.append(seen[1])
-            if rows and len(self.hashes):
-                # Of vectors of 1 and -1, the product is 64 - 2 x the bits that differ.
-                distance = (64 - np.array(hashes) @ self.hashes.T) / 2
-                mine, theirs = np.nonzero(distance <= HASH_DISTANCE)
-                for i, j in zip(mine, theirs, strict=True):
-                    leaked[rows[i]] |= bool(np.abs(pixels[i] - self.pixels[j]).mean() <= PIXEL_DISTANCE)
-        return leaked
-
-    def _same_file(self, path: Path) -> bool:
-        try:
-            digests = self.digests.get(path.stat().st_size)
-        except (OSError, ValueError):
-            return False
-        content = _content(path) if digests else None
-        return content is not None and digests is not None and hashlib.sha256(content).digest() in digests
-
-
-def _content(path: Path) -> bytes | None:
-    try:
-        return path.read_bytes()
-    except (OSError, ValueError):
-        return None
-
-
-def _look(path: Path) -> tuple[Pixels, Pixels] | None:
-    """Return a picture's difference hash as 64 values of 1 and -1, and its copy of 16 x 16 pixels in three colours."""
-    from PIL import Image  # noqa: PLC0415 - slow to import
-
-    from mla_extend.images.open import open_image  # noqa: PLC0415
-
-    try:
-        flat = open_image(path, least_side=64, few_pixels=0)
-    except ImageError:
-        return None
-    grey = np.asarray(flat.convert("L").resize((9, 8), Image.Resampling.BOX), dtype=np.int16)
-    rising = (grey[:, 1:] > grey[:, :-1]).reshape(-1)
-    pixels = np.asarray(flat.resize((16, 16), Image.Resampling.BOX), dtype=np.float32)
-    return np.where(rising, 1, -1).astype(np.float32), pixels.reshape(-1)
 
 
 @functools.cache
