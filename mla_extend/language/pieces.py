@@ -113,10 +113,25 @@ def train_pieces(
     usual = normalise_all(normaliser, string.printable + letters + letters.upper())
     for character in sorted(set().union(*kept, *usual) - known - {" "}):
         model.pieces.add(piece=character, score=score)
-    own = sentencepiece.SentencePieceNormalizer(rule_name=FOLDS[lower]).serialized_model_proto()
-    rules = sentencepiece_model_pb2.ModelProto.FromString(own).normalizer_spec
+    rules = _rules(FOLDS[lower])
     model.normalizer_spec.name, model.normalizer_spec.precompiled_charsmap = rules.name, rules.precompiled_charsmap
     return bytes(model.SerializeToString())
+
+
+@cache
+def _rules(name: str) -> Any:
+    """Return a normaliser of SentencePiece's own; its smallest model is where every version gives one out."""
+    written = io.BytesIO()
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(["a"]),
+        model_writer=written,
+        model_type="char",
+        vocab_size=5,
+        hard_vocab_limit=False,
+        normalization_rule_name=name,
+        minloglevel=2,
+    )
+    return sentencepiece_model_pb2.ModelProto.FromString(written.getvalue()).normalizer_spec
 
 
 def usual_letters(language: str | None) -> str:
