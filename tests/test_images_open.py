@@ -181,6 +181,14 @@ def test_clear_pixels_do_not_darken_what_is_reduced() -> None:
     assert open_image(image, least_side=1, few_pixels=0).getpixel((0, 0)) == (255, 127, 127)
 
 
+def test_a_line_is_made_shorter_that_a_model_would_make_a_giant() -> None:
+    line = Image.new("RGB", (3, 20_000), (9, 99, 9))
+    assert open_image(line).size == (3, 384)
+    assert open_image(line.transpose(Image.Transpose.ROTATE_90)).size == (384, 3)
+    assert open_image(line).getpixel((1, 100)) == (9, 99, 9)
+    assert open_image(line.crop((0, 0, 3, 384))).size == (3, 384)
+
+
 def test_a_jpeg_is_reduced_while_it_is_read(tmp_path: Path) -> None:
     scene(6_400, 4_800).save(tmp_path / "a.jpg")
     with Image.open(tmp_path / "a.jpg") as image:

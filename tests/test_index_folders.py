@@ -213,6 +213,30 @@ def test_heic_is_read_where_the_library_is_there(base: Base, tmp_path: Path) -> 
     assert (summary.added, summary.failed, summary.passed_over) == (1, [], {})
 
 
+@pytest.mark.parametrize("error", [OverflowError("too large"), RuntimeError("odd"), MemoryError()])
+def test_whatever_a_decoder_raises_the_others_are_indexed(
+    base: Base, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    pytest.importorskip("av")
+    from clips import encode
+
+    photos = tmp_path / "photos"
+    pictures(photos, "a.png", "b.png")
+    encode(photos / "clip.mp4", [Image.new("RGB", (32, 32), (12 * level,) * 3) for level in range(20)], "mpeg4")
+
+    def broken(*_: Any) -> Any:
+        raise error
+
+    monkeypatch.setattr("mla_extend.bases.video._decode", broken)
+    monkeypatch.setattr("mla_extend.images.open._on_white", broken)
+    summary = index_images(picture(tmp_path / "fine.png", np.random.default_rng(0)), tmp_path / "index", base)
+    assert [type(error).__name__ in reason for _, reason in summary.failed] == [True]
+    summary = index_images(photos, tmp_path / "index", base)
+    assert {Path(path).name for path, _ in summary.failed} == {"a.png", "b.png", "clip.mp4"}
+    monkeypatch.undo()
+    assert index_images(photos, tmp_path / "index", base).added == 3
+
+
 # Memory -----------------------------------------------------------------------------------------------------------
 
 

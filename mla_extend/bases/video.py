@@ -70,7 +70,9 @@ def _opened(path: str | Path) -> Iterator[Any]:
             yield container
     except FileNotFoundError as error:
         raise ImageError(path, f"The video {path} does not exist. Check the path.") from error
-    except (av.FFmpegError, OSError, ValueError) as error:
+    except DataError:
+        raise
+    except Exception as error:  # decoders of damaged files raise nearly everything
         raise ImageError(
             path,
             f"The video {path} cannot be read ({type(error).__name__}): it is damaged, or no video. Fetch or encode it "

@@ -27,6 +27,8 @@ FEW_PIXELS = 4 << 20
 """Pixels from which on a picture is reduced, as far as `LEAST_SIDE` lets."""
 MANY_PIXELS = 16 << 20
 """Pixels that no picture keeps, whatever its shape."""
+LONGEST = 128
+"""Times that one side may be as long as the other: a model that resizes by the shorter side would make lines giants."""
 
 STRIP_PIXELS = 4 << 20
 """Pixels that are converted at a time where a picture is reduced."""
@@ -143,6 +145,9 @@ def _as_seen(image: Image.Image, least_side: int, few_pixels: int) -> Image.Imag
     factor = _factor(image.size, least_side, few_pixels)
     span = _span(image) if image.mode in DEEP else (0.0, 1.0)
     shown = _on_white(_eight_bits(image, span)) if factor == 1 else _reduced(image, factor, span)
+    longest = LONGEST * min(shown.size)
+    if max(shown.size) > longest:
+        shown = shown.resize((min(shown.width, longest), min(shown.height, longest)), Image.Resampling.BOX)
     return shown if turn is None else shown.transpose(turn)
 
 
