@@ -129,6 +129,7 @@ def test_what_is_resident_is_what_the_system_says() -> None:
     told = Path("/proc/self/status").read_text().partition("VmRSS:")[2].split()[0]
     assert memory._resident() == pytest.approx(int(told) * 1024, rel=0.05)
     if platform.libc_ver()[0] == "glibc":
+        assert memory.FreedMemory()._trim is not None
         trim = memory.malloc_trim()
         assert trim is not None
         assert trim(0) in {0, 1}

@@ -24,6 +24,7 @@ from mla_extend.training.recipe import StageRecipe, load_recipe, recipe_folder, 
         (10, {"epochs": 0.01, "min_steps": 0}, 1),
         (10, {"min_steps": 200}, 100),
         (0, {"min_steps": 0}, 1),
+        (1, {"min_steps": 0}, 10),
     ],
 )
 def test_steps_follow_the_data_within_their_bounds(pairs: int, changes: dict[str, Any], steps: int) -> None:
@@ -207,8 +208,8 @@ def test_what_goes_only_together_is_refused_alone() -> None:
     for override, said in (
         (["embedding.start=pretrained"], "start: pretrained needs source, a model folder or a hub id"),
         (["embedding.source=x"], "source has no meaning with start: aligned; it needs start: pretrained"),
-        (["transfer.mse=0", "transfer.contrast=0"], "transfer has steps, but mse and contrast are both 0"),
-        (["exposure.transfer=0", "exposure.contrast=0"], "exposure has steps, but contrast and transfer are both 0"),
+        (["transfer.mse=0", "transfer.contrast=0"], "\\n  transfer has steps, but mse and contrast are both 0"),
+        (["exposure.transfer=0", "exposure.contrast=0"], "\\n  exposure has steps, but contrast and transfer are both"),
     ):
         with pytest.raises(RecipeError, match=said):
             load_recipe("default", override)

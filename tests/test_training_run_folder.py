@@ -34,7 +34,7 @@ def home(tmp_path: Path) -> Any:
 
 
 def identity(seed: int = 0) -> RunIdentity:
-    return RunIdentity({"seed": seed}, {})
+    return RunIdentity({"seed": seed, "language": f"of {seed}"}, {})
 
 
 def leave(home: Any, seed: int = 0) -> Path:
@@ -49,7 +49,7 @@ def leave(home: Any, seed: int = 0) -> Path:
 def test_a_run_is_kept_until_it_is_done(home: Any) -> None:
     folder = leave(home)
     about = json.loads((folder / RUN).read_text())
-    assert about == {"language": "sw", "identity": identity().digest, "decides": {"seed": 0}, "asked": {}}
+    assert about == {"language": "sw", "identity": identity().digest, **identity().to_json()}
     with claim_run(home, "sw", identity(), True) as run:
         assert (run.folder, run.found, run.note) == (folder, True, "")
         assert (folder / "start" / "tensors").exists()
@@ -65,7 +65,7 @@ def test_a_run_that_is_started_again_begins_with_an_empty_folder_and_says_so(hom
         assert run.note == (
             "An interrupted run of sw was found and is started afresh; --resume would have continued it."
         )
-        assert {path.name for path in folder.iterdir()} <= {".lock", RUN}
+        assert {path.name for path in folder.iterdir()} == {".lock", RUN}
 
 
 def test_another_run_has_another_folder(home: Any) -> None:
@@ -98,7 +98,8 @@ def test_there_must_be_something_to_resume(home: Any) -> None:
         pass
     assert str(caught.value) == (
         "The interrupted run of 'sw' is another one than this command would continue. What differs:\n"
-        "  seed: 0, was 3\nGive the command as it was to continue it, or start without --resume."
+        "  seed: 0, was 3\n  language: of 0, was of 3\n"
+        "Give the command as it was to continue it, or start without --resume."
     )
 
 

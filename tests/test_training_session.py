@@ -104,7 +104,7 @@ def test_both_stages_are_run_and_logged(dual_folder: Path, tmp_path: Path) -> No
     assert trained.pairs == 6 * 16 + 4 * (8 + 8)
     assert trained.precision == "fp32"
     assert list(dict.fromkeys(record["stage"] for record in trained.log)) == ["transfer", "exposure"]
-    assert trained.notes == []
+    assert trained.notes == [note for stage in trained.stages for note in stage["notes"]]
     again, read = run(dual_folder, tmp_path / "run", resume=True, stop=After(1))
     assert (again.stages, again.log, again.notes, again.built) == (
         trained.stages, trained.log, trained.notes, trained.built,
