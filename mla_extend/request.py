@@ -198,7 +198,7 @@ def check_captions(
     """Return what is wrong with images' texts, some of whose images cannot be read."""
     leaked = None
     if leaks is not None:
-        leaked = leaks.texts(images.texts) | leaks.images(images.images, progress)[np.asarray(images.image_of_text)]
+        leaked = leaks.captions(images.texts) | leaks.images(images.images, progress)[np.asarray(images.image_of_text)]
     return examine(
         images.texts,
         None,
@@ -222,10 +222,12 @@ def leak_index(tests: TestSet, progress: Progress = SILENT) -> LeakIndex:
     """Return what tells whether training data holds something of a test set."""
     splits = list(tests.splits.values())
     pictures = [split for split in splits if isinstance(split, ImageText)]
+    aligned = [split for split in splits if isinstance(split, ParallelText) or split.native_image_of is None]
     return LeakIndex(
-        [text for split in splits for text in (split.texts if isinstance(split, ImageText) else split.target)],
+        [text for split in splits for text in _texts(split)],
         [text for split in splits for text in split.native or ()],
         dict.fromkeys(image for split in pictures for image in split.images),
+        [pair for split in aligned for pair in zip(_texts(split), split.native or (), strict=False)],
         progress,
     )
 
@@ -259,6 +261,10 @@ def drop_unreadable(request: Request, unreadable: Mapping[Path, str]) -> Request
                 record = {**record, "kept": record["kept"] - rows, "dropped": dropped}  # noqa: PLW2901
         data.append(record)
     return replace(request, image_text=pictures.with_images(there), data=data)
+
+
+def _texts(split: ImageText | ParallelText) -> list[str]:
+    return split.texts if isinstance(split, ImageText) else split.target
 
 
 def _refuse_nothing(data: ParallelText | ImageText, findings: Findings) -> None:

@@ -200,7 +200,7 @@ def test_empty_values_in_parquet_stay_empty(tmp_path):
 
 def test_values_of_another_kind_are_told_with_their_row(tmp_path):
     path = tmp_path / "corpus.parquet"
-    pq.write_table(pa.table({"en": ["a", "b"], "sw": [1, 2]}), path)
+    pq.write_table(pa.table({"en": ["a", "b"], "sw": [["a"], ["b"]]}), path)
     told(lambda: parallel(path, Parquet()), path, "row 1", "not a text")
 
 

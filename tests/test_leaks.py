@@ -54,17 +54,16 @@ def gallery(tmp_path):
 @pytest.mark.parametrize(
     "text",
     [
-        *TESTS,
+        *TESTS[:-3],
         "  ein alter FISCHER flickt, am frühen Morgen am Strand, sein grosses Netz",
         "Ein alter Fischer flickt am fru\u0308hen Morgen am Strand sein großes Netz!!!",
         "Ｅｉｎ alter Fischer flickt am frühen Morgen am Strand sein großes\u00a0Netz",
         "ሽማግሌ ዓሣ አጥማጅ፣ በባሕር ዳርቻ፣ ጠዋት ላይ ትልቁን መረቡን ይጠግናል",
         "СТАРИ РИБАР РАНО УЈУТРУ КРПИ ВЕЛИКУ МРЕЖУ НА ПЛАЖИ",
-        "»Hund«",
     ],
 )
 def test_the_same_text_leaks(text):
-    """At any length, without case, punctuation, spacing and compatible forms."""
+    """Without case, punctuation, spacing and compatible forms."""
     assert LeakIndex(TESTS).texts([text]).all()
 
 
@@ -92,8 +91,11 @@ def test_nearly_the_same_text_leaks(text):
         "...",
         "?",
         "\u200b",
+        "Hund",
         "Hunde",
+        "कि",
         "का",
+        "👍",
         "👎",
         "Ein junger Fischer verkauft am Abend auf dem Markt seine Fische.",
         "Zwei Hunde spielen auf der Wiese.",
@@ -102,20 +104,36 @@ def test_nearly_the_same_text_leaks(text):
     ],
 )
 def test_other_text_does_not_leak(text):
-    """Nothing at all, other signs, short texts that are nearly the same, and sentences that share some words."""
+    """Nothing at all, short texts, be they the same, and sentences that share some words."""
     assert not LeakIndex([*TESTS, "", "..."]).texts([text]).any()
 
 
 def test_native_text_leaks_too():
     """Where it is given on both sides; and never as text of the language."""
-    index = LeakIndex(["Hund"], ["A dog sleeps under the old tree near the river."])
-    rows = ["Katze", "Hund", "Ein Hund schläft"]
+    index = LeakIndex(["Ein schwarzer Hund schläft"], ["A dog sleeps under the old tree near the river."])
+    rows = ["Katze", "ein schwarzer Hund schläft", "Ein Hund schläft"]
     natives = ["cat", "cat", "a dog sleeps under the old tree, near the river"]
     assert index.texts(rows).tolist() == [False, True, False]
     assert index.texts(rows, natives).tolist() == [False, True, True]
     assert not index.texts(natives).any()
-    assert not LeakIndex(["Hund"]).texts(["Katze"], ["dog"]).any()
+    assert not LeakIndex([TESTS[0]]).texts(["Katze"], [TESTS[0]]).any()
     assert not LeakIndex([]).texts(rows, natives).any()
+
+
+def test_a_short_pair_leaks_as_a_pair_and_an_entry_of_a_word_list_does_not():
+    """Both sides are the test set's, and one has three words."""
+    index = LeakIndex(["Nina njaa", "mbwa mweusi"], pairs=[("Nina njaa", "I am hungry"), ("mbwa mweusi", "black dog")])
+    rows, natives = ["nina njaa!", "nina njaa", "mbwa mweusi", ""], ["I am hungry.", "I am thirsty", "black dog", ""]
+    assert index.texts(rows, natives).tolist() == [True, False, False, False]
+    assert not index.texts(rows).any()
+
+
+def test_an_image_s_text_leaks_if_it_is_too_long_for_a_coincidence():
+    """What is said of many images is said of two by chance."""
+    index = LeakIndex(["A red cotton shirt for men.", TESTS[0], TESTS[4]])
+    rows = ["a red cotton shirt for men", TESTS[4], TESTS[0].replace("Netz", "Boot")]
+    assert index.captions(rows).tolist() == [False, False, True]
+    assert index.texts(rows).tolist() == [True, True, True]
 
 
 def test_nearness_is_that_of_a_plain_comparison(monkeypatch):
@@ -133,10 +151,7 @@ def test_nearness_is_that_of_a_plain_comparison(monkeypatch):
     rows = [changed(rng.choice(tests)) for _ in range(500)]
     rows += [" ".join(rng.choices(WORDS, k=rng.randrange(2, 16))) for _ in range(500)]
     long = [test for test in tests if len(test) >= LEAST_LENGTH]
-    expected = [
-        row in tests or (len(row) >= LEAST_LENGTH and any(jaccard(row, test) >= SIMILARITY for test in long))
-        for row in rows
-    ]
+    expected = [(len(row) >= LEAST_LENGTH and any(jaccard(row, test) >= SIMILARITY for test in long)) for row in rows]
     assert 200 < sum(expected) < 500
     assert LeakIndex(tests).texts(rows).tolist() == expected
     monkeypatch.setattr(leaks, "BLOCK_ROWS", 100)
@@ -147,7 +162,7 @@ def test_odd_text_does_no_harm():
     """NUL, lone surrogates, the last code point and lines of 100 kB."""
     long = "黒い犬が古い木の下で眠っています。" * 6000
     odd = ["a\0b", "a\ud800b", "\U0010ffff", "\ud800", "a\nb", long, long[:-50]]
-    assert LeakIndex(odd).texts(odd).tolist() == [True, True, False, False, True, True, True]
+    assert LeakIndex(odd).texts(odd).tolist() == [False] * 5 + [True, True]
     assert not LeakIndex(TESTS).texts(odd).any()
 
 

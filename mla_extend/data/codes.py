@@ -6,7 +6,9 @@ subtag registry that lies in that package; no other data package is needed.
 
 import difflib
 import functools
+import itertools
 import re
+import unicodedata
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
@@ -44,6 +46,8 @@ CODE = re.compile(r"[A-Za-z]{2,3}(?:[-_][A-Za-z0-9]{1,8})*")
 TAG = re.compile(r"[A-Za-z]{1,8}(-[A-Za-z0-9]{1,8})*")
 ASIDE = re.compile(r" \((macrolanguage|[^)]*\d[^)]*)\)$")
 MAX_LENGTH = 64
+MOST_WORDS = 4
+"""Words of a column's name; more are a sentence."""
 
 
 class _Names(NamedTuple):
@@ -135,6 +139,44 @@ def closest(codes: Iterable[str], tag: str) -> list[str]:
     fits = {code: fit(code, tag) for code in codes}
     best = max(fits.values(), default=0)
     return [code for code, one in fits.items() if one == best > 0]
+
+
+@functools.lru_cache(maxsize=4096)
+def column_fit(name: str, tag: str) -> int:
+    """Say how well the name of a column says that it holds a language, 0 to 9.
+
+    The code alone (6 to 9), the language's English name (5: `Maori`, `english_text`), or a code in a longer name (1 to
+    4: `sentence_eng_Latn`).
+    """
+    if how := fit(name, tag):
+        return 5 + how
+    words = _words(name)
+    if len(words) > MOST_WORDS or {"non", "not"}.intersection(words):
+        return 0
+    if any(set(known).issubset(words) for known in _known_names(tag)):
+        return 5
+    if " " in name.strip():
+        return 0  # a sentence
+    parts = [f"{a}_{b.title()}" for a, b in itertools.pairwise(words)] if len(words) > 1 else []
+    return max((fit(part, tag) for part in (*parts, *words)), default=0)
+
+
+@functools.cache
+def _known_names(tag: str) -> list[tuple[str, ...]]:
+    """Return the English names of a language, as lower-case words without marks."""
+    language = _likely(tag).language
+    usual = [code for code in _names().language if len(code) == 3 and _macrolanguages().get(code) == language]
+    codes = [language, *(code for code in usual if fit(code, language) > SAME_SCRIPT)]
+    found = []
+    for name in itertools.chain.from_iterable(_names().language.get(code, ()) for code in codes):
+        found.append(tuple(_words(re.sub(r"\(.*?\)", "", name))))
+    return [words for words in found if words]
+
+
+def _words(name: str) -> list[str]:
+    """Return the words of a name in lower case, without marks."""
+    letters = (letter for letter in unicodedata.normalize("NFD", name.lower()) if not unicodedata.combining(letter))
+    return re.findall(r"[^\W_]+", "".join(letters))
 
 
 def others_meant(codes: Iterable[str], tag: str) -> str:

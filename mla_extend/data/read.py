@@ -1,15 +1,21 @@
 """Read what users have into parallel text and image-text, checked as far as one source can be."""
 
+import functools
 import hashlib
+import math
+import re
 import secrets
+import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from mla_extend.cache import cache_folder
-from mla_extend.data.formats.format import Row, Wanted
+from mla_extend.data.columns import IMAGES, LABELLED, SAMPLE, check_pairs_read, choose, kind_of
+from mla_extend.data.formats.format import ROLES, Role, Row, Wanted
 from mla_extend.data.given import TRAINING_SPLITS, Given, parse_given, split_of
 from mla_extend.data.pairs import ImageText, ParallelText, Part
 from mla_extend.errors import DataError
@@ -17,6 +23,11 @@ from mla_extend.errors import DataError
 LEAST = 2
 MISSING = 0.1
 """Share of a source's images up to which those that are missing cost their rows alone."""
+LOOKED_AT_FIRST = 20
+"""Rows by which it is told whether a source names images."""
+ODD = 0.1
+"""Share of rows up to which cells that hold no text count as empty; more are a fault of the whole."""
+NUMBERED = re.compile(r"#\d+$")
 
 
 def read_parallel(source: Given | Path | str, wanted: Wanted | None = None) -> ParallelText:
@@ -37,10 +48,13 @@ def read_parallel(source: Given | Path | str, wanted: Wanted | None = None) -> P
     natives: list[str] = []
     targets: list[str] = []
     numbers: list[int] = []
-    for row in reader.rows():
+    for row in reader.rows("native", "target"):
         natives.append(reader.text(row, "native", "native text").strip())
         targets.append(reader.text(row, "target", "target text").strip())
         numbers.append(row.number)
+    reader.refuse_odd(len(numbers))
+    if numbers:
+        check_pairs_read(reader.name, reader.chosen, natives, targets, reader.wanted, reader.remedy)
     whole = sum(bool(native and target) for native, target in zip(natives, targets, strict=True))
     if whole < LEAST:
         raise DataError(f"{reader.name} holds {whole} pair(s) of text. Give a file with pairs, one a line.")
@@ -48,15 +62,18 @@ def read_parallel(source: Given | Path | str, wanted: Wanted | None = None) -> P
 
 
 def has_images(source: Given | Path | str, wanted: Wanted | None = None) -> bool:
-    """Say whether a source's first row has an image column, so that it serves both stages."""
+    """Say whether a source's first rows have an image column, so that it serves both stages."""
     reader = _Reader(source, wanted)
-    first = next(reader.rows(), None)
-    if first is None:
+    first = list(islice(reader.rows(), LOOKED_AT_FIRST))
+    if not first:
         return False
-    # A file without a header has images if its first column names one that is there.
-    unnamed = first.values.get("0")
-    there = isinstance(unnamed, str) and bool(unnamed) and is_there(reader.folder / unnamed)
-    return there or any(name in first.values for name in reader.wanted.names("image") if name != "0")
+    if any(name in first[0].values for name in reader.wanted.names("image") if name != "0"):
+        return True
+    # A file without a header has images if a column names some, there or not.
+    unnamed = [[row.values.get(name) for row in first] for name in first[0].values if name.isdigit()]
+    one = first[0].values.get("0")
+    there = isinstance(one, str) and bool(one) and is_there(reader.folder / one)
+    return there or any(kind_of(cells) == IMAGES for cells in unnamed)
 
 
 def has_native(source: Given | Path | str, wanted: Wanted | None = None) -> bool:
@@ -89,7 +106,7 @@ def read_image_text(source: Given | Path | str, wanted: Wanted | None = None, *,
     natives: list[str] = []
     native_owners: list[int] = []
     apart = False
-    for row in reader.rows():
+    for row in reader.rows("image", "text"):
         found = [text.strip() for text in reader.texts(row) if text.strip()]
         if not found:
             continue  # an image without a text teaches nothing and is not looked for
@@ -102,6 +119,11 @@ def read_image_text(source: Given | Path | str, wanted: Wanted | None = None, *,
         apart |= not isinstance(value, str)
         natives += beside
         native_owners += [place] * len(beside)
+    reader.refuse_odd(len(numbers))
+    if (kind := kind_of(texts)) and kind != LABELLED:  # names of classes are labels, and texts
+        raise DataError(
+            f"{reader.name}: what was read as the images' text holds {kind} ({texts[0][:40]!r}). {reader.remedy()}"
+        )
     if len(texts) < LEAST:
         raise DataError(
             f"{reader.name} holds {len(texts)} image(s) with text. Give a file with an image and its text a line."
@@ -134,31 +156,56 @@ class _Reader:
         self.name = str(files[0]) if len(files) == 1 else str(path)
         self.part = Part(self.name, reader.unit, self.given.weight)
         self.folder = path if path.is_dir() else path.parent
+        self.chosen: dict[Role, str] = {}
+        self.seen: dict[str, list[Any]] = {}
+        self.odd: list[str] = []
 
-    def rows(self) -> Iterator[Row]:
-        return self.given.format.rows(self.given.path, self.wanted)
+    def rows(self, *roles: Role) -> Iterator[Row]:
+        """Give the rows, after columns for the roles were chosen by the first of them."""
+        rows = self.given.format.rows(self.given.path, self.wanted)
+        first = list(islice(rows, SAMPLE)) if roles else []
+        self.chosen = choose([row.values for row in first], roles, self.wanted) if first else {}
+        self.seen = {key: [row.values.get(key) for row in first] for row in first[:1] for key in row.values}
+        return chain(first, rows)
+
+    def remedy(self) -> str:
+        """Return what to do where wrong columns were read."""
+        if set(self.seen) <= set(ROLES):
+            return "Check the file, and the codes of the languages."
+        held = ", ".join(f"{key!r} ({kind_of(cells) or 'text'})" for key, cells in list(self.seen.items())[:8])
+        by = " (numbers count from 0)" if all(key.isdigit() for key in self.seen) else ""
+        roles = ",".join(f"{role}=COLUMN" for role in self.chosen)
+        if any(kind_of(cells) == IMAGES for cells in self.seen.values()) and "image" not in self.chosen:
+            by += "; images with text are given with --image-text"
+        return f"There are: {held}. Say which to read with --columns {roles}{by}."
+
+    def refuse_odd(self, rows: int) -> None:
+        """Refuse a source in which many cells hold what is no text; a few count as empty."""
+        if len(self.odd) > ODD * rows:
+            more = f" (and {len(self.odd) - 1} more)" if len(self.odd) > 1 else ""
+            raise DataError(
+                f"{self.odd[0]}{more}. Write a text there, take the lines out, or name other columns with --columns."
+            )
 
     def at(self, row: Row) -> str:
         return f"{self.name}, {self.part.unit} {row.number}"
 
-    def text(self, row: Row, role: Any, what: str) -> str:
-        """Return a row's one text from the first of the columns that it has."""
-        name = self._column(row, self.wanted.names(role), what)
-        value = row.values[name]
-        if value is None:
-            return ""
-        if not isinstance(value, str):
-            raise DataError(f"{self.at(row)}: the {what} in column {name!r} is {_short(value)}, not a text.")
-        return _whole(value)
+    def text(self, row: Row, role: Role, what: str) -> str:
+        """Return a row's one text; "" for what is none, which is noted."""
+        name = self._column(row, role, what)
+        text = _text_of(row.values[name])
+        if text is None:
+            self.odd.append(f"{self.at(row)}: the {what} in column {name!r} is {_short(row.values[name])}, not a text")
+        return _whole(text or "")
 
     def texts(self, row: Row) -> Sequence[str]:
-        """Return a row's texts from the first of the columns that it has."""
-        name = self._column(row, self.wanted.names("text"), "text")
+        """Return a row's texts; none for what is none, which is noted."""
+        name = self._column(row, "text", "text")
         value = row.values[name]
-        values = value if isinstance(value, list) else [] if value is None else [value]
-        if not all(isinstance(text, str) for text in values):
-            raise DataError(f"{self.at(row)}: the text in column {name!r} is {_short(value)}, not a text or a list.")
-        return [_whole(text) for text in values]
+        texts = [_text_of(one) for one in (value if isinstance(value, list) else [value])]
+        if None in texts:
+            self.odd.append(f"{self.at(row)}: the text in column {name!r} is {_short(value)}, not a text or a list")
+        return [_whole(text) for text in texts if text]
 
     def native_value(self, row: Row) -> Any:
         """Return what a row has as native text, from a named column; `None` if nothing."""
@@ -167,7 +214,7 @@ class _Reader:
 
     def image(self, row: Row) -> Path:
         """Return the path of a row's image, unpacked first if it lies in the row."""
-        name = self._column(row, self.wanted.names("image"), "image path")
+        name = self._column(row, "image", "image path")
         value = row.values[name]
         if isinstance(value, Mapping):  # as the `datasets` library stores images
             value = value.get("bytes") or value.get("path")
@@ -177,13 +224,15 @@ class _Reader:
             raise DataError(f"{self.at(row)}: the image path in column {name!r} is {_short(value)}, not a text.")
         if not value.strip():
             raise DataError(f"{self.at(row)}: the image path is empty. Mend or delete the line.")
-        return self.folder / value.strip()
+        return found_image(self.folder, value.strip())
 
-    def _column(self, row: Row, columns: Sequence[str], what: str) -> str:
-        for name in columns:
-            if name in row.values:
-                return name
-        names = [name for name in columns if not name.isdigit()]
+    def _column(self, row: Row, role: Role, what: str) -> str:
+        name = self.chosen.get(role)
+        if name is not None and name in row.values:
+            return name
+        for name in self.wanted.candidates(role, row.values):
+            return name
+        names = [name for name in self.wanted.names(role) if not name.isdigit()]
         raise DataError(
             f"{self.at(row)}: no column with the {what}. It has {sorted(row.values)}; expected one of {names}. "
             "Name the columns with --columns."
@@ -200,6 +249,45 @@ def unpacked(content: bytes) -> Path:
         temporary.write_bytes(content)
         temporary.replace(path)
     return path
+
+
+def found_image(folder: Path, name: str) -> Path:
+    """Return the path of an image that a file names; one that is there in another Unicode form, or without `#0`, is it.
+
+    macOS writes accents of names apart, and most programs do not; Flickr's lists number an image's captions so.
+    """
+    path = folder / name
+    if (name.isascii() and "#" not in name) or is_there(path):
+        return path
+    for bare in dict.fromkeys((name, NUMBERED.sub("", name))):
+        there = folder
+        for part in Path(bare).parts:
+            there = there / part if is_there(there / part) else _alike(there, part)
+        if is_there(there):
+            return there
+    return path
+
+
+def _alike(folder: Path, name: str) -> Path:
+    return folder / _names_in(folder).get(unicodedata.normalize("NFC", name), name)
+
+
+@functools.lru_cache(maxsize=64)
+def _names_in(folder: Path) -> dict[str, str]:
+    """Return the names in a folder by their composed form."""
+    try:
+        return {unicodedata.normalize("NFC", path.name): path.name for path in folder.iterdir()}
+    except OSError:
+        return {}
+
+
+def _text_of(value: Any) -> str | None:
+    """Return a cell as text: what JSON and pandas write for nothing is "", a number as written; `None` for others."""
+    if value is None or (isinstance(value, float) and not math.isfinite(value)):
+        return ""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return str(value) if isinstance(value, str | int | float) else None
 
 
 def is_there(path: Path) -> bool:

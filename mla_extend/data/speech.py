@@ -1,8 +1,10 @@
 """What languages look like: the scripts that they are written in, and py3langid's model that tells them apart."""
 
 import functools
+import re
 import threading
 import unicodedata
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
@@ -11,6 +13,9 @@ from numpy.typing import NDArray
 from mla_extend.data.pairs import Mask
 
 Floats = NDArray[np.float32]
+WORD = re.compile(r"[^\W\d_]+")
+SHARED_WORDS = 0.7
+"""As `share_words` has it: the least of what texts of one language share."""
 _LOADING = threading.Lock()
 
 ALTERNATIVES = {
@@ -58,7 +63,7 @@ ALIKE = (
     {"id", "ms"},
     {"ar", "ary", "arz"},
     {"ckb", "ku", "sdh"},
-    {"en", "sco"},
+    {"en", "sco", "jam", "gul", "hwc", "bzj", "kri", "enm", "trf"},
     {"nb", "nn", "no"},
     {"wuu", "yue", "zh"},
 )
@@ -164,6 +169,25 @@ class Identifier:
         return result
 
 
+@functools.lru_cache(maxsize=16)
+def speech_of(language: str, native_language: str) -> Speech:
+    """Return what is known of two languages, kept for the next time."""
+    return Speech(language, native_language)
+
+
+def share_words(natives: Sequence[str], texts: Sequence[str]) -> bool:
+    """Say whether texts that look like the native language's have its words, as those of a relative do not.
+
+    Of a text's words, so many stand among the native ones as of a native text's among those of the others, or nearly.
+    A few rows have few words in common, and do not tell: the answer is yes.
+    """
+    rows = [set(WORD.findall(text.lower())) for text in natives]
+    counts = Counter(word for row in rows for word in row)
+    mine = [counts[word] > 1 for row in rows for word in row]
+    theirs = [word in counts for text in texts for word in set(WORD.findall(text.lower()))]
+    return not mine or not theirs or sum(theirs) / len(theirs) >= SHARED_WORDS * sum(mine) / len(mine)
+
+
 def identifier() -> Identifier:
     """Return the model, which takes half a second to load, once for all threads."""
     with _LOADING:
@@ -180,6 +204,7 @@ def _for_model(text: str) -> bytes:
     return unicodedata.normalize("NFC", text).encode("utf-8", "surrogatepass")
 
 
+@functools.lru_cache(maxsize=1024)
 def macrolanguage(tag: str) -> str:
     """Return a tag's language alone, as its macrolanguage where it is the usual one of that: `gug` gives `gn`."""
     import langcodes  # noqa: PLC0415 - slow to import

@@ -29,7 +29,7 @@ class Bicleaner(Format):
         if not named or not path.is_file():
             return False
         try:
-            _, text = next(text_lines(path), (0, ""))
+            _, text = next(text_lines(path, wanted.language), (0, ""))
         except DataError:
             return False
         cells = text.split("\t")
@@ -46,7 +46,7 @@ class Bicleaner(Format):
             DataError: a line has too few columns, or no score; the message names it.
         """
         names = ("target", "native") if _target_first(path.name, wanted) else ("native", "target")
-        for line, text in text_lines(path):
+        for line, text in text_lines(path, wanted.language):
             if not text.strip():
                 continue
             cells = text.split("\t")

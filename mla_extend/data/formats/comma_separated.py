@@ -5,8 +5,7 @@ from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
 
-from mla_extend.data.formats.format import Format, Row, Wanted, by_position, text_lines
-from mla_extend.data.formats.tsv import is_header
+from mla_extend.data.formats.format import Format, Row, Wanted, by_position, repeats, text_lines
 from mla_extend.errors import DataError
 
 DELIMITERS = ",;\t"
@@ -30,53 +29,67 @@ class Csv(Format):
         Raises:
             DataError: quotation marks that do not close, or a line with more cells than the first.
         """
-        # The limit is one for the whole process, and other readers may need theirs: it is only ever raised.
-        csv.field_size_limit(max(csv.field_size_limit(), LONGEST_CELL))
-        lines = text_lines(path)
+        lines = text_lines(path, wanted.language)
         head: list[tuple[int, str]] = []
         for line in lines:
             head.append(line)
             if line[1].strip():
                 break
         delimiter = _delimiter(head[-1][1] if head else "", wanted)
-        reader = csv.reader((f"{text}\n" for _, text in chain(head, lines)), delimiter=delimiter, strict=True)
-        header: list[str] = []
-        width = 0
-        while True:
-            start = reader.line_num + 1
-            try:
-                cells = next(reader, None)
-            except csv.Error as error:
-                raise DataError(
-                    f"{path}, line {start}: not CSV ({error}). A cell that begins with a quotation mark must end with "
-                    "one, and those within must be doubled."
-                ) from error
-            if cells is None:
-                return
-            if not any(cell.strip() for cell in cells):
+        yield from quoted_rows(path, chain(head, lines), delimiter, wanted)
+
+
+def quoted_rows(path: Path, lines: Iterator[tuple[int, str]], delimiter: str, wanted: Wanted) -> Iterator[Row]:
+    """Give the rows of numbered lines whose cells may be quoted, numbered by the line that they begin in.
+
+    Raises:
+        DataError: quotation marks that do not close, or a line with more cells than the first.
+    """
+    # The limit is one for the whole process, and other readers may need theirs: it is only ever raised.
+    csv.field_size_limit(max(csv.field_size_limit(), LONGEST_CELL))
+    reader = csv.reader((f"{text}\n" for _, text in lines), delimiter=delimiter, strict=True)
+    header: list[str] = []
+    above: tuple[int, list[str]] | None = None
+    width = 0
+    while True:
+        start = reader.line_num + 1
+        try:
+            cells = next(reader, None)
+        except csv.Error as error:
+            raise DataError(
+                f"{path}, line {start}: not CSV ({error}). A cell that begins with a quotation mark must end with "
+                "one, and those within must be doubled."
+            ) from error
+        if cells is None:
+            return
+        if not any(cell.strip() for cell in cells):
+            continue
+        if not width:
+            width = len(cells)
+            if wanted.is_header(cells):
+                header, above = _names(cells), (start, cells)
                 continue
-            if not width:
-                width = len(cells)
-                if _is_header(cells, wanted):
-                    header = _names(cells)
-                    continue
-            if any(cells[width:]):
-                raise DataError(
-                    f"{path}, line {start}: {len(cells)} cells, and the first line has {width}. Put a text that holds "
-                    f"{delimiter!r} between quotation marks."
-                )
-            if len(cells) < 2:
-                raise DataError(
-                    f"{path}, line {start}: one column, {cells[0][:60]!r}. Each line needs two columns with "
-                    f"{delimiter!r} between them; mend or delete the line."
-                )
-            yield Row(start, by_position(header, cells))
+        if above is not None and repeats(above[1], cells):
+            header = []
+            yield Row(above[0], by_position(header, above[1]))
+        above = None
+        if any(cells[width:]):
+            raise DataError(
+                f"{path}, line {start}: {len(cells)} cells, and the first line has {width}. Put a text that holds "
+                f"{delimiter!r} between quotation marks."
+            )
+        if len(cells) < 2:
+            raise DataError(
+                f"{path}, line {start}: one column, {cells[0][:60]!r}. Each line needs two columns with "
+                f"{delimiter!r} between them; mend or delete the line."
+            )
+        yield Row(start, by_position(header, cells))
 
 
 def _delimiter(line: str, wanted: Wanted) -> str:
     cells = {delimiter: _cells(line, delimiter) for delimiter in DELIMITERS}
     for delimiter, found in cells.items():
-        if _is_header(found, wanted):
+        if wanted.is_header(found):
             return delimiter
     if len(cells["\t"]) > 1:
         return "\t"
@@ -92,11 +105,3 @@ def _cells(line: str, delimiter: str) -> list[str]:
 
 def _names(cells: list[str]) -> list[str]:
     return [cell.strip().lower() for cell in cells]
-
-
-def _is_header(cells: list[str], wanted: Wanted) -> bool:
-    """Say whether a first line is a header, also if it has other columns beside those of two roles."""
-    names = _names(cells)
-    known = [set(wanted.names(role)) - {"0", "1"} for role in ("native", "target", "image", "text")]
-    native, target, image, text = (bool(one.intersection(names)) for one in known)
-    return len(cells) > 1 and (is_header(names, wanted) or (native and target) or (image and text))

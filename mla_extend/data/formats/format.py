@@ -9,11 +9,13 @@ import hashlib
 import json
 import zlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import IO, Any, ClassVar, Literal, cast
 
+from mla_extend.data.codes import column_fit
+from mla_extend.data.formats.encoding import decoded_lines
 from mla_extend.errors import DataError
 from mla_extend.files import sha256_file
 
@@ -56,6 +58,35 @@ class Wanted:
             "text": (*TEXT_COLUMNS, language, *TARGET_COLUMNS, "1"),
         }[role]
         return tuple(dict.fromkeys(name for name in known if name))
+
+    def candidates(self, role: Role, keys: Iterable[str]) -> list[str]:
+        """Return which of a row's columns may have a role, the likeliest first: by language, then by known names."""
+        keys, names = list(keys), self.names(role)
+        exact = [name for name in names if name in keys]
+        tag = self.native if role == "native" else self.language if role != "image" else ""
+        if role in self.columns or not tag:
+            return exact
+        fits = {key: column_fit(key, tag) for key in keys if not key.isdigit()}
+        named = sorted((key for key in fits if fits[key]), key=lambda key: -fits[key])
+        first = exact if role == "text" else [name for name in exact if name == tag.lower()]
+        return list(dict.fromkeys([*(name for name in first if not name.isdigit()), *named, *exact]))
+
+    def is_header(self, cells: Sequence[str]) -> bool:
+        """Say whether a first line's cells are names of columns.
+
+        They are if all have known names, if one has a name that the user gave, or if there are one for each of the two
+        languages, or for an image and its text.
+        """
+        names = [cell.strip().lower() for cell in cells]
+        if len(names) < 2 or not any(names):
+            return False
+        chosen = {name for name in self.columns.values() if not name.isdigit()}
+        if self.header_names.issuperset(filter(None, names)) or not chosen.isdisjoint(names):
+            return True
+        native, target, image, text = (
+            {name for name in self.candidates(role, names) if not name.isdigit()} for role in ROLES
+        )
+        return bool(image and text - image) or any(a != b for a in native for b in target)
 
     @property
     def header_names(self) -> frozenset[str]:
@@ -162,28 +193,25 @@ def check_folder(path: Path, what: str) -> None:
         raise DataError(f"{path} {found}. Give {what}.")
 
 
-def text_lines(path: Path) -> Iterator[tuple[int, str]]:
-    """Give a file's lines with their numbers, without the line ends (LF or CRLF) and a byte order mark.
+def text_lines(path: Path, language: str = "") -> Iterator[tuple[int, str]]:
+    """Give a file's lines with their numbers, as `decoded_lines` does.
 
-    A file that begins as gzip does is unpacked on the way, whatever its name. Only a line feed ends a line: other
-    characters that Unicode calls line breaks may stand in a sentence.
+    A file that begins as gzip does is unpacked on the way, whatever its name.
+
+    Args:
+        path: of the file.
+        language: the tag of the language that it should hold, by which a wrong encoding is told.
 
     Raises:
-        DataError: the file cannot be read, or a line is not UTF-8.
+        DataError: the file cannot be read, or a line is neither UTF-8 nor of the Unicode form that the file begins in.
     """
     number = 0
     try:
         with path.open("rb") as start:
             packed = start.read(2) == GZIP
         with gzip.open(path, "rb") if packed else path.open("rb") as file:
-            for number, raw in enumerate(file, start=1):
-                line = raw.removeprefix(b"\xef\xbb\xbf") if number == 1 else raw
-                yield number, line.removesuffix(b"\n").removesuffix(b"\r").decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise DataError(
-            f"{path}, line {number}: not UTF-8 (byte 0x{error.object[error.start]:02x} at position {error.start + 1}). "
-            "Save the file as UTF-8, for example with iconv -f latin1 -t utf-8."
-        ) from error
+            for number, line in decoded_lines(cast(IO[bytes], file), str(path), language):
+                yield number, line
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise DataError(f"{path} is damaged after line {number} ({error}). Copy or fetch the file again.") from error
     except OSError as error:
@@ -214,6 +242,11 @@ def known_columns(values: Mapping[str, Any]) -> dict[str, Any]:
         else:
             result[name] = value
     return result
+
+
+def repeats(first: Sequence[str], second: Sequence[str]) -> bool:
+    """Say whether a cell of what may be a header stands below itself: then it is a label that every line has."""
+    return any(cell.strip() and cell == below for cell, below in zip(first, second, strict=False))
 
 
 def by_position(header: Sequence[str], cells: Sequence[str]) -> dict[str, str]:

@@ -33,4 +33,4 @@ class JsonlFolder(Format):
 
     def rows(self, path: Path, wanted: Wanted) -> Iterator[Row]:
         """Give the rows of the split's file."""
-        return json_rows(path / f"{wanted.split}.jsonl")
+        return json_rows(path / f"{wanted.split}.jsonl", wanted.language)

@@ -7,9 +7,9 @@ import zlib
 from collections.abc import Iterator, Sequence
 from itertools import zip_longest
 from pathlib import Path, PurePosixPath
-from typing import IO
 
 from mla_extend.data.codes import CODE, fit, language_tag, undecided
+from mla_extend.data.formats.encoding import decoded_lines
 from mla_extend.data.formats.format import Format, Row, Wanted, check_file, text_lines
 from mla_extend.errors import DataError, LanguageError
 
@@ -71,7 +71,8 @@ class Moses(Format):
         if path.is_file():
             return _zip_rows(path, wanted)
         native, target = self.files(path, wanted)
-        return _aligned(str(native), text_lines(native), str(target), text_lines(target))
+        lines = text_lines(native, wanted.native), text_lines(target, wanted.language)
+        return _aligned(str(native), lines[0], str(target), lines[1])
 
 
 def _pair(path: Path) -> tuple[Path, Path] | None:
@@ -196,21 +197,13 @@ def _zip_rows(path: Path, wanted: Wanted) -> Iterator[Row]:
                     raise DataError(f"{path}: {name} is encrypted. Unpack it with its password; give the two files.")
             with archive.open(native) as one, archive.open(target) as other:
                 names = [f"{path}, {name}" for name in (native, target)]
-                yield from _aligned(names[0], _lines(one, names[0]), names[1], _lines(other, names[1]))
+                yield from _aligned(
+                    names[0],
+                    decoded_lines(one, names[0], wanted.native),
+                    names[1],
+                    decoded_lines(other, names[1], wanted.language),
+                )
     except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, NotImplementedError) as error:
         raise DataError(f"{path} cannot be unpacked ({error}). Copy or fetch the file again.") from error
     except OSError as error:
         raise DataError(f"{path} cannot be read ({error.strerror or error}). Copy or fetch the file again.") from error
-
-
-def _lines(file: IO[bytes], name: str) -> Lines:
-    """Give the lines of an open file as `text_lines` does."""
-    for number, raw in enumerate(file, start=1):
-        line = raw.removeprefix(b"\xef\xbb\xbf") if number == 1 else raw
-        try:
-            yield number, line.removesuffix(b"\n").removesuffix(b"\r").decode("utf-8")
-        except UnicodeDecodeError as error:
-            raise DataError(
-                f"{name}, line {number}: not UTF-8 (byte 0x{error.object[error.start]:02x} at position "
-                f"{error.start + 1}). Unpack it, save it as UTF-8, and give the two files."
-            ) from error

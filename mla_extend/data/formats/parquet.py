@@ -45,8 +45,9 @@ def known_names(names: Sequence[str], wanted: Wanted, source: Path) -> list[str]
     Raises:
         DataError: there are none.
     """
-    known = {name for role in ROLES for name in wanted.names(role)} | {"translation"}
-    chosen = [name for name in names if name.strip().lower() in known]
+    keys = [name.strip().lower() for name in names]
+    known = {name for role in ROLES for name in wanted.candidates(role, keys)} | {"translation"}
+    chosen = [name for name, key in zip(names, keys, strict=True) if key in known]
     if not chosen:
         raise DataError(f"{source} has the columns {list(names)}, none of a known name. Name them with --columns.")
     return chosen

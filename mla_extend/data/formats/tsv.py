@@ -1,31 +1,45 @@
-"""Tab-separated text. A quotation mark is a character like any other."""
+"""Tab-separated text. A quotation mark is a character like any other, unless a writer of tables put them."""
 
 from collections.abc import Iterator
+from itertools import chain, islice
 from pathlib import Path
 
-from mla_extend.data.formats.format import Format, Row, Wanted, by_position, text_lines
+from mla_extend.data.formats.comma_separated import quoted_rows
+from mla_extend.data.formats.format import Format, Row, Wanted, by_position, repeats, text_lines
 from mla_extend.errors import DataError
+
+QUOTED = 100
+"""Lines at the start by which it is told whether cells are quoted."""
 
 
 class Tsv(Format):
-    """Columns by number; a first line whose cells are all names of known columns or codes of the two is a header."""
+    """Columns by number; a first line whose cells are names of columns is a header.
+
+    Cells are taken out of quotation marks where each cell of the first lines is within them, numbers apart, or where
+    one holds doubled marks within its own.
+    """
 
     name = "tsv"
     suffixes = (".tsv", ".tab")
 
     def rows(self, path: Path, wanted: Wanted) -> Iterator[Row]:
         """Give the rows; empty lines are left out."""
+        lines = text_lines(path, wanted.language)
+        first = list(islice(lines, QUOTED))
+        if all(_is_quoted(text) for _, text in first if text.strip()):
+            yield from quoted_rows(path, chain(first, lines), "\t", wanted)
+            return
         header: list[str] | None = None
-        for line, text in text_lines(path):
+        for line, text in chain(first, lines):
             if not text.strip():
                 continue
-            cells = text.split("\t")
+            cells = [_bare(cell) for cell in text.split("\t")]
             if header is None:
-                names = [cell.strip().lower() for cell in cells]
-                if len(cells) > 1 and is_header(names, wanted):
-                    header = names
+                below = next((text.split("\t") for number, text in first if number > line and text.strip()), [])
+                named = wanted.is_header(cells) and not repeats(cells, below)
+                header = [cell.strip().lower() for cell in cells] if named else []
+                if header:
                     continue
-                header = []
             if len(cells) < 2:
                 raise DataError(
                     f"{path}, line {line}: one column, {text[:60]!r}. Each line needs two columns with a tab between "
@@ -34,7 +48,21 @@ class Tsv(Format):
             yield Row(line, by_position(header, cells))
 
 
-def is_header(names: list[str], wanted: Wanted) -> bool:
-    """Say whether a first line's lower-cased cells are names of columns, or one of them a name that the user gave."""
-    chosen = {name for name in wanted.columns.values() if not name.isdigit()}
-    return wanted.header_names.issuperset(names) or not chosen.isdisjoint(names)
+def _is_quoted(line: str) -> bool:
+    """Say whether a line's cells are all within quotation marks, those of numbers apart."""
+    cells = line.split("\t")
+    within = [_within(cell) for cell in cells]
+    return any(within) and all(
+        inner or (not any(map(str.isalpha, cell)) and '"' not in cell)
+        for cell, inner in zip(cells, within, strict=True)
+    )
+
+
+def _within(cell: str) -> bool:
+    """Say whether a cell stands within quotation marks, with those in it doubled."""
+    return len(cell) > 1 and cell[0] == cell[-1] == '"' and '"' not in cell[1:-1].replace('""', "")
+
+
+def _bare(cell: str) -> str:
+    """Return a cell without the marks that a writer of tables put around it since it holds some: they are doubled."""
+    return cell[1:-1].replace('""', '"') if '""' in cell[1:-1] and _within(cell) else cell
