@@ -1,6 +1,6 @@
 """Names of versions say the order of their publishing, whatever the clock says; and what publishing writes of them."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from typing import Any
 
 import pytest
@@ -24,11 +24,12 @@ class Clock(datetime):
     """Tell the times that it was given, then go on from the last."""
 
     times: list[datetime] = []  # noqa: RUF012 - each test sets it
+    here: tzinfo = UTC
 
     @classmethod
     def now(cls, tz: Any = None) -> "Clock":
         moment = cls.times.pop(0) if len(cls.times) > 1 else cls.times[0]
-        return cls.fromtimestamp(moment.timestamp(), tz)
+        return cls.fromtimestamp(moment.timestamp(), tz or cls.here)
 
 
 def test_versions_of_one_second_stand_in_the_order_of_their_publishing(base: BaseRegistry) -> None:
@@ -96,6 +97,7 @@ def test_other_things_beside_the_versions_have_no_say(base: BaseRegistry, monkey
 def test_the_card_says_when_in_utc_and_how_large(base: BaseRegistry, monkeypatch: pytest.MonkeyPatch) -> None:
     """Files and bytes that the caller's card names do not count, nor what is written of the version itself."""
     monkeypatch.setattr(publishing, "datetime", Clock)
+    monkeypatch.setattr(Clock, "here", timezone(timedelta(hours=9)))
     Clock.times = [NOW]
     staged = stage(base, "sw")
     (staged / "README.md").write_text("an older one")

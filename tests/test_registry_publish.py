@@ -280,6 +280,10 @@ def test_what_no_publish_left_is_in_the_way(tmp_path: Path, strange: str) -> Non
     with pytest.raises(RegistryError, match=r"sw is in the way: it is no language's\. Move it"):
         publish(base, "sw")
     assert (base.folder / "sw" / strange).is_dir()
+    (base.folder / "yo").write_text("mine")
+    with pytest.raises(RegistryError, match=r"yo is in the way: it is no language's\. Move it"):
+        publish(base, "yo")
+    assert (base.folder / "yo").read_text() == "mine"
 
 
 @pytest.mark.parametrize("call", ["unlink", "chmod"])

@@ -164,7 +164,7 @@ def _complete(staged: Path, card: Card) -> None:
     files = layout.files_in(staged)
     size = sum(path.stat().st_size for name, path in files.items() if name not in {layout.CARD, layout.README})
     created = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
-    card = replace(card, created=created, bytes=size, files={}, schema=SCHEMA)
+    card = replace(card, created=created, bytes=size, schema=SCHEMA)
     card = Card(**card.to_json())  # as it will be read; what is wrong in it is said before anything is written
     (staged / layout.README).write_text(model_card(card), encoding="utf-8")
     hashes = {name: sha256_file(path) for name, path in layout.files_in(staged).items() if name != layout.CARD}
