@@ -1,6 +1,5 @@
 """What an index takes from a folder: what is left out, what is passed over, and in how much memory."""
 
-import gc
 import json
 import shutil
 import sqlite3
@@ -274,7 +273,6 @@ def test_few_pixels_are_held_however_many_pictures_there_are(tmp_path: Path, mon
         order += [one.found for one in batch]
         threading.Event().wait(0.01)
         del batch
-        gc.collect()
     assert order == found
     assert most <= 3 + 3 + ahead.READERS + 1
 
