@@ -26,8 +26,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mla_extend import add_language
-from mla_extend.language import peft_method
 from mla_extend.language.acquirer import Acquirer
+from mla_extend.language.peft_method import layer as peft_layer
 
 VARIANTS = ("serial", "gated", "parallel")
 STAGES = ("transfer", "exposure")
@@ -66,10 +66,10 @@ def _acquire_beside(self: Any, _module: nn.Module, inputs: Any, output: Any) -> 
 def use(variant: str) -> None:
     """Let every model of this process have a variant's acquirers."""
     if variant == "gated":
-        peft_method.Acquirer = Gated  # type: ignore[misc]
+        peft_layer.Acquirer = Gated  # type: ignore[misc]
     elif variant == "parallel":
-        peft_method.Acquirer = Parallel  # type: ignore[misc]
-        peft_method.AcquirerBlock._acquire = _acquire_beside  # type: ignore[method-assign]
+        peft_layer.Acquirer = Parallel  # type: ignore[misc]
+        peft_layer.AcquirerBlock._acquire = _acquire_beside  # type: ignore[method-assign]
 
 
 def add(variant: str, language: str, steps: int, seed: int) -> dict[str, Any]:

@@ -1,0 +1,180 @@
+"""The wrappers of a text tower's blocks and token embedding, each with one part a language."""
+
+from functools import partial
+from typing import Any
+
+import torch
+from peft.tuners.tuners_utils import BaseTunerLayer
+from torch import Tensor, nn
+
+from mla_extend.language.acquirer import Acquirer, LoraAcquirer
+from mla_extend.language.peft_method.config import AcquirerConfig
+from mla_extend.language.peft_method.routing import Plan, Routing, Run
+from mla_extend.language.pretrained import FrozenTable, find_table
+
+
+class _RoutedLayer(BaseTunerLayer):  # type: ignore[misc]
+    """What both wrappers share: the base module, the routing, and which adapters run."""
+
+    base_layer: nn.Module
+    routing: Routing
+
+    def runs(self, rows: int) -> Plan:
+        if self.routing.plan is not None:
+            return self.routing.plan
+        if self.disable_adapters or not self.active_adapters:
+            return (Run(None, 0, rows),)
+        (active,) = self.active_adapters  # languages never stack
+        return (Run(active, 0, rows),)
+
+    def merge(self, *_: Any, **__: Any) -> None:
+        """Refuse: an acquirer has a nonlinearity, so that no weight can hold it."""
+        raise NotImplementedError("A language acquirer cannot be merged into its base: it is not linear.")
+
+    def unmerge(self) -> None:
+        """Do nothing: nothing is ever merged."""
+
+
+def linear_layers(block: nn.Module) -> dict[str, nn.Linear]:
+    """Return the linear layers inside a block by path; not their subclasses, which may be read without being called."""
+    return {path: module for path, module in block.named_modules() if type(module) is nn.Linear}
+
+
+class AcquirerBlock(nn.Module, _RoutedLayer):
+    """Wrap one transformer block and run the rows' acquirers on its output."""
+
+    adapter_layer_names = ("acquirer_block",)
+
+    def __init__(self, base_layer: nn.Module, routing: Routing) -> None:
+        super().__init__()
+        self.base_layer = base_layer
+        self.routing = routing
+        self.acquirer_block = nn.ModuleDict()
+        self._disable_adapters = False
+        self.merged_adapters: list[str] = []
+        # On the block itself and before other hooks: what records hidden states then sees them with the acquirer,
+        # and gradient checkpointing runs it again together with its block.
+        self._hooks = [base_layer.register_forward_hook(self._acquire, prepend=True)]
+        self._linears: dict[str, nn.Linear] = {}
+
+    def __getattr__(self, name: str) -> Any:
+        """Fall through to the block: callers read its attributes."""
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            if name == "base_layer":
+                raise
+            return getattr(self.base_layer, name)
+
+    def update_layer(self, adapter: str, config: AcquirerConfig) -> None:
+        """Give one language its acquirer."""
+        if config.kind == "lora":
+            self.acquirer_block[adapter] = LoraAcquirer(self._watched(), config.bottleneck)
+        else:
+            self.acquirer_block[adapter] = Acquirer(config.width, config.bottleneck)
+
+    def _watched(self) -> dict[str, nn.Linear]:
+        """Return the block's linear layers, whose outputs LoRA changes from now on."""
+        if not self._linears:
+            self._linears = {path.replace(".", "__"): layer for path, layer in linear_layers(self.base_layer).items()}
+            self._hooks += [m.register_forward_hook(partial(self._adapt, name)) for name, m in self._linears.items()]
+        return self._linears
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """Run the block; the acquirers run in its hook."""
+        return self.base_layer(*args, **kwargs)
+
+    def release(self) -> None:
+        """Take the hooks off the block."""
+        for hook in self._hooks:
+            hook.remove()
+
+    def _acquire(self, _module: nn.Module, _inputs: Any, output: Any) -> Any:
+        """Apply the acquirers to a block's output: a tensor in some versions and families, a tuple in others."""
+        if isinstance(output, tuple):
+            return (self._apply_runs(output[0]), *output[1:])
+        return self._apply_runs(output)
+
+    def _adapt(self, layer: str, _module: nn.Module, inputs: Any, output: Tensor) -> Tensor:
+        """Apply LoRA to the output of a linear layer inside the block."""
+        return self._apply_runs(output, inputs[0], layer)
+
+    def _apply_runs(self, hidden: Tensor, entered: Tensor | None = None, layer: str | None = None) -> Tensor:
+        """Apply each run's acquirer to what left the block, or to what left one of its layers and had entered there."""
+        runs = self.runs(hidden.shape[0])
+        steps = [self._step(run.adapter, layer) for run in runs]
+        if not any(steps):
+            return hidden
+        changed = []
+        for run, step in zip(runs, steps, strict=True):
+            whole = len(runs) == 1
+            given = [t if whole else t[run.start : run.stop] for t in (hidden, entered) if t is not None]
+            changed.append(step(*given) if step else given[0])
+        return changed[0] if len(runs) == 1 else torch.cat(changed)
+
+    def _step(self, adapter: str | None, layer: str | None) -> nn.Module | None:
+        """Return what an adapter does to what leaves the block, or one of its layers."""
+        if adapter is None or adapter not in self.acquirer_block:
+            return None
+        acquirer = self.acquirer_block[adapter]
+        if isinstance(acquirer, LoraAcquirer):
+            return None if layer is None else acquirer[layer]
+        return acquirer if layer is None else None
+
+
+class ProjectedTable(nn.Module):
+    """Read a frozen table through a trained projection to the text tower's width (paper, section 3.1).
+
+    The table is no parameter and no buffer: it is in no adapter's file, and one copy of it serves all languages.
+
+    Args:
+        table: the frozen one, `F` wide.
+        width: `W`.
+    """
+
+    def __init__(self, table: FrozenTable, width: int) -> None:
+        super().__init__()
+        self.table = table
+        self.projection = nn.Linear(table.width, width)
+
+    def forward(self, ids: Tensor) -> Tensor:
+        """Map ids `[B, T]` to vectors `[B, T, W]`."""
+        vectors: Tensor = self.projection(self.table.look_up(ids))
+        return vectors
+
+
+class AcquirerEmbedding(nn.Module, _RoutedLayer):
+    """Wrap the token embedding and look each row up in its language's own table."""
+
+    adapter_layer_names = ("acquirer_embedding",)
+    base_layer: nn.Embedding
+
+    def __init__(self, base_layer: nn.Embedding, routing: Routing) -> None:
+        super().__init__()
+        self.base_layer = base_layer
+        self.routing = routing
+        self.acquirer_embedding = nn.ModuleDict()
+        self._disable_adapters = False
+        self.merged_adapters: list[str] = []
+
+    def update_layer(self, adapter: str, config: AcquirerConfig) -> None:
+        """Give one language its table, at zero until an embedding start fills it, or its projection of a frozen one."""
+        if config.pretrained:
+            self.acquirer_embedding[adapter] = ProjectedTable(find_table(config.pretrained), config.width)
+        elif config.vocabulary:
+            size = (config.vocabulary, config.width)
+            self.acquirer_embedding[adapter] = nn.Embedding(*size, _weight=torch.zeros(size))
+
+    def forward(self, ids: Tensor) -> Tensor:
+        """Map ids `[B, T]` to vectors `[B, T, W]` in the base's dtype."""
+        runs = self.runs(ids.shape[0])
+        if len(runs) == 1:
+            return self._look_up(ids, runs[0].adapter)
+        return torch.cat([self._look_up(ids[run.start : run.stop], run.adapter) for run in runs])
+
+    def _look_up(self, ids: Tensor, adapter: str | None) -> Tensor:
+        table: nn.Module = self.base_layer
+        if adapter is not None and adapter in self.acquirer_embedding:
+            table = self.acquirer_embedding[adapter]
+        vectors: Tensor = table(ids)
+        return vectors.to(self.base_layer.weight.dtype)
