@@ -119,13 +119,39 @@ def test_deep_greys_become_eight_bits(tmp_path: Path, values: np.ndarray, name: 
     assert distance(reduced, wanted.reduce(4)) < 1.5
 
 
-def test_dark_16_bit_pictures_stay_dark() -> None:
-    assert open_image(Image.fromarray(np.full((4, 4), 300, dtype=np.uint16))).getpixel((0, 0)) == (1, 1, 1)
+@pytest.mark.parametrize("top", [1_023, 4_095, 16_383, 65_535])
+def test_greys_of_fewer_bits_than_their_file_are_not_dark(top: int) -> None:
+    wanted = Image.fromarray(slope(255, np.uint8)).convert("RGB")
+    for kind in (np.uint16, np.int32, np.float32):
+        assert distance(open_image(Image.fromarray(slope(top, kind))), wanted) < 1.01
 
 
-def test_numbers_that_are_none_are_black() -> None:
-    image = open_image(Image.fromarray(np.array([[np.nan, 0.5], [np.inf, 1]], dtype=np.float32)))
-    assert image.getpixel((0, 0)) == (0, 0, 0)
+def test_dark_deep_pictures_stay_dark() -> None:
+    """A picture that uses few of its values is no brighter than the fewest bits make it."""
+    assert open_image(Image.fromarray(np.full((4, 4), 100, dtype=np.uint16))).getpixel((0, 0)) == (25, 25, 25)
+
+
+@pytest.mark.parametrize("odd", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("place", [(0, 0), (2, 3)])
+def test_numbers_that_are_none_change_no_others(odd: float, place: tuple[int, int]) -> None:
+    values = slope(1_000, np.float32)
+    values[place] = odd
+    wanted = Image.fromarray((slope(1_000, np.float32) * 255 / 1_023 + 0.5).astype(np.uint8)).convert("RGB")
+    assert distance(open_image(Image.fromarray(values)), wanted) < 0.1
+
+
+@pytest.mark.parametrize("value", [-5.0, np.nan, 0.0])
+def test_a_picture_of_one_value_is_one_grey(value: float) -> None:
+    image = open_image(Image.fromarray(np.full((4, 4), value, dtype=np.float32)))
+    assert len(image.getcolors() or ()) == 1
+
+
+def test_one_clear_value_of_a_deep_grey_is_white(tmp_path: Path) -> None:
+    values = np.full((40, 40), 9, dtype=np.uint16)
+    values[10:30, 10:30] = 0
+    Image.fromarray(values).save(tmp_path / "a.png", transparency=9)
+    assert distance(open_image(tmp_path / "a.png"), on_white()) < 1
+    assert distance(open_image(tmp_path / "a.png", least_side=20, few_pixels=0), on_white().reduce(2)) < 1
 
 
 def test_cmyk_is_shown_by_its_profile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -347,7 +347,8 @@ def test_an_index_of_an_older_preparation_is_made_anew_and_says_why(base: Base, 
     index_images(photos, index, base)
     about = store.read_about(index)
     assert about.preparation == json.dumps(json.loads(about.preparation), sort_keys=True)
-    older = json.dumps(json.loads(about.preparation) | {"rule": "0", "pillow": "9.1"}, sort_keys=True)
+    assert json.loads(about.preparation).keys() == {"rule", "video", "processor"}  # no library's new version
+    older = json.dumps(json.loads(about.preparation) | {"rule": "0"}, sort_keys=True)
     write_down(index, older)
     shard = next((index / store.VECTORS).iterdir())
     np.save(shard, unit(3, seed=5))
@@ -359,7 +360,6 @@ def test_an_index_of_an_older_preparation_is_made_anew_and_says_why(base: Base, 
     assert (summary.renewed, summary.added, summary.unchanged, summary.dropped) == (3, 1, 0, 0)
     assert len(telling.notes) == 1
     assert "how this version opens pictures" in telling.notes[0]
-    assert "pillow 9.1, now" in telling.notes[0]
     for path in sorted(photos.iterdir()):
         [[(key, score)]] = opened.nearest(base.encode_images([path]).numpy(), 1)
         assert (opened.entry(key).path, score) == (path, pytest.approx(1, abs=1e-5))

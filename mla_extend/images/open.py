@@ -43,6 +43,8 @@ UPRIGHT = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+DEPTHS = (1_023.0, 4_095.0, 16_383.0, 65_535.0)
+"""The largest values of 10, 12, 14 and 16 bits."""
 CLEAR = ("RGBA", "LA", "PA", "La", "RGBa")
 DEEP = ("I", "F", "I;16", "I;16L", "I;16B", "I;16N")
 
@@ -177,25 +179,38 @@ def _orientation(image: Image.Image) -> int:
 
 
 def _span(image: Image.Image) -> tuple[float, float]:
-    """Return which values of a deep grey are black and white: those of its type, or its own where they are others."""
-    if image.mode.startswith("I;16"):
-        return 0.0, 65_535.0
-    low, high = (float(value) for value in image.getextrema())  # type: ignore[arg-type]
-    if not (math.isfinite(low) and math.isfinite(high)):
-        return 0.0, 1.0
-    if low >= 0:
-        usual = (1.0, 255.0, 65_535.0) if image.mode == "F" else (255.0, 65_535.0)
-        return 0.0, next((top for top in usual if high <= top), high)
-    return low, high
+    """Return which values of a deep grey are black and white: those of the fewest bits that hold them all.
+
+    Scanners and microscopes give 10, 12 or 14 bits in files of 16; what is no such picture is shown by its own values.
+    """
+    low, high = _extremes(image)
+    if low < 0:
+        return low, high
+    few: dict[str, tuple[float, ...]] = {"F": (1.0, 255.0), "I": (255.0,)}
+    return 0.0, next((top for top in (*few.get(image.mode, ()), *DEPTHS) if high <= top), high)
+
+
+def _extremes(image: Image.Image) -> tuple[float, float]:
+    """Return the least and the largest of a picture's numbers, strip by strip."""
+    low, high = math.inf, -math.inf
+    rows = max(1, STRIP_PIXELS // image.width)
+    for top in range(0, image.height, rows):
+        values = np.asarray(image.crop((0, top, image.width, min(top + rows, image.height))))
+        values = values[np.isfinite(values)]
+        if values.size:
+            low, high = min(low, float(values.min())), max(high, float(values.max()))
+    return (low, high) if low <= high else (0.0, 0.0)
 
 
 def _eight_bits(image: Image.Image, span: tuple[float, float]) -> Image.Image:
     """Return a picture with eight bits a channel, in a mode that Pillow converts to RGB as people see it."""
     if image.mode in DEEP:
-        values = (np.nan_to_num(np.asarray(image).astype(np.float32), posinf=0, neginf=0) - span[0]) * (
-            255 / (span[1] - span[0])
-        )
-        return Image.fromarray((values + 0.5).clip(0, 255).astype(np.uint8))
+        values, (low, high) = np.asarray(image).astype(np.float32), span
+        scaled = (np.nan_to_num(values, nan=low, posinf=high, neginf=low) - low) * (255 / ((high - low) or 1))
+        grey = Image.fromarray((scaled + 0.5).clip(0, 255).astype(np.uint8))
+        if isinstance(clear := image.info.get("transparency"), int):
+            grey.putalpha(Image.fromarray(np.where(values == clear, 0, 255).astype(np.uint8)))
+        return grey
     if image.mode in ("CMYK", "LAB") and (profile := image.info.get("icc_profile")):
         try:
             given = ImageCms.ImageCmsProfile(io.BytesIO(profile))
