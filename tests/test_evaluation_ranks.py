@@ -122,9 +122,9 @@ def test_unit_keeps_zero_and_survives_huge_and_tiny():
     [
         (np.ones(3), np.ones((2, 3)), [0], None, r"queries have the shape \[3\]"),
         (np.ones((0, 3)), np.ones((2, 3)), [], None, "queries are empty"),
-        ([["a"]], np.ones((2, 1)), [0], None, "give real numbers"),
+        ([["a"]], np.ones((2, 1)), [0], None, r"give real numbers as \[vectors, width\]\.$"),
         (np.ones((1, 3)), np.ones((2, 4)), [0], None, "width 3 and gallery vectors 4"),
-        (np.ones((1, 3)), [[1, 1, 1], [1, np.nan, 1]], [0], None, "1 of 2 gallery vectors hold NaN.*row 1"),
+        (np.ones((1, 3)), [[1], [np.nan], [1]] * np.ones(3), [0], None, "1 of 3 gallery vectors hold NaN.*row 1"),
         (np.ones((1, 1)), [[1e300]], [0], None, "infinity"),
         (np.ones((2, 3)), np.ones((2, 3)), [0], None, "2 queries and correct items for 1"),
         (np.ones((2, 3)), np.ones((2, 3)), [[0], []], None, "Query 1 has no correct item"),
