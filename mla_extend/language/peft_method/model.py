@@ -1,4 +1,7 @@
-"""The tuner: the one module that overrides PEFT's own steps, or does them in PEFT's place."""
+"""The tuner: the one module that overrides PEFT's own steps, or does them in PEFT's place.
+
+tests/test_peft_contract.py holds, a method at a time, what it relies on there.
+"""
 
 import warnings
 from collections.abc import Iterator, Sequence
