@@ -53,6 +53,7 @@ SHORT = [
     "--recipe", "quick", "--set", "transfer.max_steps=6", "--set", "exposure.max_steps=4", "--set",
     "transfer.batch=32", "--set", "exposure.batch=16", "--set", "acquirer.bottleneck=4", "--set",
     "transfer.evaluations=1", "--set", "exposure.evaluations=1",
+    "--set", "validation.fraction=0.03",
 ]  # fmt: skip
 
 

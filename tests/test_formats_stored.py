@@ -617,8 +617,9 @@ def test_names_that_are_no_images_are_told(folder, name):
 
 def test_images_that_are_missing_are_told(folder):
     write_metadata(folder, photo_rows(folder), "csv")
-    (folder / "05.png").unlink()
-    told(lambda: images(folder, ImageFolder()), folder / "05.png", "does not exist")
+    for number in range(5, 12):  # a few would cost their rows alone
+        (folder / f"{number:02}.png").unlink()
+    told(lambda: images(folder, ImageFolder()), folder / "05.png", "does not exist", "6 others")
 
 
 @pytest.mark.parametrize(

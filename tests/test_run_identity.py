@@ -74,6 +74,14 @@ def changed(path: Path, old: str, new: str) -> str:
     return str(path)
 
 
+def third_column(path: Path) -> str:
+    """Write another translation beside the one that is there."""
+    rows = [line.split("\t") for line in path.read_text(encoding="utf-8").splitlines()]
+    path = path.with_name("three.tsv")
+    path.write_text("".join(f"{a}\t{b}\t{' '.join(b.split()[::-1])}\n" for a, b in rows), encoding="utf-8")
+    return str(path)
+
+
 def leaking(data: dict[str, Path]) -> str:
     """Write a test set that holds some of the training images."""
     lines = data["images"].read_text(encoding="utf-8").splitlines(keepends=True)
@@ -99,7 +107,10 @@ OTHERS: dict[str, tuple[Callable[[dict[str, Path]], dict[str, Any]], str]] = {
         lambda data: {"image_text": changed(data["images"], '"caption": "', '"caption": "maneno mapya ')},
         r"captions: \d+ others[^$]*image text: .*changed-sw\.jsonl",
     ),
-    "columns": (lambda _: {"columns": "target=0,native=1"}, r"columns\.target: 0, was none"),
+    "columns": (
+        lambda data: {"columns": "native=0,target=2", "parallel_data": third_column(data["parallel"])},
+        r"columns\.target: 2, was none",
+    ),
     "filter": (
         lambda data: {"filter": "off", "parallel_data": faulty(data)},
         r"filter: off, was default",
