@@ -10,6 +10,7 @@ import numpy as np
 
 from mla_extend.bases.source import DEMO
 from mla_extend.data.codes import language_tag
+from mla_extend.data.columns import check_captions_read
 from mla_extend.data.doctor import PROBLEMS, Findings, examine
 from mla_extend.data.formats.format import Wanted
 from mla_extend.data.given import TRAINING_SPLITS, Given, parse_columns, parse_given, split_of
@@ -148,6 +149,7 @@ def read_request(asked: Asked, native: str = "en", progress: Progress = SILENT) 
     if pictures:
         shown = [read_image_text(source.given, wanted) for source in pictures]
         images = join_images(shown)
+        check_captions_read(images.source, images.texts, parallel.native, wanted)
         seen = check_captions(images, wanted, asked.filter, leaks, progress)
         _refuse_nothing(images, seen)
         data += _records("image_text", pictures, shown, seen, wanted)

@@ -9,6 +9,7 @@ from typing import Literal
 import pytest
 from PIL import Image
 
+from mla_extend.data.columns import check_captions_read
 from mla_extend.data.formats.format import Wanted
 from mla_extend.data.given import parse_columns
 from mla_extend.data.read import has_images, read_image_text, read_parallel
@@ -177,3 +178,13 @@ def test_an_odd_cell_is_left_out_and_many_are_refused(tmp_path: Path) -> None:
     path.write_text("".join(json.dumps({**row, "mi": [row["mi"]]}) + "\n" for row in rows), encoding="utf-8")
     with pytest.raises(DataError, match=r"line 1: .*'mi' is \['E oma.*not a text \(and 23 more\)\. .*--columns"):
         read_parallel(path, MAORI)
+
+
+def test_english_captions_are_refused_for_a_language_that_is_not_english() -> None:
+    """Also for one that the model of languages does not know; captions in the language itself pass."""
+    for wanted in (MAORI, Wanted("sw"), Wanted("qu")):
+        with pytest.raises(DataError, match=r"a\.jsonl: the captions are English, not .*text=COLUMN"):
+            check_captions_read("a.jsonl", [f"{text} today" for text in ENGLISH], ENGLISH, wanted)
+        check_captions_read("a.jsonl", TEXTS, ENGLISH, wanted)
+    check_captions_read("a.jsonl", ENGLISH, ENGLISH, Wanted("en"))
+    check_captions_read("a.jsonl", ["Toyota", "WhatsApp", "London"], ENGLISH, MAORI)  # names tell nothing

@@ -186,6 +186,31 @@ def check_pairs_read(
         raise DataError(f"{name}: {'; '.join(wrong)}. The columns were read so: {read}. {rest()}")
 
 
+def check_captions_read(name: str, captions: Sequence[str], natives: Sequence[str], wanted: Wanted) -> None:
+    """Check that captions are not the native language's, by the native side of parallel text.
+
+    Args:
+        name: the source's, for the message.
+        captions: of images.
+        natives: sentences that are surely the native language's.
+        wanted: the languages.
+
+    Raises:
+        DataError: they are.
+    """
+    if not wanted.language or wanted.language == wanted.native:
+        return
+    speech = speech_of(wanted.language, wanted.native)
+    captions, natives = (side[:: max(1, len(side) // LOOKED_AT)] for side in (captions, natives))
+    if not speech.columns[1].any() or native_share(captions, speech) < NATIVE or not share_words(natives, captions):
+        return
+    language, native = language_name(wanted.language), language_name(wanted.native)
+    raise DataError(
+        f"{name}: the captions are {native}, not {language} (for example {captions[0][:60]!r}). Give captions in "
+        f"{language}, or name their column with --columns text=COLUMN."
+    )
+
+
 def _not_the_language(natives: Sequence[str], targets: Sequence[str], wanted: Wanted) -> str | None:
     """Return what to say where the targets are of the native language: "" if the natives are too."""
     if not wanted.language or wanted.language == wanted.native:
