@@ -3,8 +3,9 @@
 What a picture looks like is kept by its content, so that unchanged pictures are decoded once and not at each run.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -48,27 +49,32 @@ class Pictures:
 
     def __init__(self, paths: Sequence[Path], progress: Progress = SILENT) -> None:
         different = list(dict.fromkeys(paths))
-        self.contents = frozenset(image_keys(different, progress))
-        looks = _looks(different, progress)
+        keys = image_keys(different, progress)
+        self.contents = frozenset(keys)
+        with _looking(len(different), progress) as look:
+            looks = look(different, keys)
         self.looks = looks[np.isfinite(looks).all(axis=1)] if looks.size else looks
 
     def hold(self, paths: Sequence[Path], progress: Progress = SILENT) -> Mask:
         """Say of each picture `[N]` whether it is here."""
-        leaked = np.array([key in self.contents for key in image_keys(paths, progress)], dtype=np.bool_)
+        keys = image_keys(paths, progress)
+        leaked = np.array([key in self.contents for key in keys], dtype=np.bool_)
         if not self.looks.size:
             return leaked
-        for start in range(0, len(paths), BLOCK_PICTURES):
-            rows = np.arange(start, min(start + BLOCK_PICTURES, len(paths)))
-            rows = rows[~leaked[rows]]
-            looks = _looks([paths[row] for row in rows.tolist()], progress)
-            if not looks.size:
-                continue
-            seen = np.isfinite(looks).all(axis=1)
-            rows, looks = rows[seen], looks[seen]
-            # Of vectors of 1 and -1, the product is the bits less twice those that differ.
-            distance = (BITS - looks[:, :BITS] @ self.looks[:, :BITS].T) / 2
-            for i, j in zip(*np.nonzero(distance <= HASH_DISTANCE), strict=True):
-                leaked[rows[i]] |= bool(np.abs(looks[i, BITS:] - self.looks[j, BITS:]).mean() <= PIXEL_DISTANCE)
+        with _looking(len(paths), progress) as look:
+            for start in range(0, len(paths), BLOCK_PICTURES):
+                rows = np.arange(start, min(start + BLOCK_PICTURES, len(paths)))
+                progress.advance(int(leaked[rows].sum()))
+                rows = rows[~leaked[rows]]
+                looks = look([paths[row] for row in rows.tolist()], [keys[row] for row in rows.tolist()])
+                if not looks.size:
+                    continue
+                seen = np.isfinite(looks).all(axis=1)
+                rows, looks = rows[seen], looks[seen]
+                # Of vectors of 1 and -1, the product is the bits less twice those that differ.
+                distance = (BITS - looks[:, :BITS] @ self.looks[:, :BITS].T) / 2
+                for i, j in zip(*np.nonzero(distance <= HASH_DISTANCE), strict=True):
+                    leaked[rows[i]] |= bool(np.abs(looks[i, BITS:] - self.looks[j, BITS:]).mean() <= PIXEL_DISTANCE)
         return leaked
 
 
@@ -77,17 +83,26 @@ def look_space() -> dict[str, str]:
     return {"rule": RULE, "preparation": PREPARATION}
 
 
-def _looks(paths: Sequence[Path], progress: Progress) -> Looks:
-    """Return what each picture looks like `[N, 832]`; NaN for one that cannot be read, or a video."""
+@contextmanager
+def _looking(count: int, progress: Progress) -> Iterator[Callable[[Sequence[Path], Sequence[bytes]], Looks]]:
+    """Give what returns how some of `count` pictures look `[n, 832]`, by their keys: NaN for one without a look."""
     store = VectorStore(cache_folder() / LOOKS, LOOKS, look_space())
+    progress.start("Comparing pictures", total=count)
     try:
         with ThreadPoolExecutor(READERS) as readers:
 
-            def look(part: list[Path]) -> Looks:
+            def make(part: list[Path]) -> Looks:
                 return np.stack(list(readers.map(_look, part)))
 
-            return store.vectors(paths, image_keys, look, task="Comparing pictures", progress=progress)
+            def look(paths: Sequence[Path], keys: Sequence[bytes]) -> Looks:
+                key = dict(zip(paths, keys, strict=True))
+                looks = store.vectors(paths, lambda some: [key[path] for path in some], make)
+                progress.advance(len(paths))
+                return looks
+
+            yield look
     finally:
+        progress.finish()
         store.close()
 
 
