@@ -230,8 +230,8 @@ def _with_images(request: Request, features: Features) -> tuple[Request, list[by
     if unreadable:
         request = drop_unreadable(request, unreadable)
     assert request.image_text is not None
-    pictures = request.image_text.joined(image_keys(request.image_text.images))
-    return dataclasses.replace(request, image_text=pictures), image_keys(pictures.images)
+    contents = image_keys(request.image_text.images)
+    return dataclasses.replace(request, image_text=request.image_text.joined(contents)), list(dict.fromkeys(contents))
 
 
 def _refuse_images(model: RegistryModel, request: Request) -> None:

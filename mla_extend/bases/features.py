@@ -1,6 +1,7 @@
 """The constants of a base and its data: vectors of native text and of images, encoded once and kept."""
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from typing import TypeVar
@@ -110,25 +111,26 @@ class Features:
         reasons: dict[Path, str] = {}
 
         def encode(part: list[Path]) -> Vectors:
-            vectors = np.full((len(part), 0), np.nan, dtype=np.float32)
-            readable = list(range(len(part)))
-            while readable:
-                try:
-                    found = self.base.image_vectors([part[i] for i in readable]).numpy()
-                except ImageError as error:
-                    broken = Path(str(error.image))
-                    reasons[broken] = str(error)
-                    readable = [i for i in readable if part[i] != broken]
-                    continue
-                vectors = np.full((len(part), found.shape[1]), np.nan, dtype=np.float32)
-                vectors[readable] = found
-                break
-            return vectors
+            with suppress(ImageError):
+                return self.base.image_vectors(part).numpy()
+            # Each by itself, since one that is broken tells nothing of those behind it.
+            rows = [self._readable(path, reasons) for path in part]
+            width = max(map(len, rows))
+            return np.stack([row if len(row) else np.full(width, np.nan, dtype=np.float32) for row in rows])
 
         vectors = self._stored_images(paths, encode)
         without = ~np.isfinite(vectors).all(axis=1) if vectors.size else np.ones(len(paths), dtype=np.bool_)
         copies = "It has the content of another picture that cannot be read."
         return vectors, {paths[i]: reasons.get(paths[i], copies) for i in np.flatnonzero(without).tolist()}
+
+    def _readable(self, path: Path, reasons: dict[Path, str]) -> Vectors:
+        """Return the vector `[D]` of an image; of one that cannot be read nothing, and its reason is noted."""
+        try:
+            vector: Vectors = self.base.image_vectors([path]).numpy()[0]
+        except ImageError as error:
+            reasons[path] = str(error)
+            return np.empty(0, dtype=np.float32)
+        return vector
 
     def lacks_text(self, texts: Sequence[str]) -> int:
         """Return how many different ones of some native texts would have to be encoded."""
