@@ -5,7 +5,6 @@ case, punctuation, spacing or Unicode form.
 """
 
 import hashlib
-import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -13,6 +12,7 @@ import numpy as np
 import regex
 from numpy.typing import NDArray
 
+from mla_extend.data.leaks import folded
 from mla_extend.data.pairs import Integers, Mask
 
 Hashes = NDArray[np.uint64]
@@ -44,8 +44,8 @@ def normalised(text: str) -> str:
 
     A text that is nothing else stays as it is.
     """
-    folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
-    return APART.sub(" ", folded).strip() or folded
+    plain = folded(text)
+    return APART.sub(" ", plain).strip() or plain
 
 
 def hold_out(
@@ -147,10 +147,8 @@ def _single_images(caption_text: Integers, images: Integers, quota: int) -> Mask
     count = images.max() + 1
     cost = np.bincount(images, weights=shared, minlength=count)
     captions = np.bincount(images, minlength=count)
-    order = [i for i in np.lexsort([np.arange(count), cost]).tolist() if captions[i]]
+    order = np.lexsort([np.arange(count), cost])
+    order = order[captions[order] > 0][:-1]  # one stays to be learned from
     held = np.zeros(count, dtype=np.bool_)
-    for image in order[:-1]:  # one stays to be learned from
-        held[image] = True
-        if captions[held].sum() >= quota:
-            break
+    held[order[: np.searchsorted(np.cumsum(captions[order]), quota) + 1]] = True
     return held

@@ -210,10 +210,10 @@ def _tables() -> tuple[Mask, NDArray[np.int64]]:
 
 def _plain(texts: list[str]) -> _Plain:
     kept, columns = _tables()
-    folded = [_folded(text) for text in texts]
-    codes = np.frombuffer("".join(f"{text}\n" for text in folded).encode("utf-32-le", "surrogatepass"), dtype="<u4")
+    spelled = [folded(text) for text in texts]
+    codes = np.frombuffer("".join(f"{text}\n" for text in spelled).encode("utf-32-le", "surrogatepass"), dtype="<u4")
     codes = codes.astype(np.uint32)
-    codes[np.cumsum(np.array([len(text) + 1 for text in folded], dtype=np.int64)) - 1] = END
+    codes[np.cumsum(np.array([len(text) + 1 for text in spelled], dtype=np.int64)) - 1] = END
     letter, end = kept[codes], codes == END
     # Of what parts words, the first one becomes a space; none stays before the end.
     before = np.concatenate([[False], letter[:-1]])
@@ -226,7 +226,8 @@ def _plain(texts: list[str]) -> _Plain:
     return _Plain(codes, row, np.bincount(row, minlength=len(texts)) - 1, _sums(columns[codes], row, len(texts)))
 
 
-def _folded(text: str) -> str:
+def folded(text: str) -> str:
+    """Return a text without its differences in case and Unicode's compatible forms."""
     if text.isascii():
         return text.lower()
     return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
