@@ -45,9 +45,8 @@ def add(data: dict[str, Path], dual_folder: Path, tmp_path: Path) -> Add:
     return lambda language="sw", **other: workflow.add_language(language, **{**arguments, **other})
 
 
-@pytest.fixture
-def interrupted(add: Add, monkeypatch: pytest.MonkeyPatch) -> Add:
-    """Interrupt a run after its training; what would train again from there fails the test."""
+def interrupt(add: Add, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Interrupt a run after its training."""
 
     def stop(*_: Any) -> Any:
         raise Interrupted("stopped")
@@ -56,6 +55,13 @@ def interrupted(add: Add, monkeypatch: pytest.MonkeyPatch) -> Add:
         patch.setattr(workflow, "_evaluate", stop)
         with pytest.raises(Interrupted):
             add()
+
+
+@pytest.fixture
+def interrupted(add: Add, monkeypatch: pytest.MonkeyPatch) -> Add:
+    """Interrupt a run after its training; what would train again from there fails the test."""
+
+    interrupt(add, monkeypatch)
     train = Session.train
 
     def resumed(self: Session, *data: Any, resume: bool = False, **more: Any) -> Any:
@@ -160,13 +166,7 @@ def test_weights_and_order_of_rows_are_part_of_a_run() -> None:
 def test_resuming_from_another_start_is_refused(add: Add, monkeypatch: pytest.MonkeyPatch) -> None:
     add(language="de", recipe="instant", overrides=["acquirer.bottleneck=4"], image_text=(), test_set=None)
 
-    def stop(*_: Any) -> Any:
-        raise Interrupted("stopped")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(workflow, "_evaluate", stop)
-        with pytest.raises(Interrupted):
-            add()
+    interrupt(add, monkeypatch)
     with pytest.raises(TrainingError, match=r"start_from: \{'language': 'de'.*was none"):
         add(resume=True, start_from="de")
 
