@@ -1,8 +1,8 @@
-"""Compare two versions of a language, or two languages, on the same images: what `mla-extend compare` does."""
+"""Compare versions, languages or translations on the same images: what `mla-extend compare` does."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from mla_extend.bases.open import open_base
 from mla_extend.bases.vector_store import text_key
 from mla_extend.data.pairs import ImageText, ParallelText
 from mla_extend.data.test_sets import TestSet
+from mla_extend.data.translations import translated
 from mla_extend.errors import DataError, RegistryError
 from mla_extend.evaluate import card_test_set
 from mla_extend.evaluation import METRICS, RetrievalResult, evaluate_retrieval, paired_bootstrap
@@ -35,7 +36,7 @@ Key = tuple[bytes, int]
 
 @dataclass(frozen=True)
 class System:
-    """Hold one of the two that are compared: what the user wrote, and the version that it names."""
+    """Hold a version that is compared, and what the user wrote for it."""
 
     text: str
     home: BaseRegistry
@@ -50,8 +51,9 @@ class System:
 
 def compare(
     first: str,
-    second: str,
+    second: str | None = None,
     *,
+    translations: str | Path | None = None,
     test_set: str | Path | None = None,
     base: str | None = None,
     registry: str | Path | None = None,
@@ -59,15 +61,16 @@ def compare(
     device: str = "auto",
     progress: Progress = SILENT,
 ) -> dict[str, Any]:
-    """Compare two systems, each `LANG` (the version in use) or `LANG@VERSION`.
+    """Compare two systems: `LANG` (the version in use) or `LANG@VERSION` with another, or with translations.
 
     Both are measured on the images that both test sets hold: for two versions of a language, all. Parallel text is
-    compared on its native sentences. Every difference is the second's figure minus the first's, with the interval of
-    a bootstrap that draws the same images (or native sentences) for both.
+    compared on its native sentences. Translations are encoded by the base itself. Every difference is the second's
+    figure minus the first's, with the interval of a bootstrap that draws the same images (or sentences) for both.
 
     Args:
         first: a version is a full name, the beginning of one, or `v1`, `v2`, ... by age from the oldest.
-        second: the same.
+        second: the same; `None` where there are translations.
+        translations: the test set's texts in the base's language, as `read_translations` takes them.
         test_set: as for `evaluate_language`; `None` takes the one on the cards.
         base: a base's name or source, where several hold a language.
         registry: the registry's folder.
@@ -82,24 +85,34 @@ def compare(
     Raises:
         MlaExtendError: a version is not there or damaged, the two cannot be compared, or the test set cannot be read.
     """
-    systems = find_system(first, base, registry), find_system(second, base, registry)
-    _check_pair(*systems)
+    if (second is None) == (translations is None):
+        raise DataError(
+            f"{first!r} is compared with another language or version, or with translations, one of the two. Give it as "
+            "the second argument or with --translations FILE."
+        )
+    systems = [find_system(text, base, registry) for text in (first, second) if text is not None]
+    if second is not None:
+        _check_pair(*systems)
     home = systems[0].home
     tests = _test_sets(systems, test_set, progress)
+    sides = [system.to_json() for system in systems]
+    if translations is not None:
+        tests = tests[0], translated(tests[0], Path(translations).expanduser())
+        sides.append({"language": home.base.native, "translations": str(translations)})
     opened = open_base(home.base.source, device=str(pick_device(device)), native=home.base.native, progress=progress)
     model, features = MultilingualModel(opened), Features(opened, progress)
     progress.start("Comparing")
     try:
         shared = [_Shared.of(name, one, tests[1].splits[name]) for name, one in tests[0].splits.items()]
         results = []
-        for side, system in enumerate(systems):
-            with loaded(model, system):
-                results.append([split.retrieve(side, model, system.card.language, features) for split in shared])
+        for side, system in enumerate([*systems, None][:2]):
+            with loaded(model, system) if system else nullcontext(model.native) as tag:
+                results.append([split.retrieve(side, model, tag, features) for split in shared])
     finally:
         progress.finish()
     return {
-        "first": systems[0].to_json(),
-        "second": systems[1].to_json(),
+        "first": sides[0],
+        "second": sides[1],
         "base": home.base.name,
         "test_set": tests[0].name,
         "seed": seed,
@@ -126,8 +139,8 @@ def find_system(text: str, base: str | None, registry: str | Path | None) -> Sys
 
 
 @contextmanager
-def loaded(model: MultilingualModel, system: System) -> Iterator[None]:
-    """Load a version into a model while the context lasts.
+def loaded(model: MultilingualModel, system: System) -> Iterator[str]:
+    """Load a version into a model while the context lasts, and give its tag.
 
     Raises:
         RegistryError: its files are not those of a language adapter.
@@ -136,7 +149,7 @@ def loaded(model: MultilingualModel, system: System) -> Iterator[None]:
     check_base(system.card, model.base.identity.name, model.base.identity.fingerprint)
     model.load(system.card.language, system.version.folder)
     try:
-        yield
+        yield system.card.language
     finally:
         model.remove(system.card.language)
 
@@ -155,11 +168,11 @@ def _check_pair(first: System, second: System) -> None:
         )
 
 
-def _test_sets(systems: tuple[System, System], given: str | Path | None, progress: Progress) -> tuple[TestSet, TestSet]:
+def _test_sets(systems: Sequence[System], given: str | Path | None, progress: Progress) -> tuple[TestSet, TestSet]:
     """Return the test set of each, with the splits that both have."""
     native = systems[0].home.base.native
     cards = [system.card for system in systems]
-    if cards[0].language == cards[1].language:
+    if cards[0].language == cards[-1].language:
         named = [card for card in cards if _recorded(card) is not None]
         if given is None and len({_recorded(card) for card in named}) > 1:
             raise DataError(

@@ -1,6 +1,5 @@
 """Evaluate a language of a registry on a test set: what `mla-extend evaluate` does."""
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +26,6 @@ def evaluate_language(
     columns: str | None = None,
     protocol: str = "standard",
     distractors: str | Path | None = None,
-    against: Sequence[str] = (),
     base: str | None = None,
     registry: str | Path | None = None,
     seed: int = 0,
@@ -43,7 +41,6 @@ def evaluate_language(
         columns: `ROLE=COLUMN,...` of the test set.
         protocol: how several captions an image count, as for `evaluate_retrieval`.
         distractors: a file of further native sentences, one a line, for parallel text.
-        against: `NAME=FILE` of other systems' readings of the captions: `translate=FILE`.
         base: a base's name or source, where several hold the language.
         registry: the registry's folder.
         seed: of the bootstrap.
@@ -61,7 +58,6 @@ def evaluate_language(
     card = home.card(tag)
     tests = card_test_set(card, home.base.native, progress, given=test_set, columns=columns)
     more = [line.strip() for _, line in text_lines(Path(distractors).expanduser())] if distractors else []
-    translations = translation_files(against)
     opened = open_base(home.base.source, device=str(pick_device(device)), native=home.base.native, progress=progress)
     model = RegistryModel(opened, home)
     model.require(tag)
@@ -75,7 +71,6 @@ def evaluate_language(
             seed=seed,
             protocol=counted,
             distractors=[line for line in more if line],
-            translations=translations,
         )
     finally:
         progress.finish()
@@ -105,21 +100,3 @@ def card_test_set(
         wanted = Wanted(card.language, native, parse_columns(columns or record.get("columns")))
         return read_tests(record["path"], wanted, progress, record.get("format"))[1]
     return read_tests(given or "", Wanted(card.language, native, parse_columns(columns)), progress)[1]
-
-
-def translation_files(against: Sequence[str]) -> dict[str, Path]:
-    """Return `NAME=FILE` as files by name.
-
-    Raises:
-        DataError: it has another form, or another name than `translate`.
-    """
-    files = {}
-    for text in against:
-        name, equals, path = text.partition("=")
-        if name != "translate" or not equals or not path:
-            raise DataError(
-                f"--against {text!r} is not known. Give translate=FILE, where FILE holds the test captions translated "
-                "into the base's language."
-            )
-        files[name] = Path(path).expanduser()
-    return files

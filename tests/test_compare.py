@@ -266,6 +266,63 @@ def test_parallel_text_is_compared_by_finding_translations(dual_folder: Path, tm
         assert line["ci95"][0] <= line["difference"] <= line["ci95"][1]
 
 
+def test_translations_are_searched_by_the_base_itself(
+    pair: tuple[BaseRegistry, list[str], Path], tmp_path: Path
+) -> None:
+    """Translations that are the captions' English read what the base reads, interval and sign as between versions."""
+    home, names, test = pair
+    rows = [json.loads(line) for line in test.read_text().splitlines()]
+    file = tmp_path / "mt.jsonl"
+    write_rows(file, [{"caption": row["caption"], "translation": row["english"]} for row in reversed(rows)])
+    found = compare("sw@v1", translations=file, registry=home.folder.parent, seed=2)
+    assert found["first"]["version"] == names[0]
+    assert found["second"] == {"language": "en", "translations": str(file)}
+    home.use("sw", names[0])
+    report = evaluate_language("sw", registry=home.folder.parent)["splits"]["test"]
+    figures, counts = found["splits"]["test"]["figures"], found["splits"]["test"]
+    assert (counts["images"], counts["left_out"]) == (60, [0, 0])
+    assert figures["mean_recall"]["first"] == pytest.approx(report["mean_recall"])
+    assert figures["mean_recall"]["second"] == pytest.approx(report["native_mean_recall"])
+    assert {name: figures[name]["second"] for name in METRICS} == pytest.approx(report["native_metrics"])
+    model = MultilingualModel(open_base(str(home.base.source)))
+    model.load("sw", home.folder / "sw" / names[0])
+    images = model.encode_images([tmp_path / row["image"] for row in rows[::2]]).numpy()
+    ranks = [
+        evaluate_retrieval(
+            images, model.text_vectors([row[key] for row in rows], tag).numpy(), [i // 2 for i in range(len(rows))]
+        )
+        for key, tag in (("caption", "sw"), ("english", "en"))
+    ]
+    check_figures(figures, *ranks, seed=2)
+    code, out, _ = run("sw@v1", "--translations", str(file), "--registry", str(home.folder.parent))
+    assert code == 0
+    assert file.name in out.replace("\n", "")
+
+
+def test_translations_of_parallel_text_find_their_sentences(dual_folder: Path, tmp_path: Path) -> None:
+    _, publish = publisher(dual_folder, tmp_path / "adapters")
+    pairs = dict(zip(NATIVE[:60], TARGET, strict=False))
+    (tmp_path / "dev.tsv").write_text("".join(f"{a}\t{b}\n" for a, b in pairs.items()), encoding="utf-8")
+    (tmp_path / "mt.tsv").write_text("".join(f"{b}\t{a}\n" for a, b in pairs.items()), encoding="utf-8")
+    publish("sw", 0, tmp_path / "dev.tsv")
+    found = compare("sw", translations=tmp_path / "mt.tsv", registry=tmp_path / "adapters")
+    figures = found["splits"]["test"]["figures"]
+    assert [line["second"] for line in figures.values()] == [1, 1]
+    assert all(line["difference"] == pytest.approx(1 - line["first"]) for line in figures.values())
+
+
+def test_a_second_or_translations_are_needed_and_not_both(
+    pair: tuple[BaseRegistry, list[str], Path], tmp_path: Path
+) -> None:
+    root, file = pair[0].folder.parent, tmp_path / "mt.txt"
+    for arguments in (("sw",), ("sw@v1", "sw@v2", file)):
+        with pytest.raises(DataError, match=r"second argument or with --translations FILE"):
+            compare(*arguments[:2], translations=(*arguments, None, None)[2], registry=root)
+    file.write_text("a dog\n", encoding="utf-8")
+    with pytest.raises(DataError, match=r"mt\.txt has 1 lines and the test set 120 captions"):
+        compare("sw@v1", translations=file, registry=root)
+
+
 def test_test_sets_that_share_nothing_are_refused(dual_folder: Path, tmp_path: Path, pictures: list[Path]) -> None:
     _, publish = publisher(dual_folder, tmp_path / "adapters")
     root = tmp_path / "adapters"

@@ -72,23 +72,6 @@ def test_protocols_differ_where_an_image_has_several_captions(
         run("evaluate", "sw", "--protocol", "best", registry=registry)
 
 
-def test_searching_in_translation_stands_beside(registry: Path, data: dict[str, Path], tmp_path: Path) -> None:
-    """Perfect translations read the base's own figure."""
-    rows = [json.loads(line) for line in data["test"].read_text().splitlines()]
-    translations = tmp_path / "translated.txt"
-    translations.write_text("".join(row["english"] + "\n" for row in rows))
-    arguments = ("--test-set", str(data["test"]), "--against", f"translate={translations}")
-    split = evaluate(registry, *arguments)["splits"]["test"]
-    beside = split["against"]["translate"]
-    assert beside["mean_recall"] == pytest.approx(split["native_mean_recall"])
-    assert "against translate" in run("evaluate", "sw", *arguments, registry=registry)[1]
-    for wrong in ("deepl=x", "translate", "translate="):
-        with pytest.raises(DataError, match=r"--against .* is not known\. Give translate=FILE"):
-            run("evaluate", "sw", "--test-set", str(data["test"]), "--against", wrong, registry=registry)
-    with pytest.raises(DataError, match="has no images, so --against has nothing to compare"):
-        run("evaluate", "sw", "--test-set", str(data["parallel"]), *arguments[2:], registry=registry)
-
-
 def test_several_sources_with_weights_and_licences(data: dict[str, Path], dual_folder: Path, tmp_path: Path) -> None:
     """Each has its line on the card; a data set's own card names its licence, and a non-commercial one marks all."""
     native, target = sentences(100, seed=11)

@@ -40,8 +40,7 @@ COMMANDS += (["history", "de"], ["history", "de", "--json"], ["card", "de"], ["c
 
 def full_card(language: str, name: str) -> Card:
     """Return a card with every kind of value that a command reads."""
-    against = {"translate": {"mean_recall": 0.4, "ci95": [0.38, 0.42], "metrics": split()["metrics"]}}
-    card = realistic(language, name, {"unseen": split(against=against), "text": text_split()})
+    card = realistic(language, name, {"unseen": split(), "text": text_split()})
     stages = [
         {
             "stage": "build",
@@ -255,7 +254,6 @@ def test_mark_up_in_a_card_is_shown_as_it_is(home: BaseRegistry) -> None:
     values = values_of(home)
     card = Card(**{key: values[key] for key in vars(full_card("de", ""))})
     metrics = {**card.metrics, "test_set": MARKUP, "splits": {MARKUP: split(), f"{MARKUP} text": text_split()}}
-    metrics["splits"][MARKUP]["against"] = {MARKUP: {"mean_recall": 0.4}}
     stages = [{"stage": MARKUP, "stopped": MARKUP}, {"stage": "build"}]
     data = [record(MARKUP, path=MARKUP, licence=MARKUP, kept=1, dropped={MARKUP: 2}), record("parallel", pairs=None)]
     changes = {"language_name": MARKUP, "metrics": metrics, "stages": stages, "data": data, "recipe": {"name": "x"}}
@@ -268,7 +266,7 @@ def test_mark_up_in_a_card_is_shown_as_it_is(home: BaseRegistry) -> None:
 
 
 def test_figures_that_a_card_lacks_are_dashes(home: BaseRegistry) -> None:
-    empty = {"gallery": 3, "mean_recall": None, "ci95": None, "metrics": None, "against": {"translate": {}}}
+    empty = {"gallery": 3, "mean_recall": None, "ci95": None, "metrics": None}
     lacking = {"to_native_accuracy": 0.5, "pairs": None}
     changes = {
         "metrics": {"splits": {"a": empty, "b": lacking}},

@@ -249,14 +249,6 @@ def evaluate(
             "--distractors", metavar="FILE", help="Further native sentences, one a line, to find parallel text among."
         ),
     ] = None,
-    against: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--against",
-            metavar="translate=FILE",
-            help="Compare with searching in translation: the test captions, translated into the base's language.",
-        ),
-    ] = None,
     base: BaseSource = None,
     registry: RegistryFolder = None,
     seed: Seed = 0,
@@ -275,7 +267,6 @@ def evaluate(
             columns=columns,
             protocol=protocol,
             distractors=distractors,
-            against=against or (),
             base=base,
             registry=registry,
             seed=seed,

@@ -1,6 +1,7 @@
 """The command `compare`, and its table."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -18,19 +19,26 @@ NAMES = {
     "to_native_accuracy": "finds its native sentence",
     "from_native_accuracy": "found by its native sentence",
 }
-System = Annotated[
-    str,
-    typer.Argument(
-        metavar="LANG[@VERSION]",
-        help="A language (its version in use), or one version: its name, the beginning of it, or v1 for the oldest, "
-        "v2 for the next.",
-    ),
-]
+FIRST = typer.Argument(
+    metavar="LANG[@VERSION]",
+    help="A language (its version in use), or one version: its name, the beginning of it, or v1 for the oldest, "
+    "v2 for the next.",
+)
+SECOND = typer.Argument(metavar="LANG[@VERSION]", help="What it is compared with.", show_default=False)
 
 
 def compare(
-    first: System,
-    second: System,
+    first: Annotated[str, FIRST],
+    second: Annotated[str | None, SECOND] = None,
+    translations: Annotated[
+        Path | None,
+        typer.Option(
+            "--translations",
+            metavar="FILE",
+            help="In place of a second: the test texts translated into the base's language by whatever engine, as .tsv "
+            "or .jsonl with caption and translation, or one a line in the test set's order.",
+        ),
+    ] = None,
     test_set: Annotated[
         str | None,
         typer.Option(
@@ -46,7 +54,7 @@ def compare(
     device: Device = "auto",
     json: Json = False,
 ) -> None:
-    """Compare two versions of a language, or two languages on the same images: differences and how sure they are."""
+    """Compare two versions, two languages, or a language with translate-then-search, on the same images."""
     with progress() as bars:
         bars.start("Loading")
         from mla_extend.compare import compare as run  # noqa: PLC0415 - imports torch
@@ -55,6 +63,7 @@ def compare(
         found = run(
             first,
             second,
+            translations=translations,
             test_set=test_set,
             base=base,
             registry=registry,
@@ -75,7 +84,7 @@ def compare(
 def comparison_table(found: Mapping[str, Any]) -> Table:
     """Draw a comparison: one row a figure, per cent."""
     one, other = found["first"], found["second"]
-    headings = [f"{side['language']} {side['version']}" for side in (one, other)]
+    headings = [f"{side['language']} {side.get('version') or side['translations']}" for side in (one, other)]
     table = Table(
         title=f"{headings[1]} against {headings[0]} on {found['test_set']} (base {found['base']}), per cent",
         caption=(

@@ -34,10 +34,6 @@ def evaluation_table(evaluation: Mapping[str, Any], width: int = WIDE) -> Table:
     for heading in (*headings, *(f"{name} R@{k}" for name, _ in places for k in (1, 5, 10))):
         table.add_column(heading, justify="right")
 
-    def cutoffs(split: Mapping[str, Any]) -> list[str]:
-        found = split.get("metrics") or {}
-        return [_percent(found.get(f"{metric}@{k}")) for _, metric in places for k in (1, 5, 10)]
-
     for name, split in evaluation["splits"].items():
         if split.get("gallery") is None:
             continue
@@ -50,18 +46,8 @@ def evaluation_table(evaluation: Mapping[str, Any], width: int = WIDE) -> Table:
             _shown(split.get("ratio"), "{:.2f}".format),
             _percent(split.get("floor_mean_recall")),
             _percent(split.get("chance_mean_recall")),
-            *cutoffs(split),
+            *(_percent((split.get("metrics") or {}).get(f"{metric}@{k}")) for _, metric in places for k in (1, 5, 10)),
         )
-        for other, beside in (split.get("against") or {}).items():
-            table.add_row(
-                f"  against {escape(other)}",
-                "",
-                _percent(beside.get("mean_recall")),
-                _interval(beside.get("ci95")),
-                *[""] * 4,
-                *cutoffs(beside),
-                style="dim",
-            )
     return table
 
 

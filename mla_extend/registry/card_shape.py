@@ -75,7 +75,6 @@ SPLIT = Parts(
         **dict.fromkeys(("ci95", "to_native_ci95", "from_native_ci95"), SHARES),
         "ratio_ci95": RATIOS,
         **dict.fromkeys(("metrics", "native_metrics", "floor_metrics"), RECALLS),
-        "against": Each(dict, Parts({"mean_recall": SHARE, "ci95": SHARES, "metrics": RECALLS})),
     }
 )
 BASE = Parts({"source": TEXT, "licence": TEXT}, dict.fromkeys(("name", "fingerprint", "family", "native"), TEXT))

@@ -1,7 +1,6 @@
 """Evaluate a language of a model: encode a test set and hand the vectors to the evaluation room."""
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -9,13 +8,10 @@ import numpy as np
 from mla_extend.bases.features import Features
 from mla_extend.data.pairs import ImageText, ParallelText
 from mla_extend.data.test_sets import TestSet
-from mla_extend.errors import DataError
 from mla_extend.evaluation import (
     Protocol,
-    RetrievalResult,
     SplitReport,
     TextTransfer,
-    evaluate_retrieval,
     evaluation_json,
     split_report,
     text_transfer,
@@ -33,7 +29,6 @@ def evaluate_model(
     seed: int = 0,
     protocol: Protocol = "standard",
     distractors: Sequence[str] = (),
-    translations: Mapping[str, Path] | None = None,
 ) -> dict[str, Any]:
     """Return the evaluation of one language on all splits of a test set, as `evaluation_json` lays it out.
 
@@ -48,41 +43,17 @@ def evaluate_model(
         seed: of the bootstrap.
         protocol: how several captions an image count.
         distractors: further native sentences for splits of parallel text.
-        translations: files with the captions in the native language, made by another system, by its name.
 
     Raises:
-        DataError: an image cannot be read, or a file of translations does not fit.
+        DataError: an image cannot be read.
     """
     reports: dict[str, SplitReport | TextTransfer] = {}
-    beside: dict[str, dict[str, Any]] = {}
     for name, data in test_set.splits.items():
         if isinstance(data, ImageText):
             reports[name] = _retrieval(model, tag, data, features, seed, protocol)
-            beside[name] = {
-                other: _against(model, tag, data, features, path, seed, protocol)
-                for other, path in (translations or {}).items()
-            }
-        elif translations:
-            raise DataError(f"The split {name!r} has no images, so --against has nothing to compare on it.")
         else:
             reports[name] = _transfer(model, tag, data, features, distractors)
-    evaluation = evaluation_json(tag, model.base.identity.name, test_set.name, reports, seed=seed, protocol=protocol)
-    for name, others in beside.items():
-        if others:
-            evaluation["splits"][name]["against"] = others
-    return evaluation
-
-
-def retrieve(
-    model: MultilingualModel, tag: str, data: ImageText, features: Features, protocol: Protocol = "standard"
-) -> RetrievalResult:
-    """Return the ranks of a language on images with text.
-
-    Raises:
-        DataError: an image cannot be read; the message names the file and the line.
-    """
-    vectors = model.text_vectors(data.texts, tag).numpy()
-    return evaluate_retrieval(image_vectors(data, features), vectors, np.asarray(data.image_of_text), protocol)
+    return evaluation_json(tag, model.base.identity.name, test_set.name, reports, seed=seed, protocol=protocol)
 
 
 def evaluate_held_out(
@@ -134,20 +105,3 @@ def _transfer(
         native_distractors=features.text(more) if more else None,
         floor_vectors=model.text_vectors(data.target, model.native).numpy(),
     )
-
-
-def _against(
-    model: MultilingualModel,
-    tag: str,
-    data: ImageText,
-    features: Features,
-    path: Path,
-    seed: int,
-    protocol: Protocol,
-) -> dict[str, Any]:
-    from mla_extend.against import against_report, read_translations  # noqa: PLC0415 - seldom asked for
-
-    translated = features.text(read_translations(path, data.texts))
-    result = retrieve(model, tag, data, features, protocol)
-    images, owner = image_vectors(data, features), np.asarray(data.image_of_text)
-    return against_report(images, translated, owner, result, seed=seed, protocol=protocol)

@@ -1,4 +1,4 @@
-"""The translate-test baseline: translations find their captions, and the comparison is that of the same images."""
+"""Translations of a test set: each finds its caption, and what does not fit is named."""
 
 import gzip
 import json
@@ -7,11 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mla_extend.against import against_report, read_translations
-from mla_extend.bases.open import open_base
+from mla_extend.data.pairs import ImageText, ParallelText, Part
+from mla_extend.data.test_sets import TestSet
+from mla_extend.data.translations import read_translations, translated
 from mla_extend.errors import DataError
-from mla_extend.evaluation import bootstrap, evaluate_retrieval, paired_bootstrap
-from tests.conftest import sentences
 
 PAIRS = [
     ("Mbwa mweusi anakimbia ufukweni.", "A black dog runs on the beach."),
@@ -92,40 +91,22 @@ def test_a_file_that_is_not_there_or_empty(tmp_path: Path) -> None:
         read_translations(write(tmp_path / "mt.txt", []), CAPTIONS)
 
 
-def test_the_report_compares_both_on_the_same_images() -> None:
-    draw = np.random.default_rng(0)
-    images = draw.standard_normal((90, 16))
-    owner = np.repeat(np.arange(90), 2)
-    ours = images[owner] + 0.9 * draw.standard_normal((180, 16))
-    translated = images[owner] + 1.4 * draw.standard_normal((180, 16))
-    mine = evaluate_retrieval(images, ours, owner)
-    theirs = evaluate_retrieval(images, translated, owner)
-    report = against_report(images, translated, owner, mine, seed=3, protocol="standard")
-    assert json.loads(json.dumps(report)) == report
-    assert report["name"] == "translate"
-    assert report["mean_recall"] == theirs.mean_recall
-    assert report["t2i_mean_recall"] == theirs.t2i_mean
-    assert report["metrics"] == theirs.metrics()
-    assert tuple(report["ci95"]) == bootstrap(theirs, seed=3).mean_recall
-    paired = paired_bootstrap(mine, theirs, seed=3)
-    assert report["difference"] == mine.mean_recall - theirs.mean_recall > 0
-    assert tuple(report["difference_ci95"]) == paired.interval
-    assert report["p"] == paired.p_value < 0.01
-
-
-def test_perfect_translations_by_the_base_differ_by_nothing(clip_folder: Path, pictures: list[Path]) -> None:
-    base = open_base(str(clip_folder))
-    native, _ = sentences(60, seed=4)
-    images, owner = base.encode_images(pictures).numpy(), np.arange(60)
-    mine = evaluate_retrieval(images, base.encode_native(native).numpy(), owner, "first")
-    report = against_report(images, base.encode_native(native).numpy(), owner, mine, seed=0, protocol="first")
-    assert (report["difference"], report["difference_ci95"], report["p"]) == (0, [0, 0], 1)
-
-
-def test_other_protocols_and_other_images_are_refused() -> None:
-    vectors = np.eye(12)
-    mine = evaluate_retrieval(vectors, vectors, np.arange(12))
-    with pytest.raises(DataError, match="protocol 'standard' and the translated captions by 'mla'; use one"):
-        against_report(vectors, vectors, np.arange(12), mine, seed=0, protocol="mla")
-    with pytest.raises(DataError, match="evaluate both on the same"):
-        against_report(vectors[:11], vectors[:11], np.arange(11), mine, seed=0, protocol="standard")
+def test_each_split_gets_its_own_part_of_the_file(tmp_path: Path) -> None:
+    """Images, native text and order stay; a plain file goes through the splits in their order."""
+    numbers = np.zeros(3, dtype=np.int64)
+    photos = ImageText((Part("a"),), [tmp_path / "1", tmp_path / "2"], CAPTIONS[:3], [0, 1, 1], numbers, numbers)
+    text = ParallelText((Part("b"),), ["x", "y", "z"], CAPTIONS[3:], numbers, numbers)
+    tests = TestSet("tests", {"photos": photos, "text": text})
+    for file in (
+        write(tmp_path / "mt.txt", TRANSLATIONS),
+        write(tmp_path / "mt.jsonl", records([*reversed(PAIRS)])),
+    ):
+        found = translated(tests, file)
+        one, other = found.splits["photos"], found.splits["text"]
+        assert isinstance(one, ImageText)
+        assert isinstance(other, ParallelText)
+        assert (found.name, list(found.splits)) == ("tests", ["photos", "text"])
+        assert (one.texts, one.images, one.image_of_text) == (TRANSLATIONS[:3], photos.images, [0, 1, 1])
+        assert (other.target, other.native) == (TRANSLATIONS[3:], ["x", "y", "z"])
+    with pytest.raises(DataError, match="has 3 lines and the test set 6 captions"):
+        translated(tests, write(tmp_path / "short.txt", TRANSLATIONS[:3]))

@@ -1,19 +1,38 @@
-"""Compare a language with what needs no training: the captions machine-translated and given to the base itself."""
+"""The texts of a test set as someone has translated them into the base's own language: read from a file."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from itertools import islice
 from pathlib import Path
-from typing import Any
-
-import numpy.typing as npt
 
 from mla_extend.data.formats.format import Row, Wanted, check_file, suffix_of, text_lines
 from mla_extend.data.formats.jsonl import Jsonl
 from mla_extend.data.formats.tsv import Tsv
+from mla_extend.data.pairs import ImageText, ParallelText
+from mla_extend.data.test_sets import TestSet
 from mla_extend.errors import DataError
-from mla_extend.evaluation import Protocol, RetrievalResult, bootstrap, evaluate_retrieval, paired_bootstrap
 
 NAMED = 3
 """How many of several captions a message quotes."""
+
+
+def translated(tests: TestSet, path: Path) -> TestSet:
+    """Return a test set with each text of the language replaced by its translation.
+
+    Args:
+        tests: any test set; of several splits, a plain text file holds the lines in the order of the splits.
+        path: as for `read_translations`.
+
+    Raises:
+        DataError: as `read_translations` does.
+    """
+    texts = {name: data.texts if isinstance(data, ImageText) else data.target for name, data in tests.splits.items()}
+    found = iter(read_translations(path, [text for split in texts.values() for text in split]))
+    splits: dict[str, ImageText | ParallelText] = {}
+    for name, data in tests.splits.items():
+        own = list(islice(found, len(data)))
+        splits[name] = replace(data, texts=own) if isinstance(data, ImageText) else replace(data, target=own)
+    return replace(tests, splits=splits)
 
 
 def read_translations(path: Path, captions: Sequence[str]) -> list[str]:
@@ -83,48 +102,3 @@ def _text(path: Path, row: Row, column: str, position: str) -> str:
             "translation."
         )
     return text.strip()
-
-
-def against_report(
-    images: npt.ArrayLike,
-    translated_vectors: npt.ArrayLike,
-    image_of_text: npt.ArrayLike,
-    result: RetrievalResult,
-    *,
-    seed: int = 0,
-    protocol: Protocol = "standard",
-) -> dict[str, Any]:
-    """Report the base on the translated captions, and by how much a language's own captions exceed it.
-
-    Args:
-        images: `[I, D]`, I images of width D.
-        translated_vectors: `[C, D]`, the translated captions as the base itself encodes them.
-        image_of_text: `[C]`, each caption's image.
-        result: the language's own ranks on the same images.
-        seed: of the bootstrap, which draws the images of both together.
-        protocol: as for `evaluate_retrieval`; that of `result`.
-
-    Returns:
-        JSON values: `name`, `mean_recall` with `ci95`, `t2i_mean_recall` and `metrics` of the translated captions;
-        `difference` (the language's mean recall less theirs) with `difference_ci95` and the two-sided `p`.
-
-    Raises:
-        DataError: the ranks are of another protocol or of other images, or as `evaluate_retrieval` does.
-    """
-    if result.protocol != protocol:
-        raise DataError(
-            f"The language was evaluated by the protocol {result.protocol!r} and the translated captions by "
-            f"{protocol!r}; use one for both."
-        )
-    theirs = evaluate_retrieval(images, translated_vectors, image_of_text, protocol)
-    comparison = paired_bootstrap(result, theirs, seed=seed)
-    return {
-        "name": "translate",
-        "mean_recall": theirs.mean_recall,
-        "ci95": list(bootstrap(theirs, seed=seed).mean_recall),
-        "t2i_mean_recall": theirs.t2i_mean,
-        "metrics": theirs.metrics(),
-        "difference": comparison.difference,
-        "difference_ci95": list(comparison.interval),
-        "p": comparison.p_value,
-    }
