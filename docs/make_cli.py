@@ -32,9 +32,7 @@ def reference() -> str:
     for name, command in group.commands.items():
         arguments = [p for p in command.params if p.param_type_name == "argument"]
         options = [p for p in command.params if p.param_type_name == "option"]
-        usage = " ".join(
-            ["mla-extend", name, *(p.metavar if p.required else f"[{p.metavar}]" for p in arguments), "[OPTIONS]"]
-        )
+        usage = " ".join(["mla-extend", name, *(str(p.metavar) for p in arguments), "[OPTIONS]"])
         lines += [f"## {name}", "", _line(command.help), "", f"    {usage}", "", *_table([*arguments, *options])]
     return "\n".join(lines)
 

@@ -24,7 +24,7 @@ FIRST = typer.Argument(
     help="A language (its version in use), or one version: its name, the beginning of it, or v1 for the oldest, "
     "v2 for the next.",
 )
-SECOND = typer.Argument(metavar="LANG[@VERSION]", help="What it is compared with.", show_default=False)
+SECOND = typer.Argument(metavar="[LANG[@VERSION]]", help="What it is compared with.", show_default=False)
 
 
 def compare(
