@@ -19,6 +19,7 @@ from mla_extend.progress import SILENT, Progress
 from mla_extend.registry.place import registry_root
 from mla_extend.registry.store import Registry
 from mla_extend.request import check_captions, check_pairs, leak_index, of_images, read_tests
+from mla_extend.suggest import suggest_from_files
 
 SAMPLES = 8
 """Rows shown of each problem."""
@@ -40,6 +41,9 @@ def inspect_data(
     filter: str = "default",  # noqa: A002
     base: str | None = None,
     registry: str | Path | None = None,
+    suggest: int | None = None,
+    needed: Path | None = None,
+    pool: Path | None = None,
     progress: Progress = SILENT,
 ) -> dict[str, Any]:
     """Return what is wrong with data, and how much the checks of `add_language` would keep.
@@ -54,6 +58,8 @@ def inspect_data(
         filter: `strict`, `default` or `off`: the level whose `kept` is told.
         base: where the base would come from, which decides where text is cut.
         registry: the registry's folder, for the base that it holds.
+        suggest: how many native sentences to name that are most worth translating next.
+        needed, pool: native text whose words are needed, and sentences to choose among, as `suggest_from_files` has it.
         progress: told of long work.
 
     Images are looked at too: each is decoded. Where parallel text has images, its pairs are kept without those that
@@ -62,13 +68,15 @@ def inspect_data(
     Returns:
         `{"pairs", "kept", "problems": {NAME: count}, "samples": {NAME: [...]}, "tokens": {...}, ...}`. Each row counts
         under its first problem, but `truncated` is counted over the rows kept. `tokens` is `None` if none are.
+        `suggested`, where it was asked for, is what `suggest` returns.
 
     Raises:
         LanguageError: it is no language code.
         DataError: a source cannot be used.
     """
     wanted = Wanted(language_tag(language), native, parse_columns(columns))
-    leaks = leak_index(read_tests(test_set, wanted, progress)[1], progress) if test_set is not None else None
+    tests = read_tests(test_set, wanted, progress)[1] if test_set is not None else None
+    leaks = leak_index(tests, progress) if tests is not None else None
     given = [parse_given(str(path), wanted, format) for path in paths]
     if not given:
         raise DataError("There is nothing to inspect. Give a file of parallel text or of images with text.")
@@ -100,6 +108,12 @@ def inspect_data(
         unreadable |= unreadable_images(images.images, progress)
         told.append((images, marked("unreadable", of_images(images, unreadable))))
     kept = [text for data, findings in found for text, keep in zip(_target(data), findings.kept, strict=True) if keep]
+    suggested = {}
+    if suggest is not None:
+        progress.start("Choosing sentences")
+        known = parallel.subset(found[0][1].kept).native if texts else []
+        suggested["suggested"] = suggest_from_files(suggest, known, needed=needed, pool=pool, tests=tests, leaks=leaks)
+        progress.finish()
     tokens = None
     positions, positions_of = text_positions(base or Registry(registry_root(registry)).base_source() or DEMO)
     if kept:
@@ -121,6 +135,7 @@ def inspect_data(
         "samples": {name: _samples(name, told, unreadable) for name in PROBLEMS if problems[name]},
         "tokens": tokens,
         "licence": next((licence for one in given if (licence := one.format.licence(one.path))), None),
+        **suggested,
     }
 
 

@@ -25,9 +25,43 @@ def inspect(
     html: Annotated[
         Path | None, typer.Option("--html", metavar="FILE", help="Write a page with samples of each problem.")
     ] = None,
+    suggest: Annotated[
+        int | None,
+        typer.Option(
+            "--suggest",
+            metavar="N",
+            min=1,
+            help="Name the N native sentences most worth translating next: those that cover most of the words that are "
+            "needed and that the data lack.",
+        ),
+    ] = None,
+    needed: Annotated[
+        Path | None,
+        typer.Option(
+            "--for",
+            metavar="FILE",
+            help="Native text, one sentence a line, whose words are needed.  \\[default: the test set's captions]",
+            show_default=False,
+        ),
+    ] = None,
+    pool: Annotated[
+        Path | None,
+        typer.Option(
+            "--pool",
+            metavar="FILE",
+            help="Native sentences to choose among, one a line.  \\[default: those of --for]",
+            show_default=False,
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", metavar="FILE.tsv", help="Write the sentences for a translator to fill in."),
+    ] = None,
     json: Json = False,
 ) -> None:
     """Look for faults in data: repetitions, copies, wrong script or language, broken text, leaks of the test set."""
+    if suggest is None and (needed or pool or out):
+        raise typer.BadParameter("--for, --pool and --out say more of --suggest N; give it too.")
     from mla_extend.inspect import inspect_data, summary  # noqa: PLC0415
 
     with progress() as bars:
@@ -41,6 +75,9 @@ def inspect(
             filter=level,
             base=base,
             registry=registry,
+            suggest=suggest,
+            needed=needed,
+            pool=pool,
             progress=bars,
         )
     if html is not None:
@@ -49,12 +86,21 @@ def inspect(
 
         with atomic_path(html.expanduser()) as temporary:
             temporary.write_text(inspection_page(found), encoding="utf-8")
+    if out is not None:
+        from mla_extend.suggest import write_table  # noqa: PLC0415
+
+        sentences = [one["text"] for one in found["suggested"]["sentences"]]
+        write_table(out.expanduser(), sentences, native, found["language"])
     if json:
         print_json(found)
         return
-    from mla_extend.cli.tables import problems_table  # noqa: PLC0415
+    from mla_extend.cli.tables import problems_table, suggestions_table  # noqa: PLC0415
 
     OUT.print(problems_table(found))
     OUT.print(summary(found), highlight=False)
     if html is not None:
         OUT.print(f"Samples of each problem: {html}", highlight=False)
+    if suggest is not None:
+        OUT.print(suggestions_table(found["suggested"]))
+    if out is not None:
+        OUT.print(f"To fill in, then to be given as --parallel-data: {out}", highlight=False)

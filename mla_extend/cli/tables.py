@@ -158,6 +158,22 @@ def problems_table(found: Mapping[str, Any]) -> Table:
     return table
 
 
+def suggestions_table(found: Mapping[str, Any]) -> Table:
+    """Draw the sentences to translate next, best first."""
+    beyond = f", of which {found['beyond']:,} are in no sentence to choose" if found["beyond"] else ""
+    table = Table(
+        title="Most worth translating next",
+        caption=f"of {found['words']:,} needed words the data know {found['known']:.1%}, with these sentences "
+        f"{found['covered']:.1%}; they lack {found['lacking']:,} different ones{beyond}",
+    )
+    table.add_column("native sentence")
+    table.add_column("words that it adds")
+    table.add_column("covered", justify="right")
+    for one in found["sentences"]:
+        table.add_row(escape(one["text"]), escape(", ".join(one["new"])), f"{one['covered']:.1%}")
+    return table
+
+
 def print_card(console: Console, card: Mapping[str, Any]) -> None:
     """Print what a card says, most wanted first."""
     base, cost, proof = card["base"], card["cost"], card["isolation"]
