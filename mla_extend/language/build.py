@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from tokenizers import Tokenizer
+from torch import nn
 
 from mla_extend.language.alignment import ROUNDS, align
 from mla_extend.language.embedding import STARTS, StartInputs
@@ -23,7 +24,8 @@ from mla_extend.language.tokenizer import LanguageTokenizer
 class Built:
     """Say what was built: pieces of the vocabulary, how many of them found a native partner, parameters, seconds.
 
-    `copied` is how many pieces start as those of a related language, `table` the frozen table that it reads, if any.
+    `copied` is how many pieces start as those of a related language, `table` the frozen table that it reads, if any,
+    `native_pieces` how many pieces beside its own stand for rows of the native table.
     """
 
     pieces: int
@@ -32,6 +34,7 @@ class Built:
     seconds: float
     copied: int = 0
     table: dict[str, Any] | None = None
+    native_pieces: int = 0
 
 
 def build_language(
@@ -47,6 +50,7 @@ def build_language(
     kind: str = "bottleneck",
     vocabulary: int | None = None,
     lowercase: bool = True,
+    native_words: bool = True,
     power: float = 2.0,
     rounds: int = ROUNDS,
     best: int = 8,
@@ -68,6 +72,7 @@ def build_language(
         kind: of the acquirers.
         vocabulary: pieces wanted; `None` lets the data decide.
         lowercase: fold case, by the rule of the language that the tag names.
+        native_words: read names and native words in its text as the base does; see `add_native`.
         power: exponent of the Dice coefficient.
         rounds: of expectation maximisation, begun from it.
         best: native tokens in one mix.
@@ -89,8 +94,9 @@ def build_language(
     if start == "pretrained":
         return _build_projected(model, tag, source or "", bottleneck, kind, seed, related, started)
     base = model.base
+    texts = list(dict.fromkeys([*target, *more_text]))
     tokenizer = LanguageTokenizer.train(
-        list(dict.fromkeys([*target, *more_text])),
+        texts,
         base.max_tokens,
         size=vocabulary,
         lower=lowercase,
@@ -116,18 +122,34 @@ def build_language(
             seed=seed,
         )
     )
+    rows: list[int] = []
+    if native_words:
+        tokenizer, added = tokenizer.with_native(base.tokenizer, texts)
+        rows = added.rows
+        places, natives = list(added.spelled), list(added.spelled.values())
+        # As a part of the language's words such a piece means one thing, by itself another.
+        table[places] = (table[places] + base.embedding.weight.detach().cpu().float()[natives]) / 2
     with _seeded(seed):
-        language = model.add(tag, tokenizer=tokenizer, bottleneck=bottleneck, kind=kind)
+        model.add(tag, tokenizer=tokenizer, native_pieces=len(rows), bottleneck=bottleneck, kind=kind)
+    own = model.own_table(tag)
+    assert own is not None
     with torch.no_grad():
-        for name, tensor in adapter_tensors(model.peft, language.adapter).items():
-            if ".acquirer_embedding." in name:
-                tensor.copy_(table)
+        own.weight.copy_(table)
+        if own.native_rows is not None:
+            own.native_rows.copy_(torch.tensor(rows))
     aligned = int(alignment.aligned.sum()) if alignment else 0
     copied = 0
     if related is not None:
         known = evidence(alignment, tokenizer.plain_ids(target)) if alignment else None
         copied = copy_related(model, tag, related, known)
-    return Built(tokenizer.size, aligned, parameters(model, tag), time.monotonic() - started, copied)
+    return Built(
+        tokenizer.size - len(rows),
+        aligned,
+        parameters(model, tag),
+        time.monotonic() - started,
+        copied,
+        native_pieces=len(rows),
+    )
 
 
 def _build_projected(
@@ -165,4 +187,5 @@ def _seeded(seed: int) -> Iterator[None]:
 
 def parameters(model: MultilingualModel, tag: str) -> int:
     """Return how many parameters a language owns."""
-    return sum(tensor.numel() for tensor in adapter_tensors(model.peft, model.language(tag).adapter).values())
+    tensors = adapter_tensors(model.peft, model.language(tag).adapter).values()
+    return sum(tensor.numel() for tensor in tensors if isinstance(tensor, nn.Parameter))

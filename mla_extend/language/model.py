@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from peft import PeftModel
 from safetensors.torch import save_file
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mla_extend.bases.base import TOKENIZING, Base, ImageLike, chunks
@@ -25,6 +25,7 @@ from mla_extend.language.peft_method import (
     BASE_PATH,
     AcquirerConfig,
     AcquirerModel,
+    OwnTable,
     adapter_tensors,
     attach,
     join,
@@ -86,6 +87,7 @@ class MultilingualModel:
         tag: str,
         *,
         tokenizer: LanguageTokenizer | None,
+        native_pieces: int = 0,
         bottleneck: int,
         kind: str = "bottleneck",
         pretrained: dict[str, Any] | None = None,
@@ -95,6 +97,7 @@ class MultilingualModel:
         Args:
             tag: its code.
             tokenizer: its own; `None` reads the native table.
+            native_pieces: how many of its last pieces stand for rows of the native table.
             bottleneck: of its acquirers, or the rank of `lora`.
             kind: of its acquirers.
             pretrained: the frozen table, whose tokenizer is given, that it reads through a projection in place of a
@@ -113,7 +116,8 @@ class MultilingualModel:
             width=self.base.width,
             bottleneck=bottleneck,
             kind=kind,
-            vocabulary=tokenizer.size if tokenizer else 0,
+            vocabulary=tokenizer.size - native_pieces if tokenizer else 0,
+            native_pieces=native_pieces,
             pretrained=pretrained if table else None,
             language=tag,
             base_name=self.base.identity.name,
@@ -158,10 +162,25 @@ class MultilingualModel:
         language = self._add(tag, stored.tokenizer, stored.config)
         try:
             load_tensors(self.peft, language.adapter, stored.tensors, take=True)
+            self._check_native_rows(tag)
         except ValueError as error:
             self.remove(tag)
             raise RegistryError(f"The adapter in {folder} does not fit the base: {error}.") from error
         return language
+
+    def own_table(self, tag: str) -> OwnTable | None:
+        """Return a language's own token table; `None` where it reads the native one, or a frozen one."""
+        layer: Any = self.tuner.layers()[self.base.family.embedding]
+        adapter = self.language(tag).adapter
+        own = layer.acquirer_embedding
+        return own[adapter] if adapter in own and isinstance(own[adapter], OwnTable) else None
+
+    def _check_native_rows(self, tag: str) -> None:
+        table = self.own_table(tag)
+        if table is not None and table.native_rows is not None:
+            rows, there = table.native_rows, self.base.embedding.num_embeddings
+            if not 0 <= int(rows.min()) <= int(rows.max()) < there:
+                raise ValueError(f"it reads the row {int(rows.max())} of a native table of {there}")
 
     def save(self, tag: str, folder: Path) -> None:
         """Write `adapter_config.json`, `adapter_model.safetensors` and the tokenizer into a folder."""
@@ -253,7 +272,7 @@ class MultilingualModel:
         self.tuner.enable_adapter_layers()
         self.peft.set_adapter(adapter)
         try:
-            yield adapter_tensors(self.peft, adapter)
+            yield {n: t for n, t in adapter_tensors(self.peft, adapter).items() if isinstance(t, nn.Parameter)}
         finally:
             self.tuner.disable_adapter_layers()
 

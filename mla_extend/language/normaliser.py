@@ -53,6 +53,9 @@ UNJOINED = (
     "\u06d2-\u06d5\u06dd\u06de\u06e9\u06ee-\u06f9\u0759-\u075b\u076b\u076c\u0771\u0773\u0774\u0778\u0779"
 )
 """Arabic characters that join no following letter, so that nothing between them and it is seen."""
+LATIN = "A-Za-z\u00c0-\u024f"
+OTHER = "\u0370-\u1dff\u1f00-\u1fff\u2c80-\u2dff\u3040-\ud7ff\uf900-\ufdff\ufe70-\ufefc"
+"""Letters, marks and digits of other scripts."""
 JOINERS = "\u200c\u200d"
 JOINER = frozenset(JOINERS)
 
@@ -61,6 +64,9 @@ Normalise = Callable[[str], str]
 
 def learn_normaliser(texts: Sequence[str], *, lower: bool = True, language: str | None = None) -> Any:
     """Return the `tokenizers` normaliser of a language.
+
+    Where the language has another script, words in Latin letters are parted from what stands beside them: names and
+    native words are often written there without a space.
 
     A joiner is kept where it can be seen. Between Arabic letters that would join, a non-joiner becomes a space, as who
     lacks the key writes it (Persian `می‌خواهم`); beside a virama both stay, if text has them at all (Sinhala `ශ්‍රී`);
@@ -89,6 +95,9 @@ def learn_normaliser(texts: Sequence[str], *, lower: bool = True, language: str 
         for one, other in (pair[:2], pair[1::-1]):
             if small[one] > small[other] and small[other] <= pair[2] * small[one]:
                 steps += [normalizers.Replace(*each) for each in _cases(other, one, lower)]
+    if sum(count for character, count in small.items() if character.isalpha() and character > "\u036f") > letters / 2:
+        latin, other = f"[{LATIN}]{{2}}", f"[{OTHER}]"
+        steps += [_replace(f"(?<={one})(?={two})", " ") for one, two in ((latin, other), (other, latin))]
     steps += [normalizers.Replace(*pair) for pair in SEQUENCES if set(pair[0] + pair[1]) & small.keys()]
     if any("\u0600" <= character <= "\u08ff" for character in counts):
         steps.append(_replace(f"(?<=[{ARABIC}])(?<![{UNJOINED}])\u200c(?=[{ARABIC}])", " "))

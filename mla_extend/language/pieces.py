@@ -22,7 +22,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
 from mla_extend.errors import DataError
 from mla_extend.language.normaliser import learn_normaliser, normalise_all
 
-CUTTING_RULE = 2
+CUTTING_RULE = 3
 """Version of how text is spelled and cut, a part of a run's identity: raise it when a text gets other pieces."""
 
 PAD, UNK, BEGIN, END = "<pad>", "<unk>", "<s>", "</s>"

@@ -19,7 +19,7 @@ from mla_extend.language.stored import Stored
 
 EVIDENCE = 5
 """Pairs in which a piece must occur for its alignment to count for more than what the related language has learned."""
-BLOCKS, TABLE = ".acquirer_block.", ".acquirer_embedding."
+BLOCKS, TABLE = ".acquirer_block.", ".acquirer_embedding.weight"
 
 
 @dataclass(frozen=True)
@@ -90,12 +90,14 @@ def copy_related(model: MultilingualModel, tag: str, related: Related, known: ND
             return 0
         if language.tokenizer is None or parts.tokenizer is None:
             return 0
-        theirs = {parts.tokenizer.piece(i): i for i in range(parts.tokenizer.size)}
-        there = np.array([theirs.get(language.tokenizer.piece(i), -1) for i in range(language.tokenizer.size)])
+        table = model.own_table(tag)
+        size = 0 if table is None else len(table.weight)
+        theirs = {parts.tokenizer.piece(i): i for i in range(parts.config.vocabulary)}
+        there = np.array([theirs.get(language.tokenizer.piece(i), -1) for i in range(size)])
         copied = there >= 0 if known is None else (there >= 0) & ~known
         rows = torch.from_numpy(np.flatnonzero(copied))
         for name, tensor in own.items():
-            if TABLE in name:
+            if name.endswith(TABLE):
                 tensor[rows.to(tensor.device)] = parts.tensors[name][torch.from_numpy(there[copied])].to(tensor)
     return int(copied.sum())
 

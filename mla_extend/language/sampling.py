@@ -28,11 +28,12 @@ class RandomCuts:
 
     Args:
         content: a `tokenizer.json` with a unigram model.
+        own: how many of its pieces are the language's own; those after them are not drawn.
     """
 
-    def __init__(self, content: str) -> None:
+    def __init__(self, content: str, own: int | None = None) -> None:
         self._tokenizer = Tokenizer.from_str(content)
-        vocabulary = [(piece, score) for piece, score in json.loads(content)["model"]["vocab"]]
+        vocabulary = [(piece, score) for piece, score in json.loads(content)["model"]["vocab"][:own]]
         self._unknown = min(score for _, score in vocabulary) - UNKNOWN
         self._bytes = {piece: i for i, (piece, score) in enumerate(vocabulary) if score == 0}
         self._pieces: dict[str, tuple[Ids, float] | tuple[()]] = {}

@@ -95,8 +95,9 @@ def _faults(settings: Mapping[str, Any], held: int) -> Iterator[str]:
             yield f"{name!r} is {_short(settings.get(name))}, not a text"
     if pretrained is not None and not _is_table(pretrained):
         yield f"'pretrained' is {_short(pretrained)}, which does not say which table it is"
-    for name, wide in (("width", 0), ("bottleneck", settings.get("width")), ("vocabulary", settings.get("width"))):
-        value = settings.get(name)
+    width = settings.get("width")
+    for name, wide in (("width", 0), ("bottleneck", width), ("vocabulary", width), ("native_pieces", 1)):
+        value = settings.get(name, 0 if name == "native_pieces" else None)  # older adapters have none
         if type(value) is not int or not 0 <= value < MAX_NUMBER:
             yield f"{name!r} is {_short(value)}, not a whole number from 0"
         elif value * (wide or 0) > held and not (name == "vocabulary" and pretrained):

@@ -6,11 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
+from typing import Any
 
+import sentencepiece
 import torch
 from tokenizers import Tokenizer
 from torch import Tensor
 
+from mla_extend.language.native_words import NativeWords, add_native, native_pieces
 from mla_extend.language.normaliser import learn_normaliser, read_normaliser
 from mla_extend.language.pieces import BEGIN_ID, END_ID, PAD, PAD_ID, tokenizer_json, train_pieces, usual_letters
 from mla_extend.language.sampling import RandomCuts
@@ -88,6 +91,16 @@ class LanguageTokenizer:
         pieces = train_pieces(texts, size=size, lower=lower, normaliser=normaliser, letters=letters)
         return cls(tokenizer_json(pieces, normaliser), max_tokens, pieces)
 
+    def with_native(self, native: Any, texts: Sequence[str]) -> tuple["LanguageTokenizer", NativeWords]:
+        """Return it with the words of the base's tokenizer as further pieces; see `add_native`.
+
+        Args:
+            native: the base's tokenizer.
+            texts: the language's own, which read as before.
+        """
+        grown = add_native(self.content, native_pieces(native, self._tokenizer.normalizer), texts)
+        return LanguageTokenizer(grown.content, self.max_tokens, self._pieces), grown
+
     def piece(self, token: int) -> str:
         """Return the spelling of an id."""
         return str(self._tokenizer.id_to_token(token))
@@ -118,7 +131,7 @@ class LanguageTokenizer:
     def _cuts(self) -> RandomCuts:
         if self.pieces is None:
             raise ValueError("Only a SentencePiece model knows the ways in which a text can be cut.")
-        return RandomCuts(self.content)
+        return RandomCuts(self.content, sentencepiece.SentencePieceProcessor(model_proto=self.pieces).get_piece_size())
 
     def plain_ids(self, texts: Sequence[str]) -> list[list[int]]:
         """Tokenise without special tokens and without cutting, for alignment and counts."""

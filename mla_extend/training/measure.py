@@ -4,6 +4,7 @@ import math
 import sys
 import time
 from collections.abc import Sequence
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -23,7 +24,15 @@ from mla_extend.training.memory import KEPT_FREE
 from mla_extend.training.precision import fuses_adam, pick_precision
 from mla_extend.training.prepare import Split, drawn, exposure_terms, transfer_terms
 from mla_extend.training.recipe import Recipe, StageRecipe
-from mla_extend.training.tasks import SENTENCES, ExposureTask, TransferTask, encode_ids, in_parts, padded_tokens
+from mla_extend.training.tasks import (
+    SENTENCES,
+    ExposureTask,
+    NativeRows,
+    TransferTask,
+    encode_ids,
+    in_parts,
+    padded_tokens,
+)
 
 PACKAGES = ("mla-extend", "torch", "transformers", "peft", "tokenizers", "sentencepiece", "numpy")
 TIMED_STEPS = 3
@@ -97,6 +106,7 @@ def estimate(
         np.ones((len(kept), dim), dtype=np.float32),
         native,
         drawn=drawn(model, tag, target),
+        native_rows=NativeRows(partial(model.tokenise, tag), native),
     )
     seconds = before + time.monotonic() - started
     texts = list(dict.fromkeys(native))

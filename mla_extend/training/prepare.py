@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from mla_extend.training.tasks import (
     Drawn,
     ExposureTask,
     ExposureValidation,
+    NativeRows,
     Task,
     TransferTask,
     TransferValidation,
@@ -107,6 +109,7 @@ def transfer_stage(
         native,
         None if weights is None else weights[train],
         drawn(model, tag, [parallel.target[i] for i in train]),
+        NativeRows(partial(model.tokenise, tag), native),
     )
     held = set(held_native)
     others = [text for text in dict.fromkeys(native) if text not in held][: max(0, SENTENCES - len(held))]

@@ -24,6 +24,7 @@ class TokenizerRecipe(_Part):
 
     vocabulary: int | None = Field(default=None, ge=300, le=256_000)
     lowercase: bool = True
+    native_words: bool = True
 
 
 class EmbeddingRecipe(_Part):
@@ -87,6 +88,7 @@ class StageRecipe(_Part):
     temperature: float = Field(default=0.05, gt=0)
     transfer: float = Field(default=0.0, ge=0)
     transfer_batch: int | None = Field(default=None, ge=2)
+    native: float = Field(default=0.0, ge=0, lt=1)
     sampling: float = Field(default=0.0, ge=0, le=1)
     sampling_alpha: float = Field(default=0.3, ge=0)
     average: float = Field(default=0.0, ge=0, lt=1)
@@ -136,6 +138,7 @@ class Recipe(_Part):
             "kind": self.acquirer.kind,
             "vocabulary": self.tokenizer.vocabulary,
             "lowercase": self.tokenizer.lowercase,
+            "native_words": self.tokenizer.native_words,
         }
 
 

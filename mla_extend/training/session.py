@@ -219,6 +219,7 @@ class Session:
         language = self.model.add(
             self.tag,
             tokenizer=tokenizer,
+            native_pieces=built.native_pieces,
             bottleneck=acquirer.bottleneck,
             kind=acquirer.kind,
             pretrained=built.table,

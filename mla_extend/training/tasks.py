@@ -5,7 +5,7 @@ Both hold everything that is constant (ids, native sentence vectors, image vecto
 
 import math
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -73,6 +73,24 @@ class Drawn:
         return self.tokenizer.sampled_ids([self.texts[i] for i in rows], recipe.sampling_alpha, seed)
 
 
+@dataclass(frozen=True)
+class NativeRows:
+    """The native sides of pairs, of which some go through the language's path in place of their translations."""
+
+    tokenise: Callable[[Sequence[str]], list[list[int]]]
+    texts: Sequence[str]
+
+    def put(self, ids: Ids, rows: Rows, share: float) -> list[Sequence[int]]:
+        """Return the ids of a batch with that share of its rows in the native language, by its rows alone."""
+        mixed = list(ids)
+        generator = np.random.default_rng(zlib.crc32(np.ascontiguousarray(rows).tobytes()))
+        chosen = generator.permutation(len(rows))[: round(share * len(rows))]
+        if len(chosen):
+            for place, own in zip(chosen, self.tokenise([self.texts[rows[i]] for i in chosen]), strict=True):
+                mixed[place] = own
+        return mixed
+
+
 class TransferTask:
     """Parallel text: ids of the target sentences, and vectors `[N, D]` of the native ones (unnormalised)."""
 
@@ -85,9 +103,11 @@ class TransferTask:
         native: Sequence[str],
         weights: Weights = None,
         drawn: Drawn | None = None,
+        native_rows: NativeRows | None = None,
     ) -> None:
         self.ids = ids
         self.drawn = drawn
+        self.native_rows = native_rows
         self.teacher = teacher
         self.lengths = np.array([len(row) for row in ids], dtype=np.int64)
         self.meaning = _numbered(native)
@@ -100,7 +120,10 @@ class TransferTask:
 
     def loss(self, model: MultilingualModel, rows: Rows, recipe: StageRecipe, processes: Processes = ALONE) -> Tensor:
         """Return the distance to the teacher, and where wanted the contrast with the batch's teachers."""
-        target = run_rows(model, batch_ids(model, self, rows, recipe), processes)
+        ids = batch_ids(model, self, rows, recipe)
+        if self.native_rows is not None and recipe.native:
+            ids = self.native_rows.put(ids, rows, recipe.native)
+        target = run_rows(model, ids, processes)
         teacher = torch.from_numpy(self.teacher[rows]).to(target.device)
         loss = torch.zeros((), device=target.device)
         if recipe.mse:

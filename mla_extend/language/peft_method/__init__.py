@@ -8,7 +8,13 @@ Importing this package registers the method, which PEFT needs before it can load
 """
 
 from mla_extend.language.peft_method.config import PEFT_TYPE, AcquirerConfig
-from mla_extend.language.peft_method.layer import AcquirerBlock, AcquirerEmbedding, ProjectedTable, linear_layers
+from mla_extend.language.peft_method.layer import (
+    AcquirerBlock,
+    AcquirerEmbedding,
+    OwnTable,
+    ProjectedTable,
+    linear_layers,
+)
 from mla_extend.language.peft_method.model import AcquirerModel, attach, join, leave, register
 from mla_extend.language.peft_method.routing import BASE_PATH, Plan, Routing, Run, plan_of
 from mla_extend.language.peft_method.tensors import adapter_tensors, load_tensors
@@ -20,6 +26,7 @@ __all__ = [
     "AcquirerConfig",
     "AcquirerEmbedding",
     "AcquirerModel",
+    "OwnTable",
     "Plan",
     "ProjectedTable",
     "Routing",

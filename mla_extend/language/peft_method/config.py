@@ -20,6 +20,7 @@ class AcquirerConfig(PeftConfig):  # type: ignore[misc]
         bottleneck: `K` of every acquirer, or the rank of `lora`; 0 for none.
         kind: `bottleneck`, as in the paper, after each block; or `lora`, on the linear layers inside each block.
         vocabulary: size of the language's own vocabulary; 0 where it reads the native table.
+        native_pieces: pieces after those that stand for rows of the native table.
         pretrained: `source`, `fingerprint` and `width` of the frozen table that the language reads through a projection
             of its own; `None` where it has a table of its own.
         language: BCP-47 code.
@@ -33,6 +34,7 @@ class AcquirerConfig(PeftConfig):  # type: ignore[misc]
     bottleneck: int = field(default=128)
     kind: str = field(default="bottleneck")
     vocabulary: int = field(default=0)
+    native_pieces: int = field(default=0)
     pretrained: dict[str, Any] | None = field(default=None)
     language: str = field(default="")
     base_name: str = field(default="")

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from mla_extend.language.acquirer import Acquirer, LoraAcquirer
 from mla_extend.language.peft_method.config import AcquirerConfig
@@ -143,6 +144,45 @@ class ProjectedTable(nn.Module):
         return vectors
 
 
+class OwnTable(nn.Module):
+    """Look ids up in a language's own table, and those after it in the frozen native one.
+
+    The native rows are no parameters and in no adapter's file: which rows they are, is.
+
+    Args:
+        native: the base's token embedding.
+        vocabulary: `S`, rows of the own table, at zero until an embedding start fills it.
+        native_pieces: `R`, how many ids from `S` on stand for native rows.
+        width: `W`.
+    """
+
+    native: nn.Embedding
+    native_rows: Tensor | None
+
+    def __init__(self, native: nn.Embedding, vocabulary: int, native_pieces: int, width: int) -> None:
+        super().__init__()
+        object.__setattr__(self, "native", native)  # not a part of this module
+        self.weight = nn.Parameter(torch.zeros(vocabulary, width))
+        self.register_buffer("native_rows", torch.zeros(native_pieces, dtype=torch.int32) if native_pieces else None)
+
+    def forward(self, ids: Tensor) -> Tensor:
+        """Map ids `[B, T]` to vectors `[B, T, W]`."""
+        if self.native_rows is None:
+            return F.embedding(ids, self.weight)
+        size = len(self.weight)
+        own = F.embedding(ids.clamp(max=size - 1), self.weight)
+        rows = self.native_rows[(ids - size).clamp(min=0)]
+        native: Tensor = self.native(rows)
+        return torch.where((ids < size).unsqueeze(-1), own, native.to(own.dtype))
+
+    def table(self) -> Tensor:
+        """Return the vectors of all ids, `[S + R, W]`."""
+        with torch.no_grad():
+            rows = len(self.weight) + (0 if self.native_rows is None else len(self.native_rows))
+            vectors: Tensor = self(torch.arange(rows, device=self.weight.device))
+        return vectors
+
+
 class AcquirerEmbedding(nn.Module, _RoutedLayer):
     """Wrap the token embedding and look each row up in its language's own table."""
 
@@ -158,12 +198,12 @@ class AcquirerEmbedding(nn.Module, _RoutedLayer):
         self.merged_adapters: list[str] = []
 
     def update_layer(self, adapter: str, config: AcquirerConfig) -> None:
-        """Give one language its table, at zero until an embedding start fills it, or its projection of a frozen one."""
+        """Give one language its table, or its projection of a frozen one."""
         if config.pretrained:
             self.acquirer_embedding[adapter] = ProjectedTable(find_table(config.pretrained), config.width)
         elif config.vocabulary:
-            size = (config.vocabulary, config.width)
-            self.acquirer_embedding[adapter] = nn.Embedding(*size, _weight=torch.zeros(size))
+            sizes = (config.vocabulary, config.native_pieces, config.width)
+            self.acquirer_embedding[adapter] = OwnTable(self.base_layer, *sizes)
 
     def forward(self, ids: Tensor) -> Tensor:
         """Map ids `[B, T]` to vectors `[B, T, W]` in the base's dtype."""

@@ -21,6 +21,7 @@ from mla_extend.bases.open import no_progress_bars
 from mla_extend.errors import DataError
 from mla_extend.files import dump_json
 from mla_extend.language.acquirer import Acquirer
+from mla_extend.language.peft_method import OwnTable
 from mla_extend.language.tokenizer import pad
 from mla_extend.use.export.folder import finish, keep_card
 from mla_extend.use.export.hub_tokenizer import HubTokenizer, model_ids, probes
@@ -158,8 +159,8 @@ def _table(subject: Subject) -> Tensor:
     if adapter not in layer.acquirer_embedding:
         return base.embedding.weight.detach()
     own = layer.acquirer_embedding[adapter]
-    if isinstance(own, nn.Embedding):
-        return own.weight.detach()
+    if isinstance(own, OwnTable):
+        return own.table()
     with torch.no_grad():
         vectors: Tensor = own(torch.arange(len(own.table.weight)).unsqueeze(0))[0]
     return vectors

@@ -64,7 +64,7 @@ def check_adapter(folder: Path, card: Card, base: "Base", what: str) -> None:
     if fault is not None:
         raise DataError(f"{what}: in {ADAPTER}, {fault}. {NOTHING}")
     pretrained = settings.get("pretrained")
-    rows = settings["vocabulary"] if not pretrained else _table_rows(pretrained, what)
+    rows = _table_rows(pretrained, what) if pretrained else settings["vocabulary"] + settings.get("native_pieces", 0)
     if settings["vocabulary"]:
         try:
             largest = max(Tokenizer.from_file(str(folder / "tokenizer.json")).get_vocab().values())

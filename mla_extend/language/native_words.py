@@ -1,0 +1,143 @@
+"""The base's own words in a language's tokenizer: names and native words inside its text keep what the base knows.
+
+They join the language's unigram model as pieces that own no parameters: each stands for a row of the frozen native
+table. They cost more than the language's own pieces, so that a word is read as native where the own pieces would cut
+it into scraps, and never where the language's own text holds it.
+"""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tokenizers import Tokenizer
+
+from mla_extend.language.pieces import SPACE
+
+MOST = 60_000
+"""Native words at most, the first of the native vocabulary, which are its most frequent ones."""
+SHORTEST = 2
+"""Characters of a native word at least: single letters belong to every language."""
+PER_CHARACTER = 1.5
+"""What a native piece costs in nats for each of its characters, the space before it included."""
+BYTE = -20.0
+"""The score of one byte of a character that no piece spells."""
+MARGIN = 0.01
+"""By how many nats a cut that is to win does so."""
+
+
+@dataclass(frozen=True)
+class NativeWords:
+    """Hold a `tokenizer.json` with native words after a language's own pieces.
+
+    Attributes:
+        content: the `tokenizer.json`.
+        rows: `[R]`, the native row of each added piece.
+        spelled: own pieces that spell a native word which the language's text lacks, with its native row.
+    """
+
+    content: str
+    rows: list[int]
+    spelled: dict[int, int]
+
+
+def native_pieces(tokenizer: Any, normaliser: Any) -> dict[str, int]:
+    """Return the words and word parts of a base's vocabulary as pieces of a language, with their native ids.
+
+    A whole word is an entry that the native tokenizer gives for its text, whatever its kind. Entries that go on within
+    a word are those marked by `##`, or unmarked where words begin with `Ġ` or `▁`; where words end with `</w>`, the
+    word itself stands for them.
+
+    Args:
+        tokenizer: the base's; one without a list of its vocabulary gives nothing.
+        normaliser: of the language, which spells them.
+    """
+    if not hasattr(tokenizer, "get_vocab") or not hasattr(tokenizer, "convert_tokens_to_string"):
+        return {}
+    tokens = sorted(tokenizer.get_vocab().items(), key=lambda item: item[1])
+    marks = {mark: sum(token.startswith(mark) for token, _ in tokens) for mark in ("##", "Ġ", SPACE)}
+    mark = max(marks, key=lambda one: marks[one])
+    texts = [tokenizer.convert_tokens_to_string([token]).strip().removeprefix("##") for token, _ in tokens]
+    read = tokenizer(texts, add_special_tokens=False, truncation=False, verbose=False)["input_ids"]
+    whole: dict[str, int] = {}
+    inside: dict[str, int] = {}
+    exact: set[str] = set()
+    for (token, row), text, ids in zip(tokens, texts, read, strict=True):
+        spelled = normaliser.normalize_str(text)
+        if len(spelled) < SHORTEST or not spelled.isalnum():
+            continue
+        if marks[mark] and token.startswith(mark) == (mark == "##"):
+            inside.setdefault(spelled, row)
+        elif list(ids) == [row] and (spelled not in whole or (spelled == text and spelled not in exact)):
+            whole[spelled] = row
+            exact.update({spelled} & {text})
+    kept = dict(list(whole.items())[:MOST])
+    parts = inside if marks[mark] else kept
+    return {SPACE + word: row for word, row in kept.items()} | dict(list(parts.items())[:MOST])
+
+
+def add_native(content: str, pieces: Mapping[str, int], texts: Iterable[str]) -> NativeWords:
+    """Add native pieces to a language's unigram model.
+
+    Each costs `PER_CHARACTER` nats a character, or more where a word of the language's own text would else be cut with
+    it: as much as it takes for the own cut to win. One that then no longer wins its own spelling is left out.
+
+    Args:
+        content: its `tokenizer.json`.
+        pieces: of the base, with their rows; see `native_pieces`.
+        texts: the language's own.
+    """
+    model = _Unigram(content)
+    words = model.words(texts)
+    held = set(words)
+    spelled = {
+        model.places[piece]: row
+        for piece, row in pieces.items()
+        if piece[0] == SPACE and piece in model.places and piece not in held
+    }
+    new = [piece for piece in pieces if piece not in model.places and piece not in held]
+    least = {piece: score + MARGIN for piece, (score, _) in zip(new, model.cut(new), strict=True)}
+    scores = {piece: -PER_CHARACTER * len(piece) for piece in new if -PER_CHARACTER * len(piece) >= least[piece]}
+    without = dict(zip(words, (score for score, _ in model.cut(words)), strict=True))
+    while True:
+        grown = model.grow(scores)
+        mixed = []
+        for word, (score, cut) in zip(words, grown.cut(words), strict=True):
+            if used := [piece for piece in cut if piece in scores]:
+                mixed.append(word)
+                for piece in used:
+                    scores[piece] -= max(score - without[word], 0.0) / len(used) + MARGIN
+        if not mixed:
+            return NativeWords(grown.content, [pieces[piece] for piece in scores], spelled)
+        scores = {piece: score for piece, score in scores.items() if score >= least[piece]}
+        words = mixed  # no word that did without a piece takes it up when it costs more
+
+
+class _Unigram:
+    """A unigram model that cuts words which are spelled and parted already."""
+
+    def __init__(self, content: str) -> None:
+        self.content = content
+        self._parts = json.loads(content)
+        self._vocabulary = self._parts["model"]["vocab"]
+        self._scores = dict(self._vocabulary)
+        self.places = {piece: place for place, (piece, _) in enumerate(self._vocabulary)}
+        self._tokenizer = Tokenizer.from_str(content)
+
+    def grow(self, scores: Mapping[str, float]) -> "_Unigram":
+        """Return it with further pieces."""
+        vocabulary = [*self._vocabulary, *scores.items()]
+        model = {**self._parts["model"], "vocab": vocabulary}
+        return _Unigram(json.dumps({**self._parts, "model": model}, ensure_ascii=False))
+
+    def words(self, texts: Iterable[str]) -> list[str]:
+        """Return the different words of texts, as they are spelled and parted before they are cut."""
+        normaliser, parter = self._tokenizer.normalizer, self._tokenizer.pre_tokenizer
+        spelled = {word for text in texts for word in normaliser.normalize_str(text).split(" ")}
+        return sorted({part for word in spelled for part, _ in parter.pre_tokenize_str(word)})
+
+    def cut(self, words: Sequence[str]) -> list[tuple[float, list[str]]]:
+        """Return each word's score and pieces."""
+        model = self._tokenizer.model
+        cuts = [[token.value for token in model.tokenize(word)] for word in words]
+        return [(sum(self._scores[piece] or BYTE for piece in cut), cut) for cut in cuts]
