@@ -226,7 +226,8 @@ def _stage(stage: Mapping[str, Any]) -> tuple[str, str]:
     seconds = _shown(stage.get("seconds"), duration)
     if stage["stage"] == "build":
         pieces, aligned = (_shown(stage.get(name), _whole) for name in ("pieces", "aligned"))
-        return "built", f"{pieces} pieces, {aligned} of them aligned, in {seconds}"
+        words = f"{stage['native_pieces']:,}" if stage.get("native_pieces") else "none"
+        return "built", f"{pieces} pieces, {aligned} of them aligned, and {words} of the base's words, in {seconds}"
     first, best = (_shown(stage.get(name), "{:.3f}".format) for name in ("step0_score", "best_score"))
     kept, steps = (_shown(stage.get(name), str) for name in ("kept_step", "steps"))
     text = f"held-out score {first} at step 0, {best} at best; step {kept} of {steps} kept, {seconds}"

@@ -6,15 +6,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from tokenizers import Tokenizer
-from torch import nn
 
 from mla_extend.language.alignment import ROUNDS, align
 from mla_extend.language.embedding import STARTS, StartInputs
 from mla_extend.language.model import MultilingualModel
+from mla_extend.language.native_words import NativeWords
 from mla_extend.language.normaliser import composed_first
-from mla_extend.language.peft_method import adapter_tensors
+from mla_extend.language.peft_method import adapter_parameters
 from mla_extend.language.pretrained import open_table
 from mla_extend.language.related import Related, check_related, copy_related, evidence
 from mla_extend.language.tokenizer import LanguageTokenizer
@@ -102,6 +103,12 @@ def build_language(
         lower=lowercase,
         language=tag,
     )
+    added = NativeWords(tokenizer.content)
+    if native_words:
+        added = tokenizer.with_native(base.tokenizer, texts)
+        if added.lost:
+            tokenizer = tokenizer.with_pieces(added.lost)
+            added = tokenizer.with_native(base.tokenizer, texts)
     alignment = None
     if start == "aligned":
         alignment = align(
@@ -122,33 +129,36 @@ def build_language(
             seed=seed,
         )
     )
-    rows: list[int] = []
-    if native_words:
-        tokenizer, added = tokenizer.with_native(base.tokenizer, texts)
-        rows = added.rows
-        places, natives = list(added.spelled), list(added.spelled.values())
-        # As a part of the language's words such a piece means one thing, by itself another.
-        table[places] = (table[places] + base.embedding.weight.detach().cpu().float()[natives]) / 2
+    known = alignment.aligned if alignment is not None else np.zeros(tokenizer.size, dtype=np.bool_)
+    for place, row in added.spelled.items():
+        # By itself such a piece means the native word, as a part of the language's words something else.
+        native_row = base.embedding.weight[row].detach().float().cpu()
+        table[place] = (table[place] + native_row) / 2 if known[place] else native_row
     with _seeded(seed):
-        model.add(tag, tokenizer=tokenizer, native_pieces=len(rows), bottleneck=bottleneck, kind=kind)
+        model.add(
+            tag,
+            tokenizer=LanguageTokenizer(added.content, base.max_tokens, tokenizer.pieces),
+            native_pieces=len(added.rows),
+            bottleneck=bottleneck,
+            kind=kind,
+        )
     own = model.own_table(tag)
     assert own is not None
     with torch.no_grad():
         own.weight.copy_(table)
         if own.native_rows is not None:
-            own.native_rows.copy_(torch.tensor(rows))
-    aligned = int(alignment.aligned.sum()) if alignment else 0
+            own.native_rows.copy_(torch.tensor(added.rows))
     copied = 0
     if related is not None:
-        known = evidence(alignment, tokenizer.plain_ids(target)) if alignment else None
-        copied = copy_related(model, tag, related, known)
+        sure = evidence(alignment, tokenizer.plain_ids(target)) if alignment else None
+        copied = copy_related(model, tag, related, sure)
     return Built(
-        tokenizer.size - len(rows),
-        aligned,
+        tokenizer.size,
+        int(known.sum()),
         parameters(model, tag),
         time.monotonic() - started,
         copied,
-        native_pieces=len(rows),
+        native_pieces=len(added.rows),
     )
 
 
@@ -187,5 +197,4 @@ def _seeded(seed: int) -> Iterator[None]:
 
 def parameters(model: MultilingualModel, tag: str) -> int:
     """Return how many parameters a language owns."""
-    tensors = adapter_tensors(model.peft, model.language(tag).adapter).values()
-    return sum(tensor.numel() for tensor in tensors if isinstance(tensor, nn.Parameter))
+    return sum(one.numel() for one in adapter_parameters(model.peft, model.language(tag).adapter).values())

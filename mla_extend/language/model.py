@@ -26,6 +26,7 @@ from mla_extend.language.peft_method import (
     AcquirerConfig,
     AcquirerModel,
     OwnTable,
+    adapter_parameters,
     adapter_tensors,
     attach,
     join,
@@ -266,13 +267,13 @@ class MultilingualModel:
             yield
 
     @contextmanager
-    def training(self, tag: str) -> Iterator[dict[str, Tensor]]:
+    def training(self, tag: str) -> Iterator[dict[str, nn.Parameter]]:
         """Give one language's parameters, which alone take gradients and which `forward` runs while this lasts."""
         adapter = self.language(tag).adapter
         self.tuner.enable_adapter_layers()
         self.peft.set_adapter(adapter)
         try:
-            yield {n: t for n, t in adapter_tensors(self.peft, adapter).items() if isinstance(t, nn.Parameter)}
+            yield adapter_parameters(self.peft, adapter)
         finally:
             self.tuner.disable_adapter_layers()
 

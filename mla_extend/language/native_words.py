@@ -7,12 +7,12 @@ it into scraps, and never where the language's own text holds it.
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
-from tokenizers import Tokenizer
+from tokenizers import Tokenizer, models
 
-from mla_extend.language.pieces import SPACE
+from mla_extend.language.pieces import SPACE, UNK_ID
 
 MOST = 60_000
 """Native words at most, the first of the native vocabulary, which are its most frequent ones."""
@@ -34,11 +34,14 @@ class NativeWords:
         content: the `tokenizer.json`.
         rows: `[R]`, the native row of each added piece.
         spelled: own pieces that spell a native word which the language's text lacks, with its native row.
+        lost: native words that are read by own pieces after all, since words of the language begin as they do, with the
+            score that an own piece of that spelling needs.
     """
 
     content: str
-    rows: list[int]
-    spelled: dict[int, int]
+    rows: list[int] = field(default_factory=list)
+    spelled: dict[int, int] = field(default_factory=dict)
+    lost: dict[str, float] = field(default_factory=dict)
 
 
 def native_pieces(tokenizer: Any, normaliser: Any) -> dict[str, int]:
@@ -87,57 +90,49 @@ def add_native(content: str, pieces: Mapping[str, int], texts: Iterable[str]) ->
         pieces: of the base, with their rows; see `native_pieces`.
         texts: the language's own.
     """
-    model = _Unigram(content)
-    words = model.words(texts)
+    parts = json.loads(content)
+    own = dict(parts["model"]["vocab"])
+    words = _words(Tokenizer.from_str(content), texts)
     held = set(words)
-    spelled = {
-        model.places[piece]: row
-        for piece, row in pieces.items()
-        if piece[0] == SPACE and piece in model.places and piece not in held
-    }
-    new = [piece for piece in pieces if piece not in model.places and piece not in held]
-    least = {piece: score + MARGIN for piece, (score, _) in zip(new, model.cut(new), strict=True)}
+    places = {piece: place for place, piece in enumerate(own)}
+    whole = {piece: row for piece, row in pieces.items() if piece[0] == SPACE and piece not in held}
+    new = [piece for piece in pieces if piece not in own and piece not in held]
+    least = {piece: score + MARGIN for piece, (score, _) in zip(new, _cut(own, new), strict=True)}
     scores = {piece: -PER_CHARACTER * len(piece) for piece in new if -PER_CHARACTER * len(piece) >= least[piece]}
-    without = dict(zip(words, (score for score, _ in model.cut(words)), strict=True))
+    without = dict(zip(words, (score for score, _ in _cut(own, words)), strict=True))
+    lost: dict[str, float] = {}
     while True:
-        grown = model.grow(scores)
         mixed = []
-        for word, (score, cut) in zip(words, grown.cut(words), strict=True):
+        for word, (score, cut) in zip(words, _cut(own | scores, words), strict=True):
             if used := [piece for piece in cut if piece in scores]:
                 mixed.append(word)
                 for piece in used:
                     scores[piece] -= max(score - without[word], 0.0) / len(used) + MARGIN
         if not mixed:
-            return NativeWords(grown.content, [pieces[piece] for piece in scores], spelled)
-        scores = {piece: score for piece, score in scores.items() if score >= least[piece]}
+            break
+        for piece in [piece for piece, score in scores.items() if score < least[piece]]:
+            del scores[piece]
+            if piece in whole:
+                lost[piece] = least[piece]
         words = mixed  # no word that did without a piece takes it up when it costs more
+    parts["model"]["vocab"] += scores.items()
+    return NativeWords(
+        json.dumps(parts, ensure_ascii=False),
+        [pieces[piece] for piece in scores],
+        {places[piece]: row for piece, row in whole.items() if piece in own},
+        lost,
+    )
 
 
-class _Unigram:
-    """A unigram model that cuts words which are spelled and parted already."""
+def _words(tokenizer: Any, texts: Iterable[str]) -> list[str]:
+    """Return the different words of texts, as a tokenizer spells and parts them before they are cut."""
+    normaliser, parter = tokenizer.normalizer, tokenizer.pre_tokenizer
+    spelled = {word for text in texts for word in normaliser.normalize_str(text).split(" ")}
+    return sorted({part for word in spelled for part, _ in parter.pre_tokenize_str(word)})
 
-    def __init__(self, content: str) -> None:
-        self.content = content
-        self._parts = json.loads(content)
-        self._vocabulary = self._parts["model"]["vocab"]
-        self._scores = dict(self._vocabulary)
-        self.places = {piece: place for place, (piece, _) in enumerate(self._vocabulary)}
-        self._tokenizer = Tokenizer.from_str(content)
 
-    def grow(self, scores: Mapping[str, float]) -> "_Unigram":
-        """Return it with further pieces."""
-        vocabulary = [*self._vocabulary, *scores.items()]
-        model = {**self._parts["model"], "vocab": vocabulary}
-        return _Unigram(json.dumps({**self._parts, "model": model}, ensure_ascii=False))
-
-    def words(self, texts: Iterable[str]) -> list[str]:
-        """Return the different words of texts, as they are spelled and parted before they are cut."""
-        normaliser, parter = self._tokenizer.normalizer, self._tokenizer.pre_tokenizer
-        spelled = {word for text in texts for word in normaliser.normalize_str(text).split(" ")}
-        return sorted({part for word in spelled for part, _ in parter.pre_tokenize_str(word)})
-
-    def cut(self, words: Sequence[str]) -> list[tuple[float, list[str]]]:
-        """Return each word's score and pieces."""
-        model = self._tokenizer.model
-        cuts = [[token.value for token in model.tokenize(word)] for word in words]
-        return [(sum(self._scores[piece] or BYTE for piece in cut), cut) for cut in cuts]
+def _cut(scores: Mapping[str, float], words: Sequence[str]) -> list[tuple[float, list[str]]]:
+    """Return each word's score and pieces in a unigram model."""
+    model = models.Unigram(list(scores.items()), UNK_ID, True)
+    cuts = [[token.value for token in model.tokenize(word)] for word in words]
+    return [(sum(scores[piece] or BYTE for piece in cut), cut) for cut in cuts]

@@ -8,7 +8,7 @@ import io
 import math
 import string
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -166,6 +166,14 @@ def evenly(texts: Sequence[str], most: int) -> Sequence[str]:
     if len(texts) <= most:
         return texts
     return [texts[i] for i in np.linspace(0, len(texts) - 1, most).astype(int)]
+
+
+def with_pieces(pieces: bytes, more: Mapping[str, float]) -> bytes:
+    """Return a SentencePiece model with further pieces, given with their scores."""
+    model = sentencepiece_model_pb2.ModelProto.FromString(pieces)
+    for piece, score in more.items():
+        model.pieces.add(piece=piece, score=score)
+    return bytes(model.SerializeToString())
 
 
 def tokenizer_json(pieces: bytes, normaliser: Any) -> str:

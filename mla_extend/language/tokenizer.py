@@ -2,7 +2,7 @@
 
 import json
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -15,7 +15,16 @@ from torch import Tensor
 
 from mla_extend.language.native_words import NativeWords, add_native, native_pieces
 from mla_extend.language.normaliser import learn_normaliser, read_normaliser
-from mla_extend.language.pieces import BEGIN_ID, END_ID, PAD, PAD_ID, tokenizer_json, train_pieces, usual_letters
+from mla_extend.language.pieces import (
+    BEGIN_ID,
+    END_ID,
+    PAD,
+    PAD_ID,
+    tokenizer_json,
+    train_pieces,
+    usual_letters,
+    with_pieces,
+)
 from mla_extend.language.sampling import RandomCuts
 
 TOKENIZER, PIECES = "tokenizer.json", "sentencepiece.model"
@@ -91,15 +100,20 @@ class LanguageTokenizer:
         pieces = train_pieces(texts, size=size, lower=lower, normaliser=normaliser, letters=letters)
         return cls(tokenizer_json(pieces, normaliser), max_tokens, pieces)
 
-    def with_native(self, native: Any, texts: Sequence[str]) -> tuple["LanguageTokenizer", NativeWords]:
-        """Return it with the words of the base's tokenizer as further pieces; see `add_native`.
+    def with_native(self, native: Any, texts: Sequence[str]) -> NativeWords:
+        """Return what it is with the words of the base's tokenizer as further pieces; see `add_native`.
 
         Args:
             native: the base's tokenizer.
             texts: the language's own, which read as before.
         """
-        grown = add_native(self.content, native_pieces(native, self._tokenizer.normalizer), texts)
-        return LanguageTokenizer(grown.content, self.max_tokens, self._pieces), grown
+        return add_native(self.content, native_pieces(native, self._tokenizer.normalizer), texts)
+
+    def with_pieces(self, more: Mapping[str, float]) -> "LanguageTokenizer":
+        """Return it with further pieces of its own, given with their scores."""
+        assert self._pieces is not None
+        pieces = with_pieces(self._pieces, more)
+        return LanguageTokenizer(tokenizer_json(pieces, self._tokenizer.normalizer), self.max_tokens, pieces)
 
     def piece(self, token: int) -> str:
         """Return the spelling of an id."""

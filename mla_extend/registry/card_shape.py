@@ -97,7 +97,7 @@ METRICS = Parts(
 )
 STAGE = Parts(
     {
-        **dict.fromkeys(("pieces", "aligned", "steps", "kept_step"), COUNT),
+        **dict.fromkeys(("pieces", "aligned", "native_pieces", "steps", "kept_step"), COUNT),
         **dict.fromkeys(("step0_score", "best_score", "seconds"), NUMBER),
         "stopped": TEXT,
         "table": Parts(needed={"source": TEXT, "fingerprint": TEXT}),

@@ -116,6 +116,7 @@ class _Stage(_Parted):
     stage: Shown
     pieces: Count = 0
     aligned: Count = 0
+    native_pieces: Count = 0
     steps: Count = 0
     kept_step: Count = 0
     step0_score: float | None = None

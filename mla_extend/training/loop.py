@@ -177,7 +177,9 @@ class Trainer:
 class _Run:
     """One stage in progress: everything that a checkpoint must hold, and nothing else that changes."""
 
-    def __init__(self, trainer: Trainer, stage: Stage, tensors: dict[str, Tensor], resume: Checkpoint | None) -> None:
+    def __init__(
+        self, trainer: Trainer, stage: Stage, tensors: Mapping[str, Tensor], resume: Checkpoint | None
+    ) -> None:
         self.trainer = trainer
         self.stage = stage
         self.recipe = stage.recipe

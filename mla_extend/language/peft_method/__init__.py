@@ -17,7 +17,7 @@ from mla_extend.language.peft_method.layer import (
 )
 from mla_extend.language.peft_method.model import AcquirerModel, attach, join, leave, register
 from mla_extend.language.peft_method.routing import BASE_PATH, Plan, Routing, Run, plan_of
-from mla_extend.language.peft_method.tensors import adapter_tensors, load_tensors
+from mla_extend.language.peft_method.tensors import adapter_parameters, adapter_tensors, load_tensors
 
 __all__ = [
     "BASE_PATH",
@@ -31,6 +31,7 @@ __all__ = [
     "ProjectedTable",
     "Routing",
     "Run",
+    "adapter_parameters",
     "adapter_tensors",
     "attach",
     "join",

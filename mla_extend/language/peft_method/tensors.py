@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import torch
 from peft import PeftModel
-from torch import Tensor
+from torch import Tensor, nn
 
 from mla_extend.platform import WINDOWS
 
@@ -22,6 +22,11 @@ def adapter_tensors(model: PeftModel, adapter: str) -> dict[str, Tensor]:
                 for name, tensor in held[adapter].state_dict(keep_vars=True).items():
                     tensors[f"base_model.model.{path}.{held_name}.{name}"] = tensor
     return tensors
+
+
+def adapter_parameters(model: PeftModel, adapter: str) -> dict[str, nn.Parameter]:
+    """Return those of one language's tensors that train."""
+    return {n: t for n, t in adapter_tensors(model, adapter).items() if isinstance(t, nn.Parameter)}
 
 
 def load_tensors(model: PeftModel, adapter: str, tensors: Mapping[str, Tensor], *, take: bool = False) -> None:
