@@ -52,11 +52,9 @@ def native_pieces(tokenizer: Any, normaliser: Any) -> dict[str, int]:
     word itself stands for them.
 
     Args:
-        tokenizer: the base's; one without a list of its vocabulary gives nothing.
+        tokenizer: the base's.
         normaliser: of the language, which spells them.
     """
-    if not hasattr(tokenizer, "get_vocab") or not hasattr(tokenizer, "convert_tokens_to_string"):
-        return {}
     tokens = sorted(tokenizer.get_vocab().items(), key=lambda item: item[1])
     marks = {mark: sum(token.startswith(mark) for token, _ in tokens) for mark in ("##", "Ġ", SPACE)}
     mark = max(marks, key=lambda one: marks[one])

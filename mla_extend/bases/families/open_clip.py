@@ -100,6 +100,17 @@ class OpenClipTokenizer:
         )
         return ids, encoded["attention_mask"]
 
+    def get_vocab(self) -> dict[str, int]:
+        """Return the vocabulary's entries and their ids."""
+        entries: dict[str, int] = self.own.encoder if self.inner is None else self.inner.get_vocab()
+        return entries
+
+    def convert_tokens_to_string(self, tokens: list[str]) -> str:
+        """Return the text of entries of the vocabulary."""
+        if self.inner is not None:
+            return str(self.inner.convert_tokens_to_string(tokens))
+        return str(self.own.decode([self.own.encoder[token] for token in tokens]))
+
     def special_ids(self) -> tuple[int, int, int]:
         """Return pad, begin and end; where there is no begin, the end stands for it."""
         if self.inner is None:
