@@ -18,7 +18,7 @@ from tokenizers import Tokenizer
 from mla_extend.bases.open import open_base
 from mla_extend.errors import BaseError, DataError
 from mla_extend.files import sha256_file
-from mla_extend.language.peft_method import adapter_tensors
+from mla_extend.language.peft_method import adapter_parameters
 from mla_extend.language.tokenizer import LanguageTokenizer
 from mla_extend.use.export import immich, onnx_files, onnx_towers
 from mla_extend.use.export.images import prepared
@@ -32,6 +32,7 @@ TARGET = sentences(60)[1]
 TEXTS = [
     "Mbwa mweusi anakimbia ufukweni.",
     "paka",
+    "paka green and the house",
     "ጥቁር ውሻ በሜዳ ላይ",
     "كلب أسود صغير",
     "黒い犬が走る。",
@@ -44,10 +45,17 @@ TEXTS = [
 def tiny(folder: Path, bottleneck: int = 4) -> RegistryModel:
     """Open a base and give it the language sw, with weights of a size that tells a wrong path from a right one."""
     model = RegistryModel(open_base(str(folder), device="cpu"), None)
-    model.add("sw", tokenizer=LanguageTokenizer.train(TARGET, model.base.max_tokens, size=320), bottleneck=bottleneck)
+    own = LanguageTokenizer.train(TARGET, model.base.max_tokens, size=320)
+    grown = own.with_native(model.base.tokenizer, TARGET)
+    tokenizer = LanguageTokenizer(grown.content, model.base.max_tokens, own.pieces)
+    model.add("sw", tokenizer=tokenizer, native_pieces=len(grown.rows), bottleneck=bottleneck)
     generator = torch.Generator().manual_seed(0)
+    table = model.own_table("sw")
+    assert table is not None
+    assert table.native_rows is not None
     with torch.no_grad():
-        for tensor in adapter_tensors(model.peft, model.language("sw").adapter).values():
+        table.native_rows.copy_(torch.tensor(grown.rows))
+        for tensor in adapter_parameters(model.peft, model.language("sw").adapter).values():
             tensor.copy_(torch.randn(tensor.shape, generator=generator) * 0.3)
     return model
 

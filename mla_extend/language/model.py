@@ -179,9 +179,10 @@ class MultilingualModel:
     def _check_native_rows(self, tag: str) -> None:
         table = self.own_table(tag)
         if table is not None and table.native_rows is not None:
-            rows, there = table.native_rows, self.base.embedding.num_embeddings
-            if not 0 <= int(rows.min()) <= int(rows.max()) < there:
-                raise ValueError(f"it reads the row {int(rows.max())} of a native table of {there}")
+            there = self.base.embedding.num_embeddings
+            for row in (int(table.native_rows.min()), int(table.native_rows.max())):
+                if not 0 <= row < there:
+                    raise ValueError(f"it reads row {row} of a native table of {there} rows")
 
     def save(self, tag: str, folder: Path) -> None:
         """Write `adapter_config.json`, `adapter_model.safetensors` and the tokenizer into a folder."""
