@@ -224,7 +224,8 @@ def test_what_goes_only_together_is_refused_alone() -> None:
 def test_building_takes_its_values_from_the_recipe() -> None:
     settings = ["embedding.start=pretrained", "embedding.source=some/model", "embedding.power=3", "embedding.rounds=4"]
     settings += ["embedding.best=5", "acquirer.bottleneck=6", "acquirer.kind=lora", "tokenizer.vocabulary=700"]
-    assert load_recipe("default", [*settings, "tokenizer.lowercase=false"]).build_arguments() == {
+    settings += ["tokenizer.lowercase=false", "tokenizer.native_words=false"]
+    assert load_recipe("default", settings).build_arguments() == {
         "start": "pretrained", "source": "some/model", "power": 3, "rounds": 4, "best": 5, "bottleneck": 6,
         "kind": "lora", "vocabulary": 700, "lowercase": False,
     }  # fmt: skip

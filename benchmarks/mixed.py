@@ -1,0 +1,196 @@
+"""Measure how much of the base's own words a language keeps: English through its path, mixed queries, names.
+
+    python benchmarks/mixed.py --registry DIR            of the demo's languages in a registry
+    python benchmarks/mixed.py --registry DIR --write    the same, and put the table into the README
+
+All are compared with what English gives on the base's own path. English: the first 500 different captions of the test
+set find themselves among each other. Mixed: a caption of the test set with one content word put back into English, the
+word that it aligns with most in the training pairs; cosine to the English caption. Names: bare, by themselves. Read as
+native: words of the test captions that the training text lacks; right where the English caption holds the word too.
+"""
+
+import argparse
+import re
+from typing import Any
+
+import numpy as np
+from common import LANGUAGES, load, machine, markdown, put, save
+from numpy.typing import NDArray
+
+from mla_extend import load_model
+from mla_extend.data.demo import demo_data
+from mla_extend.data.formats.format import Wanted
+from mla_extend.data.pairs import ImageText, ParallelText
+from mla_extend.data.read import read_parallel
+from mla_extend.data.test_sets import read_test_set
+from mla_extend.language.alignment import align
+from mla_extend.language.tokenizer import LanguageTokenizer
+from mla_extend.use.load import RegistryModel
+
+SEED = 0
+CAPTIONS, MIXED = 500, 300
+SURE, SHORTEST = 0.5, 4
+"""A word is put back into English where half of its alignment goes to one English word of so many letters."""
+UNSPACED = ("ja", "zh", "th", "km", "lo", "my")
+NAMES = [
+    "Toyota", "Volkswagen", "Pepsi", "Coca-Cola", "Nike", "Samsung", "Microsoft", "Google", "iPhone", "WhatsApp",
+    "Instagram", "Minecraft", "Pokemon", "Star Wars", "Harry Potter", "Mickey Mouse", "Spiderman", "Eiffel", "London",
+    "Brooklyn", "Sydney", "Nairobi", "Kilimanjaro", "Himalaya", "Amazon", "German Shepherd", "golden retriever",
+    "Boeing", "Ferrari", "Rolex", "Mozart", "Picasso", "Einstein", "Obama", "Beyonce", "Messi", "NASA", "BMW", "IKEA",
+    "Wikipedia",
+]  # fmt: skip
+
+Vectors = NDArray[np.float32]
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--registry", help="with the demo's languages; without it, the last result is printed")
+    parser.add_argument("--languages", nargs="+", default=LANGUAGES)
+    parser.add_argument("--write", action="store_true", help="put the table into the README")
+    arguments = parser.parse_args()
+    if arguments.registry:
+        model = load_model(base="demo", registry=arguments.registry)
+        rows = {language: measure(model, language) for language in arguments.languages}
+        save("mixed", {"machine": machine(), "seed": SEED, "languages": rows})
+    text = table(load("mixed"))
+    print(text)
+    if arguments.write:
+        put("mixed", text)
+
+
+def measure(model: RegistryModel, language: str) -> dict[str, Any]:
+    """Return a language's figures."""
+    data = demo_data(language)
+    parallel = read_parallel(data.parallel, Wanted(language))
+    test = read_test_set(data.test_set, Wanted(language)).splits["all"]
+    assert isinstance(test, ImageText)
+    assert test.native is not None
+    model.require(language)
+    tokenizer = model.language(language).tokenizer
+    assert tokenizer is not None
+    english = list(dict.fromkeys(test.native))[:CAPTIONS]
+    native, through = vectors(model, english, model.native), vectors(model, english, language)
+    found = (through @ native.T).argmax(axis=1) == np.arange(len(english))
+    queries = mixed(tokenizer, parallel, test, spaced=language not in UNSPACED)
+    mixed_vectors, plain, target = (
+        vectors(model, list(texts), tag)
+        for texts, tag in zip(zip(*queries, strict=True), (language, language, model.native), strict=True)
+    )
+    names = (vectors(model, NAMES, language) * vectors(model, NAMES, model.native)).sum(axis=1)
+    return {
+        "recall": float(found.mean()),
+        "cosine": float((native * through).sum(axis=1).mean()),
+        "queries": len(queries),
+        "examples": queries[:3],
+        "mixed": float((mixed_vectors * target).sum(axis=1).mean()),
+        "plain": float((plain * target).sum(axis=1).mean()),
+        "names": float(names.mean()),
+        "native_pieces": native_pieces(model, language),
+        **read_as_native(tokenizer, own_pieces(model, language), parallel, test),
+    }
+
+
+def vectors(model: RegistryModel, texts: list[str], tag: str) -> Vectors:
+    """Return normalised vectors."""
+    found: Vectors = model.encode_text(texts, tag).numpy()
+    return found
+
+
+def own_pieces(model: RegistryModel, language: str) -> int:
+    """Return how many pieces are the language's own."""
+    own = model.own_table(language)
+    assert own is not None
+    return len(own.weight)
+
+
+def native_pieces(model: RegistryModel, language: str) -> int:
+    """Return how many pieces are the base's."""
+    own = model.own_table(language)
+    return 0 if own is None or own.native_rows is None else len(own.native_rows)
+
+
+def mixed(
+    tokenizer: LanguageTokenizer, parallel: ParallelText, test: ImageText, *, spaced: bool
+) -> list[tuple[str, str, str]]:
+    """Return queries with a word put back into English, the captions that they are made from, and those in English."""
+
+    def units(text: str) -> list[str]:
+        if spaced:
+            return text.split()
+        return [tokenizer.piece(token).replace("▁", " ") for token in tokenizer.plain_ids([text])[0]]
+
+    def english(text: str) -> list[str]:
+        return re.findall(r"\w+", text.lower())
+
+    pairs = [units(text.lower()) for text in parallel.target], [english(text) for text in parallel.native]
+    words = [{word: i for i, word in enumerate(sorted({w for row in rows for w in row}))} for rows in pairs]
+    ids = [[[place[w] for w in row] for row in rows] for rows, place in zip(pairs, words, strict=True)]
+    weights = align(ids[0], ids[1], len(words[0]), len(words[1])).weights
+    names = list(words[1])
+    partner: dict[str, str] = {}
+    for word, row in words[0].items():
+        first, last = weights.indptr[row], weights.indptr[row + 1]
+        if last > first and weights.data[first:last].max() >= SURE:
+            partner[word] = names[weights.indices[first + int(weights.data[first:last].argmax())]]
+    assert test.native is not None
+    generator = np.random.default_rng(SEED)
+    queries = []
+    for i in generator.permutation(len(test.texts)):
+        parts = units(test.texts[i].lower())
+        there = set(english(test.native[i]))
+        known = [k for k, w in enumerate(parts) if partner.get(w, "") in there and len(partner[w]) >= SHORTEST]
+        known = [k for k in known if partner[parts[k]] != parts[k]]
+        if len(parts) < 2 or not known:
+            continue
+        place = known[int(generator.integers(len(known)))]
+        put_back = [*parts[:place], f" {partner[parts[place]]} ", *parts[place + 1 :]]
+        text = (" " if spaced else "").join(put_back)
+        queries.append((" ".join(text.split()), test.texts[i], test.native[i]))
+        if len(queries) == MIXED:
+            break
+    return queries
+
+
+def read_as_native(
+    tokenizer: LanguageTokenizer, own: int, parallel: ParallelText, test: ImageText
+) -> dict[str, int | list[str]]:
+    """Count words of the test captions that the training text lacks, and how those read as one native word fare."""
+    taught = {word for text in parallel.target for word in re.findall(r"\w+", text.lower())}
+    assert test.native is not None
+    where: dict[str, set[str]] = {}
+    for text, native in zip(test.texts, test.native, strict=True):
+        for word in re.findall(r"\w+", text.lower()):
+            if word not in taught:
+                where.setdefault(word, set()).update(re.findall(r"\w+", native.lower()))
+    read = [word for word in where if len(row := tokenizer.plain_ids([word])[0]) == 1 and row[0] >= own]
+    wrong = [word for word in read if word not in where[word]]
+    return {"unseen_words": len(where), "read_right": len(read) - len(wrong), "read_wrong": len(wrong), "wrong": wrong}
+
+
+def table(result: dict[str, Any]) -> str:
+    """Return the figures as Markdown."""
+    head = ["language", "English through its path, R@1", "mixed queries, cosine", "the same unmixed", "names, cosine"]
+    head += ["unseen words read as native: right, wrong, of"]
+    rows = [
+        [
+            language,
+            f"{row['recall']:.3f}",
+            f"{row['mixed']:.2f}",
+            f"{row['plain']:.2f}",
+            f"{row['names']:.2f}",
+            f"{row['read_right']}, {row['read_wrong']}, {row['unseen_words']}",
+        ]
+        for language, row in result["languages"].items()
+    ]
+    return (
+        f"{markdown(head, rows)}\n\nEnglish: {CAPTIONS} captions of the demo among each other (1.000 on the base's own "
+        f"path). Mixed: up to {MIXED} captions of the demo's *all* with one word put back into English, beside "
+        f"the same captions without; {len(NAMES)} names. Cosines are to the English text on the base's own path. Seed "
+        f"{result['seed']}."
+    )
+
+
+if __name__ == "__main__":
+    main()
