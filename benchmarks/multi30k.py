@@ -1,8 +1,10 @@
 """Measure what a minute buys: German and Czech from 29,000 caption pairs, beside full fine-tuning of the same tower.
 
     python benchmarks/multi30k.py [--languages de cs] [--minutes 6.5] [--ours-minutes 3] [--write]
+    python benchmarks/multi30k.py --curves peer_own_tokenizer --rates 1e-4 3e-4 1e-3 --epochs 5 --minutes 60 \\
+        --until 0.9 --name multi30k_peer --write
 
-Three curves of accuracy against wall time, on the demo base's text tower, with the same pairs on the same machine:
+Curves of accuracy against wall time, on the demo base's text tower, with the same pairs on the same machine:
 
 - `ours`: tokenizer, aligned start and Native Language Transfer with the default recipe;
 - `peer`: the multilingual distillation that sentence-transformers documents (its trainer and `MSELoss`, batch 64, rate
@@ -11,7 +13,12 @@ Three curves of accuracy against wall time, on the demo base's text tower, with 
   Both sides of a pair are trained towards the teacher's vector, as documented. One epoch instead of the documented
   five, so that the rate does not spend the budget rising;
 - `peer_from_our_start`: the same loop on a copy of the tower with our tokenizer and aligned table in place of its own.
-  Only the translations are trained: with its own table gone the copy cannot read English.
+  Only the translations are trained: with its own table gone the copy cannot read English;
+- `peer_own_tokenizer`: the same with our tokenizer alone: a SentencePiece vocabulary of its text, the tower's table
+  resized to it and drawn anew from N(0, 0.02), as models of its kind begin.
+
+A peer's best chance: of several `--rates`, each has `--trial-minutes` for an epoch, and the one that ends nearest to
+the teacher on Multi30K's own validation set takes the whole budget. `--until` ends a peer that has got there.
 
 A sentence of the test set looks for its English original among those of the test set and all English training captions,
 by the frozen teacher's vectors; without the captions nearly everything is found. (English itself finds itself always.)
@@ -30,6 +37,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -58,14 +66,20 @@ from mla_extend.training.prepare import split, transfer_stage
 from mla_extend.training.recipe import Recipe, load_recipe
 
 DATA = ROOT.parent / "shared" / "data" / "multi30k"
-PLOT = ROOT / "docs" / "multi30k.png"
-TEST, SECOND_TEST = "test_2016_flickr", "test_2018_flickr"
+TEST, SECOND_TEST, VALIDATION = "test_2016_flickr", "test_2018_flickr", "val"
 MARKS = (15, 30, 45, 60, 75, 90, 105, 120, 150, 180, 210, 240, 270, 300, 330, 360)
 """Seconds at which a curve is looked at, up to its budget."""
+LATER = 120
+"""Seconds from one look to the next after that."""
 PEER_SECONDS = 360
 GOOD = 0.9
 PEER = {"batch": 64, "learning_rate": 2e-5, "warmup": 0.1, "epochs": 1, "max_seq_length": 128}
-TITLES = {"ours": "ours", "peer": "sentence-transformers", "peer_from_our_start": "its loop from our start"}
+TITLES = {
+    "ours": "ours",
+    "peer": "sentence-transformers",
+    "peer_own_tokenizer": "its loop, an own tokenizer",
+    "peer_from_our_start": "its loop from our start",
+}
 
 Vectors = NDArray[np.float32]
 Encode = Callable[[list[str]], Vectors]
@@ -81,7 +95,8 @@ class Clock:
 
     def __init__(self, budget: float) -> None:
         self.budget = budget
-        self.marks = sorted({mark for mark in MARKS if mark < budget} | {budget})
+        marks = (*MARKS, *range(MARKS[-1] + LATER, int(budget), LATER))
+        self.marks = sorted({mark for mark in marks if mark < budget} | {budget})
         self._started = time.monotonic()
         self._paused: float | None = None
 
@@ -137,7 +152,8 @@ class Data:
         self.pairs = ParallelText(
             parts, native, target, np.zeros(len(target), dtype=np.int64), np.arange(len(target)) + 1
         )
-        self.tests = {name: (read(folder, name, "en"), read(folder, name, language)) for name in (TEST, SECOND_TEST)}
+        tests = (TEST, SECOND_TEST, VALIDATION)
+        self.tests = {name: (read(folder, name, "en"), read(folder, name, language)) for name in tests}
 
 
 class Judge:
@@ -193,7 +209,7 @@ class Curve:
         self.clock = clock
         self.points: list[Point] = []
         self.spent: dict[str, float] = {}
-        self.second_test: Point = {}
+        self.at_the_end: Point = {}
 
     def look(self, encode: Encode, mark: float | None = None, **more: Any) -> None:
         """Add a point; `mark` is the time that it stands for, where a step ended a little after it."""
@@ -214,7 +230,7 @@ class Curve:
 
     def to_json(self) -> dict[str, Any]:
         """Return it for the result file."""
-        return {"points": self.points, "spent": self.spent, "at_the_end": self.second_test}
+        return {"points": self.points, "spent": self.spent, "at_the_end": self.at_the_end}
 
 
 def read(folder: Path, name: str, language: str) -> list[str]:
@@ -222,7 +238,7 @@ def read(folder: Path, name: str, language: str) -> list[str]:
     path = folder / f"{name}.{language}.gz"
     if not path.is_file():
         raise SystemExit(
-            f"There is no {path}. Put the raw text of Multi30K's task 1 (train, {TEST} and {SECOND_TEST}, each as "
+            f"There is no {path}. Put the raw text of Multi30K's task 1 (train, val, {TEST} and {SECOND_TEST}, each as "
             "NAME.LANGUAGE.gz, with the languages en, de and cs) into a folder and name it with --data."
         )
     with gzip.open(path, "rt", encoding="utf-8") as file:
@@ -322,7 +338,7 @@ def ours(model: MultilingualModel, data: Data, judge: Judge, recipe: Recipe, see
                 continue
             curve.look(encode, step=result.steps, steps=stage.steps)
             break
-        curve.second_test = {SECOND_TEST: judge(encode, SECOND_TEST)}
+        curve.at_the_end = {SECOND_TEST: judge(encode, SECOND_TEST)}
     model.remove(tag)
     return curve
 
@@ -341,14 +357,17 @@ def student_of(tower: Any, tokenizer: Any, folder: Path) -> Any:
     return SentenceTransformer(modules=[transformer, Pooling(tower.config.hidden_size, "mean")], device="cpu")
 
 
-def our_start(model: MultilingualModel, data: Data, recipe: Recipe, seed: int) -> tuple[Any, Any]:
-    """Return a copy of the tower with our aligned table, and our tokenizer; the model is left as it was."""
+def our_start(
+    model: MultilingualModel, data: Data, recipe: Recipe, seed: int, *, aligned: bool = True
+) -> tuple[Any, Any]:
+    """Return a copy of the tower with our aligned table (or a random one), and our tokenizer; the model stays as is."""
     from transformers import PreTrainedTokenizerFast
 
     held_out = split(data.pairs, None, recipe)
     kept = data.pairs.subset(~held_out.pairs)
     tag = data.language
-    build_language(model, tag, native=kept.native, target=kept.target, seed=seed, **recipe.build_arguments())
+    how = recipe.build_arguments() | ({} if aligned else {"start": "random"})
+    build_language(model, tag, native=kept.native, target=kept.target, seed=seed, **how)
     language = model.language(tag)
     (table,) = [
         t for name, t in adapter_tensors(model.peft, language.adapter).items() if ".acquirer_embedding." in name
@@ -373,8 +392,36 @@ def our_start(model: MultilingualModel, data: Data, recipe: Recipe, seed: int) -
     return tower, tokenizer
 
 
+@dataclass(frozen=True)
+class Loop:
+    """Say how a peer is trained: its rate, its epochs, and the accuracy at which it may end (above 1: never)."""
+
+    rate: float
+    epochs: float
+    until: float = 2.0
+
+
+def best_peer(arguments: argparse.Namespace, name: str, *what: Any) -> Curve:
+    """Try each rate for a while where there are several, and train a peer with the best until the budget is spent.
+
+    Args:
+        arguments: `rates`, `epochs`, `until`, `minutes`, `trial_minutes`.
+        name: the curve.
+        what: the model and all that `peer` takes after it, but for the loop.
+    """
+    trials = {}
+    for rate in arguments.rates if len(arguments.rates) > 1 else []:
+        trial = peer(name, *what, Loop(rate, 1), 60 * arguments.trial_minutes)
+        trials[rate] = trial.at_the_end[VALIDATION]
+        print(f"rate {rate:g}: {trials[rate]} on {VALIDATION}", flush=True)
+    rate = min(trials, key=lambda rate: trials[rate]["mse"], default=arguments.rates[0])
+    curve = peer(name, *what, Loop(rate, arguments.epochs, arguments.until), 60 * arguments.minutes)
+    curve.at_the_end |= {"rate": rate, "epochs": arguments.epochs, "trials": trials}
+    return curve
+
+
 def peer(
-    name: str, model: MultilingualModel, data: Data, judge: Judge, recipe: Recipe, seed: int, budget: float
+    name: str, model: MultilingualModel, data: Data, judge: Judge, recipe: Recipe, seed: int, loop: Loop, budget: float
 ) -> Curve:
     """Train a copy of the tower by sentence-transformers' loop until the budget is spent."""
     from datasets import Dataset
@@ -392,9 +439,10 @@ def peer(
         curve.look(encoder(native), step=0)
         columns = {"english": data.pairs.native, "non_english": data.pairs.target}
         student = native
-        if name == "peer_from_our_start":
+        if name != "peer":
             with curve.spending("start"):
-                student = student_of(*our_start(model, data, recipe, seed), Path(folder) / "start")
+                start = our_start(model, data, recipe, seed, aligned=name == "peer_from_our_start")
+                student = student_of(*start, Path(folder) / "start")
             curve.look(encoder(student), step=0)
             del columns["english"]
         with curve.spending("teacher and data set"):
@@ -409,15 +457,16 @@ def peer(
                 mark = clock.due()
                 if mark is not None:
                     curve.look(encoder(student), mark, step=state.global_step, steps=state.max_steps)
-                control.should_training_stop = control.should_training_stop or clock.over
+                good = curve.points[-1]["accuracy"] >= loop.until
+                control.should_training_stop = control.should_training_stop or clock.over or good
 
         trainer = SentenceTransformerTrainer(
             model=student,
             args=SentenceTransformerTrainingArguments(
                 output_dir=str(Path(folder) / "run"),
-                num_train_epochs=PEER["epochs"],
+                num_train_epochs=loop.epochs,
                 per_device_train_batch_size=PEER["batch"],
-                learning_rate=PEER["learning_rate"],
+                learning_rate=loop.rate,
                 warmup_steps=PEER["warmup"],
                 bf16=pick_precision("auto", base.device) == "bf16",
                 use_cpu=True,
@@ -435,11 +484,11 @@ def peer(
         trainer.remove_callback(PrinterCallback)
         with curve.spending("training"):
             trainer.train()
-        if not clock.over:
+        if not clock.over and curve.points[-1].get("step") != trainer.state.global_step:
             curve.look(encoder(student), step=trainer.state.global_step, steps=trainer.state.max_steps)
-        curve.second_test = {SECOND_TEST: judge(encoder(student), SECOND_TEST)}
+        curve.at_the_end = {test: judge(encoder(student), test) for test in (SECOND_TEST, VALIDATION)}
         if name == "peer":
-            curve.second_test["with_its_own_english"] = judge.own_english(encoder(student))
+            curve.at_the_end["with_its_own_english"] = judge.own_english(encoder(student))
     return curve
 
 
@@ -504,6 +553,7 @@ def draw(result: dict[str, Any], path: Path) -> None:
     from matplotlib.ticker import FuncFormatter
 
     looks = {"ours": ("#1f5fa8", "o"), "peer": ("#c2571a", "s"), "peer_from_our_start": ("#777777", "^")}
+    looks["peer_own_tokenizer"] = ("#8a3d8a", "D")
     names = {"de": "German", "cs": "Czech"}
     figure = Figure(figsize=(5.2 * len(result["curves"]), 4.4), layout="constrained")
     FigureCanvasAgg(figure)
@@ -573,7 +623,7 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
             if name == "ours":
                 curve = ours(model, data, judge, recipe, arguments.seed, 60 * arguments.ours_minutes)
             else:
-                curve = peer(name, model, data, judge, recipe, arguments.seed, 60 * arguments.minutes)
+                curve = best_peer(arguments, name, model, data, judge, recipe, arguments.seed)
             curves[language][name] = curve.to_json()
     libraries = ("sentence-transformers", "datasets", "accelerate")
     return {
@@ -615,17 +665,22 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, help="only so many of the pairs, to try the script")
     parser.add_argument("--curves", nargs="+", default=list(TITLES), choices=list(TITLES))
     parser.add_argument("--minutes", type=float, default=6.5, help="budget of the peer's curves")
+    parser.add_argument("--rates", nargs="+", type=float, default=[PEER["learning_rate"]], help="of the peer's curves")
+    parser.add_argument("--trial-minutes", type=float, default=1.0, help="budget of each of several rates")
+    parser.add_argument("--epochs", type=float, default=PEER["epochs"], help="of the peer's curves, in the budget")
+    parser.add_argument("--until", type=float, default=2.0, help="accuracy at which a peer's curve ends")
     parser.add_argument("--ours-minutes", type=float, default=3.0, help="budget of ours")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change a value of our recipe")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--write", action="store_true", help=f"write {RESULTS.name}/multi30k.json and docs/{PLOT.name}")
+    parser.add_argument("--name", default="multi30k", help="of what is written")
+    parser.add_argument("--write", action="store_true", help=f"write {RESULTS.name}/NAME.json and docs/NAME.png")
     parser.add_argument("--reuse", action="store_true", help="take the last result instead of measuring")
     arguments = parser.parse_args()
-    result = load("multi30k") if arguments.reuse else measure(arguments)
+    result = load(arguments.name) if arguments.reuse else measure(arguments)
     show(result)
     if arguments.write:
-        save("multi30k", result)
-        draw(result, PLOT)
+        save(arguments.name, result)
+        draw(result, ROOT / "docs" / f"{arguments.name}.png")
 
 
 if __name__ == "__main__":
