@@ -38,6 +38,7 @@ from mla_extend.cli.report import report
 from mla_extend.cli.search import search
 from mla_extend.cli.serve import serve
 from mla_extend.cli.share import pack, pull, push, unpack
+from mla_extend.cli.sources import sources
 from mla_extend.cli.verify import verify
 from mla_extend.errors import Interrupted, MlaExtendError
 from mla_extend.huge_pages import ask_for_huge_pages
@@ -307,7 +308,7 @@ def remove(
 
 PANELS = {
     "Languages": (add_languages,),
-    "Data and figures": (inspect, compare, continual, report),
+    "Data and figures": (sources, inspect, compare, continual, report),
     "Search": (index, search, serve),
     "Registry": (verify, history, rollback, prune, card, cache),
     "Elsewhere": (export, pack, unpack, push, pull),
