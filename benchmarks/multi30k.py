@@ -104,6 +104,10 @@ class Clock:
         """Return the seconds counted so far."""
         return (time.monotonic() if self._paused is None else self._paused) - self._started
 
+    def charge(self, seconds: float) -> None:
+        """Count seconds that were spent before, on what several curves share."""
+        self._started -= seconds
+
     def pause(self) -> None:
         """Stop counting."""
         self._paused = time.monotonic()
@@ -154,6 +158,15 @@ class Data:
         )
         tests = (TEST, SECOND_TEST, VALIDATION)
         self.tests = {name: (read(folder, name, "en"), read(folder, name, language)) for name in tests}
+        self._labels: tuple[Vectors, float] | None = None
+
+    def labels(self, teacher: Any) -> tuple[Vectors, float]:
+        """Return the peer's teacher vectors of the English captions, encoded once, and the seconds that they took."""
+        if self._labels is None:
+            started = time.monotonic()
+            vectors = teacher.encode(self.pairs.native, batch_size=PEER["batch"], show_progress_bar=False)
+            self._labels = vectors, time.monotonic() - started
+        return self._labels
 
 
 class Judge:
@@ -394,11 +407,15 @@ def our_start(
 
 @dataclass(frozen=True)
 class Loop:
-    """Say how a peer is trained: its rate, its epochs, and the accuracy at which it may end (above 1: never)."""
+    """Say how a peer is trained: its rate, its epochs, the accuracy at which it may end (above 1: never).
+
+    A trial's clock counts the training alone, and not the teacher's vectors.
+    """
 
     rate: float
     epochs: float
     until: float = 2.0
+    trial: bool = False
 
 
 def best_peer(arguments: argparse.Namespace, name: str, *what: Any) -> Curve:
@@ -411,7 +428,7 @@ def best_peer(arguments: argparse.Namespace, name: str, *what: Any) -> Curve:
     """
     trials = {}
     for rate in arguments.rates if len(arguments.rates) > 1 else []:
-        trial = peer(name, *what, Loop(rate, 1), 60 * arguments.trial_minutes)
+        trial = peer(name, *what, Loop(rate, 1, trial=True), 60 * arguments.trial_minutes)
         trials[rate] = trial.at_the_end[VALIDATION]
         print(f"rate {rate:g}: {trials[rate]} on {VALIDATION}", flush=True)
     rate = min(trials, key=lambda rate: trials[rate]["mse"], default=arguments.rates[0])
@@ -434,6 +451,7 @@ def peer(
         teacher = student_of(base.text_tower, base.tokenizer, Path(folder) / "teacher")
         native = student_of(base.text_tower, base.tokenizer, Path(folder) / "student")
         same(native, base, judge.data.tests[TEST][0])
+        labels, seconds = data.labels(teacher)
         clock = Clock(budget)
         curve = Curve(name, judge, clock)
         curve.look(encoder(native), step=0)
@@ -446,7 +464,8 @@ def peer(
             curve.look(encoder(student), step=0)
             del columns["english"]
         with curve.spending("teacher and data set"):
-            labels = teacher.encode(data.pairs.native, batch_size=PEER["batch"], show_progress_bar=False)
+            if not loop.trial:
+                clock.charge(seconds)
             dataset = Dataset.from_dict({**columns, "label": labels})
         clock.skip()
 
