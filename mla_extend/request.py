@@ -35,6 +35,7 @@ class Asked:
     Attributes:
         language: a language code.
         parallel_data, image_text: data as `data/given.py` reads it, or `demo`; each may be several.
+        lexicon: word lists, given alike.
         test_set: the same, one.
         recipe: a recipe's name or file, and `overrides` of its values.
         licence: of the files given.
@@ -57,6 +58,7 @@ class Asked:
     filter: str = "default"
     seed: int = 0
     start_from: str | None = None
+    lexicon: Sequence[str | Path] = ()
 
 
 @dataclass(frozen=True)
@@ -77,6 +79,7 @@ class Request:
     pairs_read: int = 0
     columns: dict[str, str] = field(default_factory=dict)
     start_from: str | None = None
+    lexicon: ParallelText | None = None
 
 
 @dataclass(frozen=True)
@@ -132,6 +135,7 @@ def read_request(asked: Asked, native: str = "en", progress: Progress = SILENT) 
     wanted = Wanted(tag, native, columns)
     texts = [_source(value, "parallel", asked, wanted, progress) for value in asked.parallel_data]
     pictures = [_source(value, "image_text", asked, wanted, progress) for value in asked.image_text]
+    lists = [_source(value, "lexicon", asked, wanted, progress) for value in asked.lexicon]
     if not texts:
         raise DataError("There is no parallel text. Give some with --parallel-data: a file, or demo.")
     tests = _tests(asked, wanted, progress)
@@ -144,6 +148,15 @@ def read_request(asked: Asked, native: str = "en", progress: Progress = SILENT) 
     findings = check_pairs(parallel, wanted, asked.filter, leaks, progress)
     _refuse_nothing(parallel, findings)
     data = _records("parallel", texts, read, findings, wanted)
+    words = None
+    if lists:
+        read = [read_parallel(source.given, wanted) for source in lists]
+        words = join_parallel(read)
+        _refuse_copies(words)
+        entries = check_pairs(words, wanted, asked.filter, leaks, progress)
+        _refuse_nothing(words, entries)
+        data += _records("lexicon", lists, read, entries, wanted)
+        words = words.subset(entries.kept)
     images = None
     pictures = pictures or [source for source in texts if has_images(source.given, wanted)]
     if pictures:
@@ -170,6 +183,7 @@ def read_request(asked: Asked, native: str = "en", progress: Progress = SILENT) 
         pairs_read=len(parallel),
         columns={str(role): name for role, name in columns.items()},
         start_from=start_from,
+        lexicon=words,
     )
 
 
@@ -299,7 +313,7 @@ def _records(
 
 def _source(value: str | Path, role: str, asked: Asked, wanted: Wanted, progress: Progress) -> Source:
     """Return a source of training data as it was given."""
-    if (demo := DEMO_WEIGHTED.fullmatch(str(value))) and not Path(str(value)).exists():
+    if role != "lexicon" and (demo := DEMO_WEIGHTED.fullmatch(str(value))) and not Path(str(value)).exists():
         source = demo_source(role, wanted.language, progress)
         return replace(source, given=replace(source.given, text=str(value), weight=float(demo[1] or 1)))
     given = parse_given(str(value), wanted, asked.format)

@@ -97,6 +97,15 @@ def add_language(
             "skipped.",
         ),
     ] = None,
+    lexicon: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--lexicon",
+            metavar="DATA",
+            help="A word list, native words and words of the language, given alike; may be repeated. It teaches words "
+            "that the parallel text lacks.",
+        ),
+    ] = None,
     base: BaseSource = None,
     registry: RegistryFolder = None,
     recipe: RecipeName = "default",
@@ -149,6 +158,7 @@ def add_language(
     arguments: dict[str, Any] = {
         "parallel_data": parallel_data,
         "image_text": image_text or (),
+        "lexicon": lexicon or (),
         "base": base,
         "registry": registry,
         "recipe": recipe,

@@ -13,7 +13,7 @@ from mla_extend.registry.languages import BaseRegistry
 from mla_extend.request import DEMO_WEIGHTED
 from mla_extend.training.recipe import Recipe
 
-ROLES = {"parallel_data": "parallel", "image_text": "image_text"}
+ROLES = {"parallel_data": "parallel", "image_text": "image_text", "lexicon": "lexicon"}
 
 
 def outcome(card: Card) -> dict[str, Any]:
@@ -66,7 +66,8 @@ def _made_so(card: Card, job: Job, native: str) -> bool:
         return False
     if (start or {}).get("language") != job.start_from:
         return False
-    return all(_same_data(card, job, role, native) for role in ROLES if job.arguments[role])
+    # Images may come from parallel text; a word list that the job lacks makes another version.
+    return all(_same_data(card, job, role, native) for role in ROLES if job.arguments[role] or role == "lexicon")
 
 
 def _same_data(card: Card, job: Job, role: str, native: str) -> bool:

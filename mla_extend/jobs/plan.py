@@ -63,6 +63,7 @@ class Options(BaseModel):
 
     parallel_data: Several | None = None
     image_text: Several | None = None
+    lexicon: Several | None = None
     test_set: str | None = None
     recipe: str | None = None
     overrides: Annotated[list[str], BeforeValidator(_assignments)] = Field(default=[], alias="set")
@@ -221,6 +222,7 @@ def _arguments(options: Options) -> dict[str, Any]:
     return {
         "parallel_data": list(options.parallel_data or ()),
         "image_text": list(options.image_text or ()),
+        "lexicon": list(options.lexicon or ()),
         "test_set": options.test_set,
         "recipe": options.recipe or "default",
         "overrides": list(options.overrides),
@@ -396,7 +398,7 @@ class _Reader:
         if options.start_from is not None:
             with self._problems((*at, "start_from")):
                 arguments["start_from"] = language_tag(options.start_from)
-        for role in ("parallel_data", "image_text"):
+        for role in ("parallel_data", "image_text", "lexicon"):
             given = []
             for text in arguments[role]:
                 with self._problems((*at, role)):

@@ -4,13 +4,14 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 from tokenizers import Tokenizer
 
-from mla_extend.language.alignment import ROUNDS, align
+from mla_extend.language.alignment import ROUNDS, align, occurrence
 from mla_extend.language.embedding import STARTS, StartInputs
 from mla_extend.language.model import MultilingualModel
 from mla_extend.language.native_words import NativeWords
@@ -45,6 +46,7 @@ def build_language(
     native: Sequence[str],
     target: Sequence[str],
     more_text: Sequence[str] = (),
+    lexicon: Sequence[tuple[str, str]] = (),
     start: str = "aligned",
     source: str | None = None,
     bottleneck: int = 128,
@@ -66,6 +68,8 @@ def build_language(
         native: native sentences of the training pairs.
         target: their translations.
         more_text: further text of the language (captions), for the tokenizer alone.
+        lexicon: native words and words of the language. A word that the pieces would cut, whose translation is one
+            native token, is read as that.
         start: a name from `STARTS`, `native` for the base's own tokenizer and table, or `pretrained` for a frozen
             multilingual table and its tokenizer, with a projection.
         source: of that table: a model folder or a hub id.
@@ -104,22 +108,31 @@ def build_language(
         language=tag,
     )
     added = NativeWords(tokenizer.content)
-    if native_words:
-        added = tokenizer.with_native(base.tokenizer, texts)
+    words: list[tuple[str, list[int]]] = []
+    if lexicon:
+        words = list(zip((word for _, word in lexicon), base.native_ids([word for word, _ in lexicon]), strict=True))
+    if native_words or words:
+        known_by = base.tokenizer if native_words else None
+        held = [*texts, *(word for word, _ in words)]
+        added = tokenizer.with_native(known_by, held, words)
         if added.lost:
             tokenizer = tokenizer.with_pieces(added.lost)
-            added = tokenizer.with_native(base.tokenizer, texts)
+            added = tokenizer.with_native(known_by, held, words)
     alignment = None
+    ids = tokenizer.plain_ids(target)
     if start == "aligned":
-        alignment = align(
-            tokenizer.plain_ids(target),
-            base.native_ids(native),
-            tokenizer.size,
-            base.embedding.num_embeddings,
+        both = partial(
+            align,
+            target_size=tokenizer.size,
+            native_size=base.embedding.num_embeddings,
             power=power,
             rounds=rounds,
             best=best,
         )
+        alignment = both(ids, base.native_ids(native))
+        if words:
+            listed = both(tokenizer.plain_ids([word for word, _ in words]), [row for _, row in words])
+            alignment = alignment.joined(listed, occurrence(ids, tokenizer.size).sum(axis=0))
     table = STARTS[start](
         StartInputs(
             native=base.embedding.weight.detach().cpu(),
@@ -150,7 +163,7 @@ def build_language(
             own.native_rows.copy_(torch.tensor(added.rows))
     copied = 0
     if related is not None:
-        sure = evidence(alignment, tokenizer.plain_ids(target)) if alignment else None
+        sure = evidence(alignment, ids) if alignment else None
         copied = copy_related(model, tag, related, sure)
     return Built(
         tokenizer.size,

@@ -22,6 +22,8 @@ PER_CHARACTER = 1.5
 """What a native piece costs in nats for each of its characters, the space before it included."""
 BYTE = -20.0
 """The score of one byte of a character that no piece spells."""
+LEXICON = 3.0
+"""By how many nats a word of a word list wins against its cut by own pieces."""
 MARGIN = 0.01
 """By how many nats a cut that is to win does so."""
 
@@ -77,22 +79,46 @@ def native_pieces(tokenizer: Any, normaliser: Any) -> dict[str, int]:
     return {SPACE + word: row for word, row in kept.items()} | dict(list(parts.items())[:MOST])
 
 
-def add_native(content: str, pieces: Mapping[str, int], texts: Iterable[str]) -> NativeWords:
+def lexicon_pieces(words: Iterable[tuple[str, Sequence[int]]], normaliser: Any) -> dict[str, int]:
+    """Return the words of a word list that translate one native token, as pieces with that token's row.
+
+    Of several translations the one that stands first in the native vocabulary counts, which is the most frequent.
+
+    Args:
+        words: of the language, with the native ids of their translations.
+        normaliser: of the language, which spells them.
+    """
+    rows: dict[str, int] = {}
+    for target, ids in words:
+        spelled = normaliser.normalize_str(target).strip()
+        if len(ids) == 1 and len(spelled) >= SHORTEST and " " not in spelled:
+            rows[SPACE + spelled] = min(ids[0], rows.get(SPACE + spelled, ids[0]))
+    return rows
+
+
+def add_native(
+    content: str, pieces: Mapping[str, int], texts: Iterable[str], lexicon: Mapping[str, int] | None = None
+) -> NativeWords:
     """Add native pieces to a language's unigram model.
 
     Each costs `PER_CHARACTER` nats a character, or more where a word of the language's own text would else be cut with
-    it: as much as it takes for the own cut to win. One that then no longer wins its own spelling is left out.
+    it: as much as it takes for the own cut to win. One that then no longer wins its own spelling is left out. Words of
+    a word list are the language's: they win where own pieces would cut them, also as the beginning of other words.
 
     Args:
         content: its `tokenizer.json`.
         pieces: of the base, with their rows; see `native_pieces`.
         texts: the language's own.
+        lexicon: pieces of a word list, alike; see `lexicon_pieces`.
     """
     parts = json.loads(content)
     own = dict(parts["model"]["vocab"])
+    places = {piece: place for place, piece in enumerate(own)}
+    listed = {piece: row for piece, row in (lexicon or {}).items() if piece not in own}
+    cuts = _cut(own, list(listed))
+    own |= {piece: score + LEXICON for piece, (score, _) in zip(listed, cuts, strict=True)}
     words = _words(Tokenizer.from_str(content), texts)
     held = set(words)
-    places = {piece: place for place, piece in enumerate(own)}
     whole = {piece: row for piece, row in pieces.items() if piece[0] == SPACE and piece not in held}
     new = [piece for piece in pieces if piece not in own and piece not in held]
     least = {piece: score + MARGIN for piece, (score, _) in zip(new, _cut(own, new), strict=True)}
@@ -113,11 +139,11 @@ def add_native(content: str, pieces: Mapping[str, int], texts: Iterable[str]) ->
             if piece in whole:
                 lost[piece] = least[piece]
         words = mixed  # no word that did without a piece takes it up when it costs more
-    parts["model"]["vocab"] += scores.items()
+    parts["model"]["vocab"] = [*own.items(), *scores.items()]
     return NativeWords(
         json.dumps(parts, ensure_ascii=False),
-        [pieces[piece] for piece in scores],
-        {places[piece]: row for piece, row in whole.items() if piece in own},
+        [*listed.values(), *(pieces[piece] for piece in scores)],
+        {places[piece]: row for piece, row in whole.items() if piece in places},
         lost,
     )
 

@@ -13,7 +13,7 @@ import torch
 from tokenizers import Tokenizer
 from torch import Tensor
 
-from mla_extend.language.native_words import NativeWords, add_native, native_pieces
+from mla_extend.language.native_words import NativeWords, add_native, lexicon_pieces, native_pieces
 from mla_extend.language.normaliser import learn_normaliser, read_normaliser
 from mla_extend.language.pieces import (
     BEGIN_ID,
@@ -100,14 +100,19 @@ class LanguageTokenizer:
         pieces = train_pieces(texts, size=size, lower=lower, normaliser=normaliser, letters=letters)
         return cls(tokenizer_json(pieces, normaliser), max_tokens, pieces)
 
-    def with_native(self, native: Any, texts: Sequence[str]) -> NativeWords:
-        """Return what it is with the words of the base's tokenizer as further pieces; see `add_native`.
+    def with_native(
+        self, native: Any, texts: Sequence[str], lexicon: Sequence[tuple[str, Sequence[int]]] = ()
+    ) -> NativeWords:
+        """Return what it is with native words as further pieces; see `add_native`.
 
         Args:
-            native: the base's tokenizer.
+            native: the base's tokenizer, whose words are added; `None` for those of the word list alone.
             texts: the language's own, which read as before.
+            lexicon: words of the language with the native ids of their translations; see `lexicon_pieces`.
         """
-        return add_native(self.content, native_pieces(native, self._tokenizer.normalizer), texts)
+        normaliser = self._tokenizer.normalizer
+        pieces = native_pieces(native, normaliser) if native is not None else {}
+        return add_native(self.content, pieces, texts, lexicon_pieces(lexicon, normaliser))
 
     def with_pieces(self, more: Mapping[str, float]) -> "LanguageTokenizer":
         """Return it with further pieces of its own, given with their scores."""

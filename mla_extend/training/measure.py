@@ -22,7 +22,7 @@ from mla_extend.training.batches import BucketedBatches
 from mla_extend.training.loop import Term, adam, add_gradients, smaller_batches
 from mla_extend.training.memory import KEPT_FREE
 from mla_extend.training.precision import fuses_adam, pick_precision
-from mla_extend.training.prepare import Split, drawn, exposure_terms, transfer_terms
+from mla_extend.training.prepare import Split, drawn, exposure_terms, training_pairs, transfer_terms
 from mla_extend.training.recipe import Recipe, StageRecipe
 from mla_extend.training.tasks import (
     SENTENCES,
@@ -96,20 +96,23 @@ def estimate(
         native=native,
         target=target,
         more_text=captions,
+        lexicon=held_out.words,
         seed=seed,
         related=related,
         **recipe.build_arguments(),
     )
     dim = model.base.native_vectors(["a"]).shape[1]
+    train = training_pairs(parallel.subset(~held_out.pairs), held_out.lexicon, recipe.transfer.lexicon)
     pairs = TransferTask(
-        model.tokenise(tag, target),
-        np.ones((len(kept), dim), dtype=np.float32),
-        native,
-        drawn=drawn(model, tag, target),
-        native_rows=NativeRows(partial(model.tokenise, tag), native),
+        model.tokenise(tag, train.target),
+        np.ones((len(train), dim), dtype=np.float32),
+        train.native,
+        train.weights,
+        drawn=drawn(model, tag, train.target),
+        native_rows=NativeRows(partial(model.tokenise, tag), train.native),
     )
     seconds = before + time.monotonic() - started
-    texts = list(dict.fromkeys(native))
+    texts = list(dict.fromkeys(train.native))
     text_seconds = _encode_seconds(model.base, texts)
     teacher_seconds = text_seconds * features.lacks_text(texts) / len(texts)
     row_seconds = _row_seconds(model, tag, pairs)
@@ -137,7 +140,7 @@ def estimate(
         if steps:
             notes += smaller_batches(name, terms[name])
             taken[name] += steps * _step_seconds(model, tag, terms[name], stage, steps, recipe.precision, seed)
-        share = [steps * term.rows / len(kept) for term in terms[name] if term.task is pairs]
+        share = [steps * term.rows / len(train) for term in terms[name] if term.task is pairs]
         still = unseen * (1 - min(1.0, sum(share)))
         taken[name] += (unseen - still) * len(texts) * teacher_seconds
         unseen = still

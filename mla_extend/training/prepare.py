@@ -1,7 +1,7 @@
 """From files to what the two stages train on: held-out slice, ids, and the cached vectors of teacher and images."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mla_extend.bases.features import Features
-from mla_extend.data.hold_out import hold_out
-from mla_extend.data.pairs import ImageText, Mask, ParallelText
+from mla_extend.data.hold_out import hold_out, normalised
+from mla_extend.data.pairs import ImageText, Mask, ParallelText, join_parallel
 from mla_extend.errors import DataError, ImageError
 from mla_extend.language.model import MultilingualModel
 from mla_extend.training.loop import Stage, Term
@@ -36,14 +36,23 @@ class Split:
         pairs: `[P]`, true where held out.
         captions: `[C]`, the same of `image_text`; `None` where there is none.
         image_text: the captions that are trained on or held out; those of neither kind are left out.
+        lexicon: the word list without what says the same as something held out; `None` where nothing is left.
     """
 
     pairs: Mask
     captions: Mask | None
     image_text: ImageText | None = None
+    lexicon: ParallelText | None = None
+
+    @property
+    def words(self) -> list[tuple[str, str]]:
+        """Return the word list as native words with words of the language."""
+        return [] if self.lexicon is None else list(zip(self.lexicon.native, self.lexicon.target, strict=True))
 
 
-def split(parallel: ParallelText, image_text: ImageText | None, recipe: Recipe) -> Split:
+def split(
+    parallel: ParallelText, image_text: ImageText | None, recipe: Recipe, lexicon: ParallelText | None = None
+) -> Split:
     """Hold out a slice of the training data: images with all their captions, and the same sentences in both files.
 
     Raises:
@@ -59,7 +68,11 @@ def split(parallel: ParallelText, image_text: ImageText | None, recipe: Recipe) 
     _enough(parallel.source, pairs)
     if image_text is not None and captions is not None and recipe.exposure.max_steps:
         _enough(image_text.source, captions)
-    return Split(pairs, captions, image_text)
+    if lexicon is not None:
+        shown = image_text.subset(captions).texts if image_text is not None and captions is not None else []
+        held = {normalised(text) for text in (*parallel.subset(pairs).target, *shown)}
+        lexicon = lexicon.subset(np.array([normalised(text) not in held for text in lexicon.target]))
+    return Split(pairs, captions, image_text, lexicon if lexicon is not None and len(lexicon) else None)
 
 
 def _enough(source: str, held_out: Mask) -> None:
@@ -92,31 +105,45 @@ def drawn(model: MultilingualModel, tag: str, texts: Sequence[str]) -> Drawn | N
     return Drawn(tokenizer, texts)
 
 
+def training_pairs(parallel: ParallelText, lexicon: ParallelText | None, share: float) -> ParallelText:
+    """Return the pairs to train on, and beside them a word list's, which are that share of all that is drawn."""
+    if lexicon is None or not share:
+        return parallel
+    drawn = [sum(data.parts[part].weight for part in data.part_of) for data in (parallel, lexicon)]
+    scale = share / (1 - share) * drawn[0] / drawn[1]
+    parts = tuple(replace(part, weight=part.weight * scale) for part in lexicon.parts)
+    return join_parallel([parallel, replace(lexicon, parts=parts)])
+
+
 def transfer_stage(
-    model: MultilingualModel, tag: str, parallel: ParallelText, held_out: Mask, recipe: Recipe, features: Features
+    model: MultilingualModel,
+    tag: str,
+    parallel: ParallelText,
+    held_out: Mask,
+    recipe: Recipe,
+    features: Features,
+    lexicon: ParallelText | None = None,
 ) -> Stage:
     """Return Native Language Transfer: the training pairs, their teachers, the held-out pairs.
 
     The teachers are encoded while training goes on, so that the first step need not wait for millions of sentences.
     """
-    ids = model.tokenise(tag, parallel.target)
-    train, hold = np.flatnonzero(~held_out), np.flatnonzero(held_out)
-    native, held_native = [parallel.native[i] for i in train], [parallel.native[i] for i in hold]
-    weights = parallel.weights
-    task = TransferTask(
-        [ids[i] for i in train],
-        Teacher(model, features, native),
-        native,
-        None if weights is None else weights[train],
-        drawn(model, tag, [parallel.target[i] for i in train]),
-        NativeRows(partial(model.tokenise, tag), native),
-    )
-    held = set(held_native)
-    others = [text for text in dict.fromkeys(native) if text not in held][: max(0, SENTENCES - len(held))]
-    vectors = features.text([*held_native, *others])
-    validation = TransferValidation([ids[i] for i in hold], held_native, *np.split(vectors, [len(hold)]))
     rule = recipe.transfer
-    return Stage("transfer", transfer_terms(task, recipe), rule, validation, rule.steps(len(train)))
+    sentences, hold = parallel.subset(~held_out), parallel.subset(held_out)
+    train = training_pairs(sentences, lexicon, rule.lexicon)
+    task = TransferTask(
+        model.tokenise(tag, train.target),
+        Teacher(model, features, train.native),
+        train.native,
+        train.weights,
+        drawn(model, tag, train.target),
+        NativeRows(partial(model.tokenise, tag), train.native),
+    )
+    held = set(hold.native)
+    others = [text for text in dict.fromkeys(sentences.native) if text not in held][: max(0, SENTENCES - len(held))]
+    vectors = features.text([*hold.native, *others])
+    validation = TransferValidation(model.tokenise(tag, hold.target), hold.native, *np.split(vectors, [len(hold)]))
+    return Stage("transfer", transfer_terms(task, recipe), rule, validation, rule.steps(len(sentences)))
 
 
 def transfer_terms(pairs: TransferTask, recipe: Recipe) -> list[Term]:

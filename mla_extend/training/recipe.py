@@ -89,6 +89,7 @@ class StageRecipe(_Part):
     transfer: float = Field(default=0.0, ge=0)
     transfer_batch: int | None = Field(default=None, ge=2)
     native: float = Field(default=0.0, ge=0, lt=1)
+    lexicon: float = Field(default=0.0, ge=0, lt=1)
     sampling: float = Field(default=0.0, ge=0, le=1)
     sampling_alpha: float = Field(default=0.3, ge=0)
     average: float = Field(default=0.0, ge=0, lt=1)

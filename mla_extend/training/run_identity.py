@@ -46,13 +46,15 @@ class RunIdentity:
         decides, asked = other.get("decides"), other.get("asked")
         if not isinstance(decides, Mapping) or not isinstance(asked, Mapping):
             return ["it was started by another version of mla-extend"]
-        found = [line for key in self.decides for line in _different(key, self.decides[key], decides.get(key))]
+        found = _keys_that_differ(self.decides, decides)
         if any(line.startswith(ROWS) for line in found):
-            found += [line for key in self.asked for line in _different(key, self.asked[key], asked.get(key))]
+            found += _keys_that_differ(self.asked, asked)
         return found
 
 
 ROWS = "rows"
+NAMES = {"parallel": "parallel data", "lexicon": "lexicon", "image_text": "image text", "test_set": "test set"}
+"""What the user gave, by the role that it has in a card."""
 
 
 def run_identity(
@@ -85,9 +87,11 @@ def run_identity(
             f"{ROWS} held out, captions": _digest(_caption_rows(pictures, images, held)),
             f"{ROWS} of images": _digest((image.hex(),) for image in images),
         }
+    if (words := held_out.lexicon) is not None:
+        decides[f"{ROWS} of the lexicon"] = _digest(_pair_rows(words, range(len(words))))
     asked: dict[str, Any] = {"filter": request.filter, "columns": request.columns, "test set": None}
     for record in request.data:
-        key = {"parallel": "parallel data", "image_text": "image text", "test_set": "test set"}[record["role"]]
+        key = NAMES[record["role"]]
         content = [record["path"], record.get("split"), record.get("weight", 1), str(record["sha256"])[:16]]
         asked[key] = [*(asked.get(key) or ()), content]
     return RunIdentity(decides, asked)
@@ -117,6 +121,11 @@ def _digest(rows: Iterable[tuple[str, ...]]) -> dict[str, Any]:
     return {"count": count, "sha256": digest.hexdigest()}
 
 
+def _keys_that_differ(new: Mapping[str, Any], old: Mapping[str, Any], within: str = "") -> list[str]:
+    keys = dict.fromkeys([*new, *old])
+    return [line for name in keys for line in _different(f"{within}{name}", new.get(name), old.get(name))]
+
+
 def _different(key: str, new: Any, old: Any) -> list[str]:
     """Say how a value differs from what it was, key by key."""
     if new == old:
@@ -125,8 +134,7 @@ def _different(key: str, new: Any, old: Any) -> list[str]:
         if "count" in new and "count" in old:
             count = f"{new['count']}, were {old['count']}"
             return [f"{key}: {count}" if new["count"] != old["count"] else f"{key}: {new['count']} others"]
-        keys = dict.fromkeys([*new, *old])
-        return [line for name in keys for line in _different(f"{key}.{name}", new.get(name), old.get(name))]
+        return _keys_that_differ(new, old, f"{key}.")
     return [f"{key}: {_short(new)}, was {_short(old)}"]
 
 

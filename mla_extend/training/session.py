@@ -103,6 +103,7 @@ class Session:
             native=[parallel.native[i] for i in kept],
             target=[parallel.target[i] for i in kept],
             more_text=captions,
+            lexicon=split.words,
             seed=self.seed,
             related=self.related,
             **self.recipe.build_arguments(),
@@ -134,7 +135,7 @@ class Session:
         carried = self.checkpoints.carried if checkpoint else {"stages": [], "log": []}
         self.log = list(carried["log"])
         trained.stages = list(carried["stages"])
-        transfer = transfer_stage(self.model, self.tag, parallel, split.pairs, self.recipe, features)
+        transfer = transfer_stage(self.model, self.tag, parallel, split.pairs, self.recipe, features, split.lexicon)
         stages = [transfer]
         if image_text is not None and split.captions is not None:
             stages.append(
