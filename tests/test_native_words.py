@@ -18,8 +18,9 @@ from mla_extend.language.build import build_language
 from mla_extend.language.model import MultilingualModel
 from mla_extend.language.native_words import native_pieces
 from mla_extend.language.normaliser import learn_normaliser
+from mla_extend.training.native_rows import NativeRows
 from mla_extend.training.recipe import load_recipe
-from mla_extend.training.tasks import NativeRows, TransferTask
+from mla_extend.training.tasks import TransferTask
 from tests.conftest import NATIVE_WORDS, assert_close, sentences
 
 NATIVE, TARGET = sentences(400)

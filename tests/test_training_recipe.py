@@ -227,7 +227,7 @@ def test_building_takes_its_values_from_the_recipe() -> None:
     settings += ["tokenizer.lowercase=false", "tokenizer.native_words=false"]
     assert load_recipe("default", settings).build_arguments() == {
         "start": "pretrained", "source": "some/model", "power": 3, "rounds": 4, "best": 5, "bottleneck": 6,
-        "kind": "lora", "vocabulary": 700, "lowercase": False,
+        "kind": "lora", "vocabulary": 700, "lowercase": False, "native_words": False,
     }  # fmt: skip
 
 

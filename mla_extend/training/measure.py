@@ -21,13 +21,13 @@ from mla_extend.language.related import Related
 from mla_extend.training.batches import BucketedBatches
 from mla_extend.training.loop import Term, adam, add_gradients, smaller_batches
 from mla_extend.training.memory import KEPT_FREE
+from mla_extend.training.native_rows import NativeRows, partners
 from mla_extend.training.precision import fuses_adam, pick_precision
 from mla_extend.training.prepare import Split, drawn, exposure_terms, training_pairs, transfer_terms
 from mla_extend.training.recipe import Recipe, StageRecipe
 from mla_extend.training.tasks import (
     SENTENCES,
     ExposureTask,
-    NativeRows,
     TransferTask,
     encode_ids,
     in_parts,
@@ -109,7 +109,7 @@ def estimate(
         train.native,
         train.weights,
         drawn=drawn(model, tag, train.target),
-        native_rows=NativeRows(partial(model.tokenise, tag), train.native),
+        native_rows=NativeRows(partial(model.tokenise, tag), train.native, partners(model, tag)),
     )
     seconds = before + time.monotonic() - started
     texts = list(dict.fromkeys(train.native))

@@ -14,13 +14,13 @@ from mla_extend.data.pairs import ImageText, Mask, ParallelText, join_parallel
 from mla_extend.errors import DataError, ImageError
 from mla_extend.language.model import MultilingualModel
 from mla_extend.training.loop import Stage, Term
+from mla_extend.training.native_rows import NativeRows, partners
 from mla_extend.training.recipe import Recipe
 from mla_extend.training.tasks import (
     SENTENCES,
     Drawn,
     ExposureTask,
     ExposureValidation,
-    NativeRows,
     Task,
     TransferTask,
     TransferValidation,
@@ -137,7 +137,7 @@ def transfer_stage(
         train.native,
         train.weights,
         drawn(model, tag, train.target),
-        NativeRows(partial(model.tokenise, tag), train.native),
+        NativeRows(partial(model.tokenise, tag), train.native, partners(model, tag)),
     )
     held = set(hold.native)
     others = [text for text in dict.fromkeys(sentences.native) if text not in held][: max(0, SENTENCES - len(held))]

@@ -5,7 +5,7 @@ Both hold everything that is constant (ids, native sentence vectors, image vecto
 
 import math
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -19,6 +19,7 @@ from mla_extend.language.model import MultilingualModel
 from mla_extend.language.tokenizer import LanguageTokenizer, pad
 from mla_extend.processes import ALONE, Processes
 from mla_extend.training.losses import contrast_loss, mean_cosine, sigmoid_loss, transfer_loss
+from mla_extend.training.native_rows import NativeRows
 from mla_extend.training.recipe import StageRecipe
 from mla_extend.training.teacher import Teacher
 
@@ -73,24 +74,6 @@ class Drawn:
         return self.tokenizer.sampled_ids([self.texts[i] for i in rows], recipe.sampling_alpha, seed)
 
 
-@dataclass(frozen=True)
-class NativeRows:
-    """The native sides of pairs, of which some go through the language's path in place of their translations."""
-
-    tokenise: Callable[[Sequence[str]], list[list[int]]]
-    texts: Sequence[str]
-
-    def put(self, ids: Ids, rows: Rows, share: float) -> list[Sequence[int]]:
-        """Return the ids of a batch with that share of its rows in the native language, by its rows alone."""
-        mixed = list(ids)
-        generator = np.random.default_rng(zlib.crc32(np.ascontiguousarray(rows).tobytes()))
-        chosen = generator.permutation(len(rows))[: round(share * len(rows))]
-        if len(chosen):
-            for place, own in zip(chosen, self.tokenise([self.texts[rows[i]] for i in chosen]), strict=True):
-                mixed[place] = own
-        return mixed
-
-
 class TransferTask:
     """Parallel text: ids of the target sentences, and vectors `[N, D]` of the native ones (unnormalised)."""
 
@@ -121,8 +104,8 @@ class TransferTask:
     def loss(self, model: MultilingualModel, rows: Rows, recipe: StageRecipe, processes: Processes = ALONE) -> Tensor:
         """Return the distance to the teacher, and where wanted the contrast with the batch's teachers."""
         ids = batch_ids(model, self, rows, recipe)
-        if self.native_rows is not None and recipe.native:
-            ids = self.native_rows.put(ids, rows, recipe.native)
+        if self.native_rows is not None:
+            ids = self.native_rows.put(ids, rows, recipe.native, recipe.code_switching)
         target = run_rows(model, ids, processes)
         teacher = torch.from_numpy(self.teacher[rows]).to(target.device)
         loss = torch.zeros((), device=target.device)
