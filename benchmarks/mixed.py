@@ -14,10 +14,11 @@ import re
 from typing import Any
 
 import numpy as np
-from common import LANGUAGES, load, machine, markdown, put, save
+from common import LANGUAGES, ROOT, load, machine, markdown, put, save
 from numpy.typing import NDArray
 
 from mla_extend import load_model
+from mla_extend.bases.features import Features
 from mla_extend.data.demo import demo_data
 from mla_extend.data.formats.format import Wanted
 from mla_extend.data.pairs import ImageText, ParallelText
@@ -25,12 +26,16 @@ from mla_extend.data.read import read_parallel
 from mla_extend.data.test_sets import read_test_set
 from mla_extend.language.alignment import align
 from mla_extend.language.tokenizer import LanguageTokenizer
+from mla_extend.training.prepare import image_vectors
 from mla_extend.use.load import RegistryModel
+from mla_extend.use.route import router_of
+from mla_extend.use.search import best_ranks
 
 SEED = 0
 CAPTIONS, MIXED = 500, 300
 SURE, SHORTEST = 0.5, 4
 """A word is put back into English where half of its alignment goes to one English word of so many letters."""
+TOP = 10
 UNSPACED = ("ja", "zh", "th", "km", "lo", "my")
 NAMES = [
     "Toyota", "Volkswagen", "Pepsi", "Coca-Cola", "Nike", "Samsung", "Microsoft", "Google", "iPhone", "WhatsApp",
@@ -53,11 +58,15 @@ def main() -> None:
     if arguments.registry:
         model = load_model(base="demo", registry=arguments.registry)
         rows = {language: measure(model, language) for language in arguments.languages}
-        save("mixed", {"machine": machine(), "seed": SEED, "languages": rows})
+        hesitant = unsure(model, list(arguments.languages))
+        save("mixed", {"machine": machine(), "seed": SEED, "languages": rows, "unsure": hesitant})
     text = table(load("mixed"))
     print(text)
+    hesitant = unsure_table(load("mixed")["unsure"])
+    print(f"\n{hesitant}")
     if arguments.write:
         put("mixed", text)
+        put("unsure", hesitant, ROOT / "docs" / "routing.md")
 
 
 def measure(model: RegistryModel, language: str) -> dict[str, Any]:
@@ -169,6 +178,39 @@ def read_as_native(
     return {"unseen_words": len(where), "read_right": len(read) - len(wrong), "read_wrong": len(wrong), "wrong": wrong}
 
 
+def unsure(model: RegistryModel, languages: list[str]) -> dict[str, dict[str, float]]:
+    """Return recall@10 of queries that may be in the language or in English, by what is searched.
+
+    Captions of the demo in each language and in English. `both` searches both and lets an image take the better rank.
+    """
+    router = router_of(model)
+    images: Vectors | None = None
+    result: dict[str, dict[str, float]] = {}
+    for language in [model.native, *languages]:
+        test = read_test_set(
+            demo_data(languages[0] if language == model.native else language).test_set, Wanted(language)
+        )
+        split = test.splits["all"]
+        assert isinstance(split, ImageText)
+        images = image_vectors(split, Features(model.base)) if images is None else images
+        images = images / np.linalg.norm(images, axis=1, keepdims=True)
+        texts = (split.native or []) if language == model.native else split.texts
+        routes = router.route(texts)
+        rows = [i for i, route in enumerate(routes) if len(route.languages) == 2 and model.native in route.languages]
+        found: dict[str, list[bool]] = {"both": [], "language": [], "native": []}
+        for i in rows:
+            other = next(tag for tag in routes[i].languages if tag != model.native)
+            scores = [vectors(model, [texts[i]], tag)[0] @ images.T for tag in (other, model.native)]
+            lists = [[(int(key), float(one[key])) for key in np.argsort(-one)[:TOP]] for one in scores]
+            merged = best_ranks((other, model.native), lists)[:TOP]
+            found["both"].append(any(hit[0] == split.image_of_text[i] for hit in merged))
+            for name, one in zip(("language", "native"), lists, strict=True):
+                found[name].append(any(key == split.image_of_text[i] for key, _ in one))
+        result[language] = {"queries": len(texts), "unsure": len(rows)}
+        result[language] |= {name: float(np.mean(hits)) for name, hits in found.items() if hits}
+    return result
+
+
 def table(result: dict[str, Any]) -> str:
     """Return the figures as Markdown."""
     head = ["language", "English through its path, R@1", "mixed queries, cosine", "the same unmixed", "names, cosine"]
@@ -190,6 +232,17 @@ def table(result: dict[str, Any]) -> str:
         f"the same captions without; {len(NAMES)} names. Cosines are to the English text on the base's own path. Seed "
         f"{result['seed']}."
     )
+
+
+def unsure_table(result: dict[str, dict[str, float]]) -> str:
+    """Return what hesitation costs as Markdown."""
+    head = ["captions in", "unsure, of", "both searched", "the language alone", "English alone"]
+    rows = [
+        [language, f"{row['unsure']:.0f} of {row['queries']:.0f}"]
+        + [f"{100 * row[name]:.1f}" if name in row else "-" for name in ("both", "language", "native")]
+        for language, row in result.items()
+    ]
+    return f"{markdown(head, rows)}\n\nRecall@{TOP} in per cent, of captions of the demo's *all*. Seed {SEED}."
 
 
 if __name__ == "__main__":

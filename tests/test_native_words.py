@@ -18,10 +18,10 @@ from mla_extend.language.build import build_language
 from mla_extend.language.model import MultilingualModel
 from mla_extend.language.native_words import native_pieces
 from mla_extend.language.normaliser import learn_normaliser
-from mla_extend.training.native_rows import NativeRows
+from mla_extend.training.native_rows import NativeRows, partners
 from mla_extend.training.recipe import load_recipe
 from mla_extend.training.tasks import TransferTask
-from tests.conftest import NATIVE_WORDS, assert_close, sentences
+from tests.conftest import NATIVE_WORDS, TARGET_WORDS, assert_close, sentences
 
 NATIVE, TARGET = sentences(400)
 ENGLISH = ["a Toyota sleeps in London", "the London house", "Toyota Toyota toys", "sleeping in the houses of London"]
@@ -198,6 +198,25 @@ def test_a_share_of_a_transfer_batch_is_native() -> None:
     assert all(mixed[i] == [ord("abcdefghij"[rows[i]])] for i in native)
     assert mixed == read.put(ids, rows, 0.3) != read.put(ids, rows[::-1].copy(), 0.3)
     assert read.put(ids, rows, 0.0) == ids
+
+
+def test_a_word_is_put_back_where_its_native_partner_is_in_the_pair(dual_folder: Path) -> None:
+    """Before training, the alignment tells which native word a piece translates; words that the pair lacks stay."""
+    model = built(dual_folder)
+    tokenizer = model.language("sw").tokenizer
+    assert tokenizer is not None
+    pairs = {tokenizer.piece(own): tokenizer.piece(native) for own, native in partners(model, "sw").items()}
+    known = {f"▁{own}": f"▁{native}" for own, native in zip(TARGET_WORDS, NATIVE_WORDS, strict=True) if len(native) > 1}
+    assert {own: pairs.get(own) for own in known} == known
+    read = NativeRows(lambda texts: model.tokenise("sw", texts), ["red dog", "red dog", "bird"], partners(model, "sw"))
+    ids = model.tokenise("sw", ["mbwa lala", "nyekundu mbwa", "mbwa"])
+    mixed = read.put(ids, np.arange(3), 0.0, 1.0)
+    texts = [[tokenizer.piece(piece) for piece in row[1:-1]] for row in mixed]
+    assert texts[0] == ["▁dog", "▁lala"]
+    assert texts[1] in (["▁red", "▁mbwa"], ["▁nyekundu", "▁dog"])
+    assert texts[2] == ["▁mbwa"]
+    assert read.put(ids, np.arange(3), 0.0, 0.0) == ids
+    assert partners(built(dual_folder, native_words=False), "sw") == {}
 
 
 def test_native_rows_count_in_the_loss(dual_folder: Path) -> None:
