@@ -20,6 +20,8 @@ SHORTEST = 2
 """Characters of a native word at least: single letters belong to every language."""
 PER_CHARACTER = 1.5
 """What a native piece costs in nats for each of its characters, the space before it included."""
+PER_PART = 6.0
+"""What a piece that goes on within a word costs beside, so that words are cut into few of them."""
 BYTE = -20.0
 """The score of one byte of a character that no piece spells."""
 LEXICON = 3.0
@@ -122,7 +124,7 @@ def add_native(
     whole = {piece: row for piece, row in pieces.items() if piece[0] == SPACE and piece not in held}
     new = [piece for piece in pieces if piece not in own and piece not in held]
     least = {piece: score + MARGIN for piece, (score, _) in zip(new, _cut(own, new), strict=True)}
-    scores = {piece: -PER_CHARACTER * len(piece) for piece in new if -PER_CHARACTER * len(piece) >= least[piece]}
+    scores = {piece: score for piece in new if (score := _score(piece)) >= least[piece]}
     without = dict(zip(words, (score for score, _ in _cut(own, words)), strict=True))
     lost: dict[str, float] = {}
     while True:
@@ -146,6 +148,12 @@ def add_native(
         {places[piece]: row for piece, row in whole.items() if piece in places},
         lost,
     )
+
+
+def _score(piece: str) -> float:
+    """Return what a native piece scores unless the language's own text needs it lower."""
+    part = 0.0 if piece[0] == SPACE else PER_PART
+    return -part - PER_CHARACTER * len(piece)
 
 
 def _words(tokenizer: Any, texts: Iterable[str]) -> list[str]:
