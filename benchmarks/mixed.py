@@ -196,10 +196,12 @@ def unsure(model: RegistryModel, languages: list[str]) -> dict[str, dict[str, fl
         images = images / np.linalg.norm(images, axis=1, keepdims=True)
         texts = (split.native or []) if language == model.native else split.texts
         routes = router.route(texts)
-        rows = [i for i, route in enumerate(routes) if len(route.languages) == 2 and model.native in route.languages]
+        # Where English is the other one of two, the router names the language alone.
+        alone = [route.languages if not route.sure and len(route.languages) == 1 else () for route in routes]
+        rows = [i for i, tags in enumerate(alone) if tags and tags != (model.native,)]
         found: dict[str, list[bool]] = {"both": [], "language": [], "native": []}
         for i in rows:
-            other = next(tag for tag in routes[i].languages if tag != model.native)
+            (other,) = routes[i].languages
             scores = [vectors(model, [texts[i]], tag)[0] @ images.T for tag in (other, model.native)]
             lists = [[(int(key), float(one[key])) for key in np.argsort(-one)[:TOP]] for one in scores]
             merged = best_ranks((other, model.native), lists)[:TOP]

@@ -12,7 +12,7 @@ from typing import Any
 
 from tokenizers import Tokenizer, models
 
-from mla_extend.language.pieces import SPACE, UNK_ID
+from mla_extend.language.pieces import SPACE, TRAINING_SENTENCES, UNK_ID, evenly
 
 MOST = 60_000
 """Native words at most, the first of the native vocabulary, which are its most frequent ones."""
@@ -99,7 +99,7 @@ def lexicon_pieces(words: Iterable[tuple[str, Sequence[int]]], normaliser: Any) 
 
 
 def add_native(
-    content: str, pieces: Mapping[str, int], texts: Iterable[str], lexicon: Mapping[str, int] | None = None
+    content: str, pieces: Mapping[str, int], texts: Sequence[str], lexicon: Mapping[str, int] | None = None
 ) -> NativeWords:
     """Add native pieces to a language's unigram model.
 
@@ -119,7 +119,7 @@ def add_native(
     listed = {piece: row for piece, row in (lexicon or {}).items() if piece not in own}
     cuts = _cut(own, list(listed))
     own |= {piece: score + LEXICON for piece, (score, _) in zip(listed, cuts, strict=True)}
-    words = _words(Tokenizer.from_str(content), texts)
+    words = _words(Tokenizer.from_str(content), evenly(texts, TRAINING_SENTENCES))
     held = set(words)
     whole = {piece: row for piece, row in pieces.items() if piece[0] == SPACE and piece not in held}
     new = [piece for piece in pieces if piece not in own and piece not in held]
