@@ -2,6 +2,7 @@
 
     python benchmarks/mixed.py --registry DIR            of the demo's languages in a registry
     python benchmarks/mixed.py --registry DIR --write    the same, and put the table into the README
+    python benchmarks/mixed.py --start [--write]         what the base's words give before training, for docs/results.md
 
 All are compared with what English gives on the base's own path. English: the first 500 different captions of the test
 set find themselves among each other. Mixed: a caption of the test set with one content word put back into English, the
@@ -14,7 +15,7 @@ import re
 from typing import Any
 
 import numpy as np
-from common import LANGUAGES, ROOT, load, machine, markdown, put, save
+from common import LANGUAGES, ROOT, SPLITS, load, machine, markdown, put, save
 from numpy.typing import NDArray
 
 from mla_extend import load_model
@@ -24,9 +25,12 @@ from mla_extend.data.formats.format import Wanted
 from mla_extend.data.pairs import ImageText, ParallelText
 from mla_extend.data.read import read_parallel
 from mla_extend.data.test_sets import read_test_set
+from mla_extend.evaluation import split_report
 from mla_extend.language.alignment import align
+from mla_extend.language.build import build_language
 from mla_extend.language.tokenizer import LanguageTokenizer
-from mla_extend.training.prepare import image_vectors
+from mla_extend.training.prepare import image_vectors, split
+from mla_extend.training.recipe import load_recipe
 from mla_extend.use.load import RegistryModel
 from mla_extend.use.route import router_of
 from mla_extend.use.search import best_ranks
@@ -52,9 +56,20 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--registry", help="with the demo's languages; without it, the last result is printed")
+    parser.add_argument(
+        "--start", action="store_true", help="build the languages untrained, with and without the words"
+    )
     parser.add_argument("--languages", nargs="+", default=LANGUAGES)
-    parser.add_argument("--write", action="store_true", help="put the table into the README")
+    parser.add_argument("--write", action="store_true", help="put the table into the README, or docs/results.md")
     arguments = parser.parse_args()
+    if arguments.start:
+        model = load_model(base="demo")
+        save("native_words", {language: start(model, language) for language in arguments.languages})
+        text = start_table(load("native_words"))
+        print(text)
+        if arguments.write:
+            put("native-words", text, ROOT / "docs" / "results.md")
+        return
     if arguments.registry:
         model = load_model(base="demo", registry=arguments.registry)
         rows = {language: measure(model, language) for language in arguments.languages}
@@ -99,6 +114,58 @@ def measure(model: RegistryModel, language: str) -> dict[str, Any]:
         "native_pieces": native_pieces(model, language),
         **read_as_native(tokenizer, own_pieces(model, language), parallel, test),
     }
+
+
+def start(model: RegistryModel, language: str) -> dict[str, Any]:
+    """Return a language's figures before training, without the base's words and with them."""
+    data = demo_data(language)
+    parallel = read_parallel(data.parallel, Wanted(language))
+    splits = read_test_set(data.test_set, Wanted(language)).splits
+    recipe = load_recipe("instant")
+    kept = parallel.subset(~split(parallel, None, recipe).pairs)
+    features = Features(model.base)
+    result: dict[str, Any] = {}
+    for name, native_words in (("without", False), ("with", True)):
+        arguments = recipe.build_arguments() | {"native_words": native_words}
+        built = build_language(model, language, native=kept.native, target=kept.target, seed=SEED, **arguments)
+        result[name] = {**measure(model, language), "pieces": built.pieces, "seconds": built.seconds}
+        for part in SPLITS:
+            test = splits[part]
+            assert isinstance(test, ImageText)
+            result[name][part] = split_report(
+                image_vectors(test, features),
+                model.text_vectors(test.texts, language).numpy(),
+                np.asarray(test.image_of_text),
+                native_text_vectors=features.text(test.native or []),
+            ).ratio
+        model.remove(language)
+    return result
+
+
+def start_table(result: dict[str, Any]) -> str:
+    """Return the figures before training as Markdown."""
+    head = [
+        "language",
+        "English through its path, R@1",
+        "mixed queries, cosine",
+        "names, cosine",
+        *SPLITS,
+        "seconds to build",
+    ]
+    rows = []
+    for language, both in result.items():
+        cells = [
+            ("recall", ".3f"),
+            ("mixed", ".2f"),
+            ("names", ".2f"),
+            *((part, ".2f") for part in SPLITS),
+            ("seconds", ".0f"),
+        ]
+        rows.append([language, *(f"{both['without'][key]:{form}} → {both['with'][key]:{form}}" for key, form in cells)])
+    return (
+        f"{markdown(head, rows)}\n\nRecipe `instant`, without the base's words and with them; *seen*, *all* and "
+        f"*unseen* are ratios to English on the same images. Seed {SEED}, {machine()}."
+    )
 
 
 def vectors(model: RegistryModel, texts: list[str], tag: str) -> Vectors:
@@ -190,11 +257,11 @@ def unsure(model: RegistryModel, languages: list[str]) -> dict[str, dict[str, fl
         test = read_test_set(
             demo_data(languages[0] if language == model.native else language).test_set, Wanted(language)
         )
-        split = test.splits["all"]
-        assert isinstance(split, ImageText)
-        images = image_vectors(split, Features(model.base)) if images is None else images
+        captions = test.splits["all"]
+        assert isinstance(captions, ImageText)
+        images = image_vectors(captions, Features(model.base)) if images is None else images
         images = images / np.linalg.norm(images, axis=1, keepdims=True)
-        texts = (split.native or []) if language == model.native else split.texts
+        texts = (captions.native or []) if language == model.native else captions.texts
         routes = router.route(texts)
         # Where English is the other one of two, the router names the language alone.
         alone = [route.languages if not route.sure and len(route.languages) == 1 else () for route in routes]
@@ -205,9 +272,9 @@ def unsure(model: RegistryModel, languages: list[str]) -> dict[str, dict[str, fl
             scores = [vectors(model, [texts[i]], tag)[0] @ images.T for tag in (other, model.native)]
             lists = [[(int(key), float(one[key])) for key in np.argsort(-one)[:TOP]] for one in scores]
             merged = best_ranks((other, model.native), lists)[:TOP]
-            found["both"].append(any(hit[0] == split.image_of_text[i] for hit in merged))
+            found["both"].append(any(hit[0] == captions.image_of_text[i] for hit in merged))
             for name, one in zip(("language", "native"), lists, strict=True):
-                found[name].append(any(key == split.image_of_text[i] for key, _ in one))
+                found[name].append(any(key == captions.image_of_text[i] for key, _ in one))
         result[language] = {"queries": len(texts), "unsure": len(rows)}
         result[language] |= {name: float(np.mean(hits)) for name, hits in found.items() if hits}
     return result

@@ -22,6 +22,7 @@ from torch.nn import functional as F
 from mla_extend.bases.source import HUB_ID, local_folder
 from mla_extend.data.codes import SAME_SCRIPT, closest, fit, language_tag
 from mla_extend.errors import DataError, LanguageError
+from mla_extend.language.build import parameters
 from mla_extend.language.model import MultilingualModel
 from mla_extend.language.peft_method import adapter_tensors
 from mla_extend.use.load import RegistryModel
@@ -217,17 +218,16 @@ def _languages(model: MultilingualModel) -> dict[str, tuple[str, int]]:
                 found[entry.language] = (entry.card.version, entry.card.parameters)
     for tag in model.languages[1:]:
         if tag not in found and model.is_loaded(tag):
-            tensors = _tensors(model, tag)
             digest = hashlib.sha256()
-            for tensor in tensors:
+            for tensor in _tensors(model, tag):
                 digest.update(tensor.detach().cpu().reshape(-1).view(torch.uint8).numpy().tobytes())
-            found[tag] = (digest.hexdigest(), sum(tensor.numel() for tensor in tensors))
+            found[tag] = (digest.hexdigest(), parameters(model, tag))
     return found
 
 
 def _base_parameters(model: MultilingualModel) -> int:
     loaded = [tag for tag in model.languages[1:] if model.is_loaded(tag)]
-    attached = sum(tensor.numel() for tag in loaded for tensor in _tensors(model, tag))
+    attached = sum(parameters(model, tag) for tag in loaded)
     return sum(parameter.numel() for parameter in model.base.model.parameters()) - attached
 
 
