@@ -126,7 +126,10 @@ def save_dual_encoder(folder: Path) -> Path:
     )
     stages = [[1, 3, 1, 1, 8]]
     image = {"model_type": "efficientnet-lite0", "image_size": 16, "stem_width": 8, "stages": stages, "features": 16}
-    model = DualEncoderModel(DualEncoderConfig(text_config=text.to_dict(), image_config=image, projection_dim=16))
+    config = DualEncoderConfig(text.to_dict(), image, projection_dim=16, classes=5, unlike=16)
+    model = DualEncoderModel(config)
+    assert model.image_classes is not None
+    torch.nn.init.constant_(model.image_classes.unlike.bias, 0.25)  # else the names would count for nothing
     model.eval().save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     (folder / "preprocessor_config.json").write_text(processor_config(16))

@@ -16,7 +16,7 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 from torch import nn
 from transformers import BertConfig, BertModel
 
-from mla_extend.bases import cldr, demo, demo_towers, icons, packages
+from mla_extend.bases import cldr, demo, demo_classes, demo_towers, icons, packages
 from mla_extend.bases.efficientnet_lite import MODEL_TYPE, EfficientNetLite, SameConv
 from mla_extend.bases.packages import Package
 from mla_extend.data import demo as data_demo
@@ -75,7 +75,7 @@ def annotations(names: dict[str, str], keywords: list[str]) -> bytes:
 def published_tower(config: dict[str, Any]) -> dict[str, torch.Tensor]:
     """Return random weights under the names of the published ones."""
     torch.manual_seed(0)
-    weights = {"_fc.weight": torch.zeros(3, config["features"]), "_fc.bias": torch.zeros(3)}
+    weights = {"_fc.weight": torch.randn(3, config["features"]), "_fc.bias": torch.zeros(3)}
     for name, module in EfficientNetLite(config).named_modules():
         if isinstance(module, SameConv):
             where, _, last = name.rpartition(".")
@@ -145,4 +145,11 @@ def _install_towers(monkeypatch: pytest.MonkeyPatch, cache: Path) -> None:
     monkeypatch.setattr(demo_towers, "TEXT_SHA256", hashlib.sha256(weights).hexdigest())
     monkeypatch.setattr(demo_towers, "tower_config", lambda: dict(TOWER))
     monkeypatch.setattr(demo, "tower_config", lambda: dict(TOWER))
+    lists = ["n1\nn2\nn3\n", "n3\tcup, old cup\nn2\tdog\nn1\tcat\n", "n1\tanimal\nn2\tbig animal\nn3\tthing\n"]
+    names = place(
+        cache, packages.CLASSES, zipped({k: v.encode() for k, v in zip(demo_classes.FILES, lists, strict=True)})
+    )
+    for module in (demo, demo_classes):
+        monkeypatch.setattr(module, "CLASSES", names)
+    monkeypatch.setattr(demo, "NAMES", replace(demo.NAMES, unlike=4))
     monkeypatch.setattr(demo, "HEAD", replace(demo.HEAD, hidden=8, epochs=3, batch=8))

@@ -1,6 +1,7 @@
 """The demo base: the model that holds it, how it is built, and what it can do."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +13,11 @@ from torch.nn import functional as F
 from transformers import AutoModel
 
 from mla_extend.bases import demo, demo_images, demo_towers, icons, packages
+from mla_extend.bases.demo import NAMES as CLASS_RECIPE
 from mla_extend.bases.demo import HeadRecipe, demo_base, demo_image_paths
+from mla_extend.bases.demo_classes import ImageClass, set_classes
 from mla_extend.bases.demo_head import train_head
-from mla_extend.bases.dual_encoder_model import DualEncoderConfig, DualEncoderModel, ImageHead
+from mla_extend.bases.dual_encoder_model import ClassNames, DualEncoderConfig, DualEncoderModel, ImageHead
 from mla_extend.bases.open import open_base
 from mla_extend.errors import BaseError, FetchError
 
@@ -108,6 +111,21 @@ def test_the_head_leaves_the_random_numbers_of_others_alone() -> None:
     assert isinstance(ImageHead(2, 2, 2), torch.nn.Module)
 
 
+def test_class_names_count_in_pictures_unlike_those_of_the_head() -> None:
+    torch.manual_seed(0)
+    known = torch.randn(200, 4) @ torch.randn(4, 8)
+    classes, listed = ClassNames(8, 3, 4, 5), [ImageClass((name,), f"a {name}") for name in "abc"]
+    texts = {text: torch.randn(5) for one in listed for text in (*one.names, one.gloss)}
+    weights = torch.randn(3, 8), torch.randn(3)
+    features = known + 0.1 * torch.randn_like(known)
+    set_classes(classes, listed, weights, texts, features, replace(CLASS_RECIPE, unlike=4, weight=2.0, temperature=0.5))
+    assert classes(features).norm(dim=-1).quantile(0.9) < 0.05
+    strange = 5 * torch.randn(50, 8)
+    names = [F.normalize(F.normalize(texts[x], dim=-1) + F.normalize(texts[f"a {x}"], dim=-1), dim=-1) for x in "abc"]
+    expected = 2 * ((strange @ weights[0].T + weights[1]) / 0.5).softmax(dim=-1) @ torch.stack(names)
+    torch.testing.assert_close(classes(strange), expected, rtol=0.01, atol=0.01)
+
+
 def test_the_base_is_built_once_and_opens(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     install(monkeypatch, tmp_path, {})
     folder = demo_base()
@@ -129,6 +147,7 @@ def test_the_base_is_built_once_and_opens(tmp_path: Path, monkeypatch: pytest.Mo
 
     base = open_base("demo")
     assert base.identity.family == "dual-encoder"
+    assert base.model.image_classes.classifier.out_features == 3
     paths = demo_image_paths(icons.TEST_STYLE)
     assert list(paths) == EMOJI
     place_of = folder / "images" / icons.TEST_STYLE

