@@ -70,6 +70,8 @@ def partners(model: MultilingualModel, tag: str) -> dict[int, int]:
         return {}
     size = len(table.weight)
     native = F.normalize(table.table()[size:].float(), dim=-1)
+    last = {row: place for place, row in enumerate(table.native_rows.tolist())}  # words of a word list come first
+    native[sorted(set(range(len(native))) - set(last.values()))] = 0
     found: dict[int, int] = {}
     for start in range(0, size, CHUNK):
         cosines, places = (F.normalize(table.weight[start : start + CHUNK].float(), dim=-1) @ native.T).max(dim=1)
