@@ -2,6 +2,7 @@
 
     python benchmarks/figures.py            measure all languages and print the table (about 4 minutes each)
     python benchmarks/figures.py --write    the same, and put the table into the README
+    python benchmarks/figures.py --registry DIR   keep the languages there, for benchmarks/mixed.py
     python benchmarks/figures.py --reuse    only from benchmarks/results/figures.json
 
 Whole processes are timed, as a user waits for them. Seed 0; split and protocol as in docs/concepts.md.
@@ -28,10 +29,10 @@ def command(*arguments: str) -> tuple[str, float]:
     return done.stdout, time.monotonic() - started
 
 
-def measure(languages: tuple[str, ...], seed: int) -> dict[str, Any]:
-    """Add the languages and return what the table needs."""
+def measure(languages: tuple[str, ...], seed: int, kept: str | None = None) -> dict[str, Any]:
+    """Add the languages, to a registry that is kept if one is named, and return what the table needs."""
     with tempfile.TemporaryDirectory() as folder:
-        registry = str(Path(folder) / "adapters")
+        registry = kept or str(Path(folder) / "adapters")
         rows = {}
         for language in languages:
             out, seconds = command(
@@ -95,9 +96,12 @@ def main() -> None:
     parser.add_argument("--languages", nargs="+", default=LANGUAGES)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--write", action="store_true", help="put the table into the README")
+    parser.add_argument("--registry", help="where the languages are added; without it, a folder that is removed")
     parser.add_argument("--reuse", action="store_true", help="take the last result instead of measuring")
     arguments = parser.parse_args()
-    result = load("figures") if arguments.reuse else measure(tuple(arguments.languages), arguments.seed)
+    result = (
+        load("figures") if arguments.reuse else measure(tuple(arguments.languages), arguments.seed, arguments.registry)
+    )
     if not arguments.reuse:
         save("figures", result)
     text = table(result)

@@ -88,7 +88,8 @@ def measure(model: RegistryModel, language: str) -> dict[str, Any]:
     """Return a language's figures."""
     data = demo_data(language)
     parallel = read_parallel(data.parallel, Wanted(language))
-    test = read_test_set(data.test_set, Wanted(language)).splits["all"]
+    splits = read_test_set(data.test_set, Wanted(language)).splits
+    test = splits["all"]
     assert isinstance(test, ImageText)
     assert test.native is not None
     model.require(language)
@@ -97,19 +98,26 @@ def measure(model: RegistryModel, language: str) -> dict[str, Any]:
     english = list(dict.fromkeys(test.native))[:CAPTIONS]
     native, through = vectors(model, english, model.native), vectors(model, english, language)
     found = (through @ native.T).argmax(axis=1) == np.arange(len(english))
-    queries = mixed(tokenizer, parallel, test, spaced=language not in UNSPACED)
-    mixed_vectors, plain, target = (
-        vectors(model, list(texts), tag)
-        for texts, tag in zip(zip(*queries, strict=True), (language, language, model.native), strict=True)
-    )
+    cosines: dict[str, Any] = {}
+    for name in ("seen", "all"):
+        captions = splits[name]
+        assert isinstance(captions, ImageText)
+        queries = mixed(tokenizer, parallel, captions, spaced=language not in UNSPACED)
+        put_back, plain, target = (
+            vectors(model, list(texts), tag)
+            for texts, tag in zip(zip(*queries, strict=True), (language, language, model.native), strict=True)
+        )
+        cosines[name] = {
+            "queries": len(queries),
+            "examples": queries[:3],
+            "mixed": float((put_back * target).sum(axis=1).mean()),
+            "plain": float((plain * target).sum(axis=1).mean()),
+        }
     names = (vectors(model, NAMES, language) * vectors(model, NAMES, model.native)).sum(axis=1)
     return {
         "recall": float(found.mean()),
         "cosine": float((native * through).sum(axis=1).mean()),
-        "queries": len(queries),
-        "examples": queries[:3],
-        "mixed": float((mixed_vectors * target).sum(axis=1).mean()),
-        "plain": float((plain * target).sum(axis=1).mean()),
+        "mixed": cosines,
         "names": float(names.mean()),
         "native_pieces": native_pieces(model, language),
         **read_as_native(tokenizer, own_pieces(model, language), parallel, test),
@@ -128,7 +136,8 @@ def start(model: RegistryModel, language: str) -> dict[str, Any]:
     for name, native_words in (("without", False), ("with", True)):
         arguments = recipe.build_arguments() | {"native_words": native_words}
         built = build_language(model, language, native=kept.native, target=kept.target, seed=SEED, **arguments)
-        result[name] = {**measure(model, language), "pieces": built.pieces, "seconds": built.seconds}
+        found = measure(model, language)
+        result[name] = {**found, "mixed": found["mixed"]["all"]["mixed"], "seconds": built.seconds}
         for part in SPLITS:
             test = splits[part]
             assert isinstance(test, ImageText)
@@ -263,12 +272,10 @@ def unsure(model: RegistryModel, languages: list[str]) -> dict[str, dict[str, fl
         images = images / np.linalg.norm(images, axis=1, keepdims=True)
         texts = (captions.native or []) if language == model.native else captions.texts
         routes = router.route(texts)
-        # Where English is the other one of two, the router names the language alone.
-        alone = [route.languages if not route.sure and len(route.languages) == 1 else () for route in routes]
-        rows = [i for i, tags in enumerate(alone) if tags and tags != (model.native,)]
+        rows = [i for i, route in enumerate(routes) if len(route.languages) == 2 and model.native in route.languages]
         found: dict[str, list[bool]] = {"both": [], "language": [], "native": []}
         for i in rows:
-            (other,) = routes[i].languages
+            other = next(tag for tag in routes[i].languages if tag != model.native)
             scores = [vectors(model, [texts[i]], tag)[0] @ images.T for tag in (other, model.native)]
             lists = [[(int(key), float(one[key])) for key in np.argsort(-one)[:TOP]] for one in scores]
             merged = best_ranks((other, model.native), lists)[:TOP]
@@ -282,14 +289,14 @@ def unsure(model: RegistryModel, languages: list[str]) -> dict[str, dict[str, fl
 
 def table(result: dict[str, Any]) -> str:
     """Return the figures as Markdown."""
-    head = ["language", "English through its path, R@1", "mixed queries, cosine", "the same unmixed", "names, cosine"]
+    head = ["language", "English through its path, R@1", *(f"mixed, of *{name}* (unmixed)" for name in ("seen", "all"))]
+    head += ["names"]
     head += ["unseen words read as native: right, wrong, of"]
     rows = [
         [
             language,
             f"{row['recall']:.3f}",
-            f"{row['mixed']:.2f}",
-            f"{row['plain']:.2f}",
+            *(f"{one['mixed']:.2f} ({one['plain']:.2f})" for one in row["mixed"].values()),
             f"{row['names']:.2f}",
             f"{row['read_right']}, {row['read_wrong']}, {row['unseen_words']}",
         ]
@@ -297,8 +304,8 @@ def table(result: dict[str, Any]) -> str:
     ]
     return (
         f"{markdown(head, rows)}\n\nEnglish: {CAPTIONS} captions of the demo among each other (1.000 on the base's own "
-        f"path). Mixed: up to {MIXED} captions of the demo's *all* with one word put back into English, beside "
-        f"the same captions without; {len(NAMES)} names. Cosines are to the English text on the base's own path. Seed "
+        f"path). Mixed: up to {MIXED} captions of the demo with one word put back into English; in brackets, the same "
+        f"captions without. {len(NAMES)} names. Mean cosines to the English text on the base's own path. Seed "
         f"{result['seed']}."
     )
 

@@ -150,18 +150,6 @@ def test_an_unsure_route_names_the_two_best() -> None:
     assert 0.4 < route.confidence < SURE
 
 
-def test_of_two_with_the_native_one_a_language_that_reads_native_text_is_enough() -> None:
-    """One that does not is searched beside the native one, and a sure route is as it was."""
-    text = "hund"
-    for reads, languages in ((False, {"en", "de"}), (True, {"de"})):
-        router = Router(part_of("en"), [part_of("de", Pieces(PIECES["de"]), reads_native=reads)])
-        route = one(router, text)
-        assert not route.sure
-        assert set(route.languages) == languages
-        assert 0 < route.confidence < SURE
-        assert one(router, "ein kleines Kind schläft auf der Straße") == Route(("de",), pytest.approx(1, abs=0.2), True)
-
-
 def test_text_without_letters_goes_to_the_native_language_unsure(registry: BaseRegistry) -> None:
     routes = open_router(registry, "en").route(["", "  ", "🐶", "2024", "?!", "\ud800"])
     assert routes == [Route(("en",), pytest.approx(1 / 7), False)] * 6

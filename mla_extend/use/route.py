@@ -49,9 +49,8 @@ class Route:
 
     Attributes:
         languages: one when sure; the best and the second when unsure: both are to be searched. Where the text is
-            likelier in none of the languages, the native one and the best of the others. Of two with the native one
-            among them, only the other where its path reads native text as well. A text without letters goes to the
-            native language alone, unsure.
+            likelier in none of the languages, the native one and the best of the others. A text without letters goes
+            to the native language alone, unsure.
         confidence: how likely the first is right, 0 to 1.
         sure: whether the first is enough.
     """
@@ -169,12 +168,8 @@ class Router:
         if row[-1] > row[order[0]]:
             order = [0, *(place for place in order if place != 0)]
         confidence = float(row[order[0]])
-        if confidence >= SURE:
-            return Route((self.languages[order[0]],), confidence, True)
-        chosen = order[:2]
-        if 0 in chosen and self._parts[other := max(chosen)].reads_native:
-            return Route((self.languages[other],), float(row[other]), False)
-        return Route(tuple(self.languages[place] for place in chosen), confidence, False)
+        count = 1 if confidence >= SURE else 2
+        return Route(tuple(self.languages[place] for place in order[:count]), confidence, count == 1)
 
     def evidence(self, texts: Sequence[str]) -> Evidence:
         """Return what texts with letters say of each language; `route` prepares them first."""

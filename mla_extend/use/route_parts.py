@@ -24,7 +24,7 @@ from mla_extend.registry.card import AGAIN, read_card
 Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
-PIECES, TOKENIZER, ADAPTER = "sentencepiece.model", "tokenizer.json", "adapter_config.json"
+PIECES, TOKENIZER = "sentencepiece.model", "tokenizer.json"
 EARLY = 1000
 """Places at the head of a vocabulary that count as equally frequent: there, letters and unused entries stand too."""
 VOCABULARY = range(5_000, 100_000)
@@ -73,14 +73,12 @@ class Part:
         pieces: its own unigram model; `None` where it has none, or reads another one's vocabulary.
         scripts: Unicode's names of the scripts that it is written in; none where they are not known.
         labels: which of py3langid's labels it goes under; none where that tells nothing of it.
-        reads_native: its tokenizer has the base's own words, so that its path reads native text as well.
     """
 
     language: str
     pieces: Pieces | None
     scripts: tuple[str, ...]
     labels: Mask
-    reads_native: bool = False
 
     @property
     def known(self) -> bool:
@@ -135,7 +133,7 @@ def read_part(language: str, folder: Path) -> Part:
     return _read(language, folder.resolve())
 
 
-def part_of(language: str, pieces: Pieces | None = None, *, reads_native: bool = False) -> Part:
+def part_of(language: str, pieces: Pieces | None = None) -> Part:
     """Return what is known of a language with these pieces.
 
     A language that py3langid does not know, in a script that it knows one language of, goes under that one: it tells
@@ -146,7 +144,7 @@ def part_of(language: str, pieces: Pieces | None = None, *, reads_native: bool =
     if speech.scripts and not labels.any():
         alike = np.array([scripts == speech.scripts for scripts in _scripts_of_labels()])
         labels = alike if np.count_nonzero(alike) == 1 else labels
-    return Part(language, pieces, speech.scripts, labels, reads_native)
+    return Part(language, pieces, speech.scripts, labels)
 
 
 @functools.lru_cache(maxsize=1024)
@@ -161,8 +159,7 @@ def _read(language: str, folder: Path) -> Part:
         if TOKENIZER in files:
             parts = json.loads((folder / TOKENIZER).read_bytes())
             normalise = read_normaliser(json.dumps(parts["normalizer"])).normalize_str
-        native = json.loads((folder / ADAPTER).read_bytes()).get("native_pieces", 0) if ADAPTER in files else 0
-        return part_of(language, Pieces(path.read_bytes(), normalise), reads_native=native > 0)
+        return part_of(language, Pieces(path.read_bytes(), normalise))
     except (OSError, RuntimeError, ValueError, KeyError) as error:
         if isinstance(error, RegistryError):
             raise
