@@ -2,7 +2,7 @@
 
     python benchmarks/mixed.py --registry DIR            of the demo's languages in a registry
     python benchmarks/mixed.py --registry DIR --write    the same, and put the table into the README
-    python benchmarks/mixed.py --start [--write]         what the base's words give before training, for docs/results.md
+    python benchmarks/mixed.py --start [--write]         what the base's words give before training
 
 All are compared with what English gives on the base's own path. English: the first 500 different captions of the test
 set find themselves among each other. Mixed: a caption of the test set with one content word put back into English, the
@@ -35,6 +35,7 @@ from mla_extend.use.load import RegistryModel
 from mla_extend.use.route import router_of
 from mla_extend.use.search import best_ranks
 
+PAGE = ROOT / "docs" / "native-words.md"
 SEED = 0
 CAPTIONS, MIXED = 500, 300
 SURE, SHORTEST = 0.5, 4
@@ -60,7 +61,7 @@ def main() -> None:
         "--start", action="store_true", help="build the languages untrained, with and without the words"
     )
     parser.add_argument("--languages", nargs="+", default=LANGUAGES)
-    parser.add_argument("--write", action="store_true", help="put the table into the README, or docs/results.md")
+    parser.add_argument("--write", action="store_true", help="put the table into the README and docs/native-words.md")
     arguments = parser.parse_args()
     if arguments.start:
         model = load_model(base="demo")
@@ -68,7 +69,7 @@ def main() -> None:
         text = start_table(load("native_words"))
         print(text)
         if arguments.write:
-            put("native-words", text, ROOT / "docs" / "results.md")
+            put("native-words", text, PAGE)
         return
     if arguments.registry:
         model = load_model(base="demo", registry=arguments.registry)
@@ -81,6 +82,7 @@ def main() -> None:
     print(f"\n{hesitant}")
     if arguments.write:
         put("mixed", text)
+        put("mixed", text, PAGE)
         put("unsure", hesitant, ROOT / "docs" / "routing.md")
 
 
