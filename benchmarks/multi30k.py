@@ -55,7 +55,7 @@ from mla_extend.errors import Interrupted
 from mla_extend.evaluation import text_transfer
 from mla_extend.language.build import build_language
 from mla_extend.language.model import MultilingualModel
-from mla_extend.language.peft_method import adapter_tensors
+from mla_extend.language.peft_method import adapter_parameters
 from mla_extend.progress import Silent
 from mla_extend.stop import StopRequest
 from mla_extend.training.checkpoint import CheckpointFile
@@ -334,7 +334,7 @@ def ours(model: MultilingualModel, data: Data, judge: Judge, recipe: Recipe, see
             progress=_Resumes(clock),
             stop=looks,
         )
-        tensors = adapter_tensors(model.peft, model.language(tag).adapter)
+        tensors = adapter_parameters(model.peft, model.language(tag).adapter)
         checkpoint = None
         while not clock.over:
             try:
@@ -382,9 +382,8 @@ def our_start(
     how = recipe.build_arguments() | ({} if aligned else {"start": "random"})
     build_language(model, tag, native=kept.native, target=kept.target, seed=seed, **how)
     language = model.language(tag)
-    (table,) = [
-        t for name, t in adapter_tensors(model.peft, language.adapter).items() if ".acquirer_embedding." in name
-    ]
+    own_table = model.own_table(tag)
+    assert own_table is not None
     assert language.tokenizer is not None
     with tempfile.TemporaryDirectory() as folder:
         language.tokenizer.save(Path(folder))
@@ -395,7 +394,7 @@ def our_start(
             bos_token="<s>",
             eos_token="</s>",
         )
-    table = table.detach().clone()
+    table = own_table.table()
     model.remove(tag)
     tower: Any = copy.deepcopy(model.base.text_tower)
     own = torch.nn.Embedding(*table.shape)
