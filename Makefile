@@ -12,9 +12,12 @@ INSTALL = $(PYTHON) -m venv $(VENV) && $(BIN)/python -m pip install --quiet --co
 
 .PHONY: demo test test-lowest test-open-clip test-demo check docs figures mutants clean
 
-demo: $(VENV)/.demo  ## Add Swahili to the demo base and show how well it works
+demo: $(VENV)/.demo  ## Add Swahili to the demo base, show how well it works, and write demo.html with what it finds
 	$(BIN)/mla-extend add-language sw --parallel-data demo --image-text demo --replace
 	$(BIN)/mla-extend list
+	$(BIN)/mla-extend index demo
+	$(BIN)/mla-extend search --lang sw --top 6 --no-previews --html demo.html \
+		"mbwa" "tunda jekundu" "chombo cha muziki" "gari la polisi" "mnyama wa baharini" "kofia ya cowboy" "chakula cha pizza" "gari la Toyota"
 
 test: check  ## Lint, types and tests
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not demo" -n auto --maxprocesses 4 --dist loadfile

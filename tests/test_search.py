@@ -222,6 +222,24 @@ def test_the_command_prints_a_table_or_json(registry: Path, index: Path) -> None
     assert json.loads(run(*given, "--json", registry=registry)[1])["confidence"] is not None
 
 
+def test_several_queries_are_put_on_one_page(registry: Path, index: Path, pictures: list[Path], tmp_path: Path) -> None:
+    page = tmp_path / "found.html"
+    given = ["search", "paka", "<b>a cat</b>", "--index", str(index), "--top", "2", "--lang", "sw", "--json"]
+    code, out, err = run(*given, "--html", str(page), registry=registry)
+    assert code == 0
+    assert str(page) in err
+    assert [answer["query"] for answer in json.loads(out)] == ["paka", "<b>a cat</b>"]
+    html = page.read_text(encoding="utf-8")
+    assert html.count('<img src="data:image/jpeg') == 4
+    assert "<bdi>&lt;b&gt;a cat&lt;/b&gt;</bdi>" in html
+    for path in pictures:
+        path.unlink(missing_ok=True)
+    run(*given, "--html", str(page), registry=registry)
+    assert page.read_text(encoding="utf-8").count("no picture here") == 4
+    with pytest.raises(DataError, match=r"does not end in \.html"):
+        run(*given, "--html", str(tmp_path / "found.png"), registry=registry)
+
+
 def test_open_shows_the_best_image_that_is_there(
     registry: Path, index: Path, pictures: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:

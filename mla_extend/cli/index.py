@@ -34,7 +34,8 @@ def index(
         typer.Argument(
             metavar="FOLDER|FILE",
             help="A folder of images and videos, or one file; or vectors made elsewhere with the same base: a folder "
-            "that clip-retrieval wrote, a parquet file, or the list of paths that belongs to a .npy file.",
+            "that clip-retrieval wrote, a parquet file, or the list of paths that belongs to a .npy file; or demo, for "
+            "the demo's test pictures.",
         ),
     ],
     folder: IndexFolder = DEFAULT,

@@ -19,8 +19,13 @@ PREVIEW_WIDTH, PREVIEW_HEIGHT = 16, 14
 
 
 def search(
-    query: Annotated[
-        str, typer.Argument(metavar="QUERY", help="What the images show, in any language of the registry.")
+    queries: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="QUERY...",
+            help="What the images show, in any language of the registry. Quote one of several words; of several "
+            "queries, each is searched by itself.",
+        ),
     ],
     language: Annotated[
         str,
@@ -44,13 +49,21 @@ def search(
             show_default=False,
         ),
     ] = None,
+    html: Annotated[
+        Path | None,
+        typer.Option("--html", metavar="FILE.html", help="Write what is found with its pictures as one page too."),
+    ] = None,
     show: Annotated[bool, typer.Option("--open", help="Open the best image.")] = False,
     json: Json = False,
 ) -> None:
     """Search an index of images with words."""
+    from mla_extend.report.render import page_path  # noqa: PLC0415
     from mla_extend.use.search import AUTO, check_query, check_top, open_searcher  # noqa: PLC0415 - imports numpy
 
-    check_query(query)
+    for query in queries:
+        check_query(query)
+    if html is not None:
+        page_path(html)  # a wrong one is told before the base is opened
     check_top(top)
     with progress() as bars:
         bars.start("Loading")
@@ -64,16 +77,26 @@ def search(
             progress=bars,
         )
         bars.finish()
-    answer = searcher.search(query, language, top)
+    answers = [searcher.search(query, language, top) for query in queries]
     if json:
-        print_json(answer.to_json())
+        found = [answer.to_json() for answer in answers]
+        print_json(found if len(found) > 1 else found[0])
     else:
         drawn = OUT.is_terminal and OUT.color_system is not None if previews is None else previews
-        OUT.print(answer_table(answer, previews=drawn))
-        OUT.print(how(answer), highlight=False, markup=False)
+        for answer in answers:
+            if len(answers) > 1:
+                OUT.print(answer.query, style="bold", highlight=False, markup=False)
+            OUT.print(answer_table(answer, previews=drawn))
+            OUT.print(how(answer), highlight=False, markup=False)
+    if html is not None:
+        from mla_extend.report.answers import write_answers  # noqa: PLC0415 - not without a page
+
+        # The page's place is no part of an answer, which a script may read.
+        ERR.print(f"Wrote {write_answers(answers, html)}", highlight=False, markup=False, soft_wrap=True)
     tell_of(searcher.index)
     if show:
-        _open_best(answer)
+        for answer in answers:
+            _open_best(answer)
 
 
 def answer_table(answer: "Answer", *, previews: bool) -> Table:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from mla_extend import __version__
-from mla_extend.errors import DataError, RegistryError
+from mla_extend.errors import RegistryError
 from mla_extend.files import atomic_path
 from mla_extend.progress import SILENT, Progress
 from mla_extend.registry.languages import BaseRegistry
@@ -14,9 +14,7 @@ from mla_extend.registry.place import registry_root
 from mla_extend.report.examples import KINDS, Examples, Key, example_json, find_examples, within
 from mla_extend.report.gather import find_homes, gather
 from mla_extend.report.plots import Plot, file_name, pairs_plot, ratio_plot
-from mla_extend.report.render import png_uri, render
-
-SUFFIXES = (".html", ".htm")
+from mla_extend.report.render import page_path, png_uri, render
 
 
 @dataclass(frozen=True)
@@ -65,7 +63,7 @@ def make_report(
     progress: Progress = SILENT,
 ) -> Report:
     """Do what `write_report` does, and return all that was written."""
-    path = _checked(Path(out).expanduser())
+    path = page_path(Path(out))
     root = registry_root(registry)
     homes = find_homes(root, base)
     bases, problems = gather(homes)
@@ -97,14 +95,6 @@ def make_report(
         temporary.write_text(page, encoding="utf-8")
     shown = [{"base": name, "language": tag, **example_json(one)} for (name, tag), one in found.items()]
     return Report(path, saved, {**data, "examples": shown})
-
-
-def _checked(path: Path) -> Path:
-    if path.is_dir():
-        raise DataError(f"{path} is a folder. Give the name of a file, such as {path / 'report.html'}.")
-    if path.suffix.lower() not in SUFFIXES:
-        raise DataError(f"{path} does not end in .html. Give the name of a page, such as {path.stem}.html.")
-    return path
 
 
 def _examples(homes: list[BaseRegistry], device: str, seed: int, progress: Progress) -> dict[Key, Examples]:

@@ -2,9 +2,10 @@
 
 import base64
 import re
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mla_extend.errors import LanguageError
+from mla_extend.errors import DataError, LanguageError
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -17,6 +18,16 @@ UNSEEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ufef
 def render(template: str, **values: Any) -> str:
     """Return the HTML page of a template."""
     return _environment().get_template(template).render(**values)
+
+
+def page_path(out: Path) -> Path:
+    """Return where a page is written; raise DataError for a folder, or another suffix than `.html`."""
+    path = out.expanduser()
+    if path.is_dir():
+        raise DataError(f"{path} is a folder. Give the name of a file, such as {path / 'report.html'}.")
+    if path.suffix.lower() not in (".html", ".htm"):
+        raise DataError(f"{path} does not end in .html. Give the name of a page, such as {path.stem}.html.")
+    return path
 
 
 def visible(text: str) -> str:

@@ -3,7 +3,10 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from mla_extend.bases.demo import demo_images
+from mla_extend.bases.icons import TEST_STYLE
 from mla_extend.bases.open import open_base
+from mla_extend.bases.source import DEMO
 from mla_extend.errors import DataError
 from mla_extend.progress import SILENT, Progress
 from mla_extend.registry.place import registry_root
@@ -33,7 +36,8 @@ def make_index(
     """Index images and videos, or take in vectors.
 
     Args:
-        source: a folder of images, an image, or what `recognise` knows.
+        source: a folder of images, an image, or what `recognise` knows; `demo`, where no such file or folder is, is
+            the demo's test pictures.
         folder: of the index; it is made if it is not there.
         vectors: as `recognise` takes it.
         base: `demo`, a model folder or a hub id; `None` takes the index's own, else the registry's, else the demo base.
@@ -49,6 +53,8 @@ def make_index(
         BaseError: the base cannot be opened, or has no image tower.
     """
     source, folder = source.expanduser(), folder.expanduser()
+    if str(source) == DEMO and not source.exists():
+        source = demo_images(progress) / TEST_STYLE
     excludes = Excludes(exclude, defaults=default_excludes)
     parts = recognise(source, vectors)
     if exclude and (parts or source.is_file()):
