@@ -16,6 +16,7 @@ many pairs than a full run does.
 import argparse
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -51,13 +52,19 @@ def first_of(pairs: ParallelText, seed: int) -> dict[int, ParallelText]:
 
 
 def learn(
-    model: MultilingualModel, tag: str, pairs: ParallelText, recipe: Recipe, seed: int, features: Features
+    model: MultilingualModel,
+    tag: str,
+    pairs: ParallelText,
+    recipe: Recipe,
+    seed: int,
+    features: Features,
+    text: Sequence[str] = (),
 ) -> float:
     """Build a language and train its text stage; return the seconds."""
     started = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
         session = Session(Path(folder), model, tag, recipe, seed=seed)
-        session.train(pairs, None, split(pairs, None, recipe), features)
+        session.train(pairs, None, split(pairs, None, recipe, text=text), features)
     return time.monotonic() - started
 
 

@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mla_extend.bases.source import DEMO
 from mla_extend.data.codes import language_tag
 from mla_extend.data.columns import check_captions_read
 from mla_extend.data.doctor import PROBLEMS, Findings, examine
 from mla_extend.data.formats.format import Wanted
-from mla_extend.data.given import TRAINING_SPLITS, Given, parse_columns, parse_given, split_of
+from mla_extend.data.given import TRAINING_SPLITS, Given, parse_columns, parse_given, parse_sentences, split_of
 from mla_extend.data.leaks import LeakIndex
 from mla_extend.data.licences import is_noncommercial
 from mla_extend.data.pairs import ImageText, Mask, ParallelText, join_images, join_parallel
@@ -36,6 +37,7 @@ class Asked:
         language: a language code.
         parallel_data, image_text: data as `data/given.py` reads it, or `demo`; each may be several.
         lexicon: word lists, given alike.
+        text: files of text of the language, a sentence a line.
         test_set: the same, one.
         recipe: a recipe's name or file, and `overrides` of its values.
         licence: of the files given.
@@ -59,6 +61,7 @@ class Asked:
     seed: int = 0
     start_from: str | None = None
     lexicon: Sequence[str | Path] = ()
+    text: Sequence[str | Path] = ()
 
 
 @dataclass(frozen=True)
@@ -80,6 +83,7 @@ class Request:
     columns: dict[str, str] = field(default_factory=dict)
     start_from: str | None = None
     lexicon: ParallelText | None = None
+    text: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -157,6 +161,11 @@ def read_request(asked: Asked, native: str = "en", progress: Progress = SILENT) 
         _refuse_nothing(words, entries)
         data += _records("lexicon", lists, read, entries, wanted)
         words = words.subset(entries.kept)
+    sentences: list[str] = []
+    for value in asked.text:
+        kept, record = _text(value, asked, wanted, leaks, progress)
+        sentences += kept
+        data.append(record)
     images = None
     pictures = pictures or [source for source in texts if has_images(source.given, wanted)]
     if pictures:
@@ -184,7 +193,28 @@ def read_request(asked: Asked, native: str = "en", progress: Progress = SILENT) 
         columns={str(role): name for role, name in columns.items()},
         start_from=start_from,
         lexicon=words,
+        text=list(dict.fromkeys(sentences)),
     )
+
+
+def _text(
+    value: str | Path, asked: Asked, wanted: Wanted, leaks: LeakIndex | None, progress: Progress
+) -> tuple[list[str], dict[str, Any]]:
+    """Return the sentences of a file of text that pass the checks, and what the card says of it."""
+    source = Source(parse_sentences(str(value)), asked.licence)
+    rows = source.given.format.rows(source.given.path, wanted)
+    texts = [" ".join(row.values["target"].split()) for row in rows]
+    findings = examine(
+        texts,
+        None,
+        language=wanted.language,
+        native_language=wanted.native,
+        level=asked.filter,
+        leaked=leaks.texts(texts) if leaks is not None else None,
+        progress=progress,
+    )
+    kept = [text for text, keep in zip(texts, findings.kept, strict=True) if keep]
+    return kept, source.record("text", len(texts), wanted, **_kept(findings.codes, findings.kept))
 
 
 def check_pairs(
@@ -304,11 +334,15 @@ def _records(
     for source, data in zip(sources, read, strict=True):
         mine = slice(start, start + len(data))
         start += len(data)
-        codes, kept = findings.codes[mine], findings.kept[mine]
-        counts = np.bincount(codes[~kept], minlength=len(PROBLEMS) + 1)[1:]
-        dropped = {name: int(count) for name, count in zip(PROBLEMS, counts, strict=True) if count}
-        records.append(source.record(role, len(data), wanted, kept=int(kept.sum()), dropped=dropped))
+        records.append(source.record(role, len(data), wanted, **_kept(findings.codes[mine], findings.kept[mine])))
     return records
+
+
+def _kept(codes: NDArray[np.uint8], kept: Mask) -> dict[str, Any]:
+    """Return what a card says of rows that were checked."""
+    counts = np.bincount(codes[~kept], minlength=len(PROBLEMS) + 1)[1:]
+    dropped = {name: int(count) for name, count in zip(PROBLEMS, counts, strict=True) if count}
+    return {"kept": int(kept.sum()), "dropped": dropped}
 
 
 def _source(value: str | Path, role: str, asked: Asked, wanted: Wanted, progress: Progress) -> Source:

@@ -40,6 +40,7 @@ def add_language(
     parallel_data: Data,
     image_text: Data = (),
     lexicon: Data = (),
+    text: Data = (),
     base: str | None = None,
     registry: str | Path | None = None,
     recipe: str = "default",
@@ -67,6 +68,7 @@ def add_language(
             column it serves both stages.
         image_text: images with text in the language, or `demo`, given alike; none skips Language Exposure.
         lexicon: word lists, native words and words of the language, given alike.
+        text: files of text of the language, a sentence a line.
         base: `demo`, a model folder or a hub id; `None` takes the one that the registry holds, else the demo base.
         registry: the registry's folder; `None` takes `MLA_EXTEND_REGISTRY`, else `adapters/` in the current folder.
         recipe: a recipe's name, or a YAML file.
@@ -98,6 +100,7 @@ def add_language(
         as_sources(parallel_data),
         as_sources(image_text),
         lexicon=as_sources(lexicon),
+        text=as_sources(text),
         test_set=test_set,
         recipe=recipe,
         overrides=overrides,
@@ -119,7 +122,7 @@ def add_language(
     with StopRequest().listening() as stop:
         features = Features(model.base, progress, processes, stop)
         request, images = _with_images(request, features)
-        held_out = split(request.parallel, request.image_text, request.recipe, request.lexicon)
+        held_out = split(request.parallel, request.image_text, request.recipe, request.lexicon, request.text)
         identity = run_identity(request, held_out, model.base, images, related.to_json() if related else None)
         with claim_run(home, request.tag, identity, resume, processes) as run:
             if run.note:
@@ -169,7 +172,7 @@ def plan_language(
     """
     measure = Measure()
     parallel, images = as_sources(asked.pop("parallel_data")), as_sources(asked.pop("image_text", ()))
-    asked["lexicon"] = as_sources(asked.get("lexicon"))
+    asked |= {name: as_sources(asked.get(name)) for name in ("lexicon", "text")}
     source, native = find_base(Registry(registry_root(registry)), base, progress)
     request = read_request(Asked(language, parallel, images, **asked), native, progress)
     model, home = _open(source, native, registry, device, progress, create=False)
@@ -180,7 +183,7 @@ def plan_language(
     if request.image_text is not None:
         contents = image_keys(request.image_text.images, progress)
         request = dataclasses.replace(request, image_text=request.image_text.joined(contents))
-    held_out = split(request.parallel, request.image_text, request.recipe, request.lexicon)
+    held_out = split(request.parallel, request.image_text, request.recipe, request.lexicon, request.text)
     recipe, pictures = request.recipe, held_out.image_text
     return {
         "language": request.tag,
@@ -193,6 +196,7 @@ def plan_language(
         "data": request.data,
         "image_text": len(pictures) if pictures else 0,
         "lexicon": len(held_out.lexicon) if held_out.lexicon else 0,
+        "text": len(held_out.text),
         "held_out": int(held_out.pairs.sum()),
         **estimate(
             model,

@@ -106,6 +106,15 @@ def add_language(
             "that the parallel text lacks.",
         ),
     ] = None,
+    text: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--text",
+            metavar="FILE",
+            help="Text of the language alone, a sentence a line; may be repeated. It shapes the tokenizer and the "
+            "start of words that the parallel text lacks.",
+        ),
+    ] = None,
     base: BaseSource = None,
     registry: RegistryFolder = None,
     recipe: RecipeName = "default",
@@ -159,6 +168,7 @@ def add_language(
         "parallel_data": parallel_data,
         "image_text": image_text or (),
         "lexicon": lexicon or (),
+        "text": text or (),
         "base": base,
         "registry": registry,
         "recipe": recipe,

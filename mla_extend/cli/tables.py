@@ -121,8 +121,9 @@ def plan_table(plan: Mapping[str, Any]) -> Table:
     for record in plan["data"]:
         table.add_row(_role(record), f"{_data(record)}, read as {escape(record['format'])}")
     table.add_row("captions of images", f"{plan['image_text']:,}")
-    if plan["lexicon"]:
-        table.add_row("entries of word lists", f"{plan['lexicon']:,}")
+    for name, title in (("lexicon", "entries of word lists"), ("text", "sentences of text")):
+        if plan[name]:
+            table.add_row(title, f"{plan[name]:,}")
     table.add_row("pieces in the tokenizer", f"{plan['vocabulary']:,}")
     table.add_row("trainable parameters", f"{plan['parameters']:,}")
     table.add_row("steps", "  ".join(f"{escape(name)} {steps}" for name, steps in plan["stages"].items()))

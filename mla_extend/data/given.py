@@ -7,6 +7,7 @@ from pathlib import Path
 
 from mla_extend.data.formats import FORMATS
 from mla_extend.data.formats.format import ROLES, Format, Role, Wanted
+from mla_extend.data.formats.sentences import Sentences
 from mla_extend.data.layouts import LAYOUTS
 from mla_extend.errors import DataError
 
@@ -70,6 +71,18 @@ def parse_given(text: str, wanted: Wanted, format_name: str | None = None) -> Gi
     reader = by_name(name) if name else recognise(path, wanted)
     reader.check(path)
     return Given(text.strip(), path, reader, split, weight)
+
+
+def parse_sentences(text: str) -> Given:
+    """Return what the user gave as text of the language: a file's path.
+
+    Raises:
+        DataError: there is nothing there.
+    """
+    path = Path(text.strip()).expanduser()
+    reader = Sentences()
+    reader.check(path)
+    return Given(text.strip(), path, reader)
 
 
 def names() -> list[str]:

@@ -5,7 +5,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from mla_extend.data.formats.format import Wanted
-from mla_extend.data.given import TRAINING_SPLITS, parse_columns, parse_given, split_of
+from mla_extend.data.given import TRAINING_SPLITS, parse_columns, parse_given, parse_sentences, split_of
 from mla_extend.errors import MlaExtendError
 from mla_extend.jobs.plan import Job
 from mla_extend.registry.card import Card
@@ -13,7 +13,7 @@ from mla_extend.registry.languages import BaseRegistry
 from mla_extend.request import DEMO_WEIGHTED
 from mla_extend.training.recipe import Recipe
 
-ROLES = {"parallel_data": "parallel", "image_text": "image_text", "lexicon": "lexicon"}
+ROLES = {"parallel_data": "parallel", "image_text": "image_text", "lexicon": "lexicon", "text": "text"}
 
 
 def outcome(card: Card) -> dict[str, Any]:
@@ -66,8 +66,8 @@ def _made_so(card: Card, job: Job, native: str) -> bool:
         return False
     if (start or {}).get("language") != job.start_from:
         return False
-    # Images may come from parallel text; a word list that the job lacks makes another version.
-    return all(_same_data(card, job, role, native) for role in ROLES if job.arguments[role] or role == "lexicon")
+    # Images may come from parallel text; a word list or text that the job lacks makes another version.
+    return all(_same_data(card, job, role, native) for role in ROLES if job.arguments[role] or role != "image_text")
 
 
 def _same_data(card: Card, job: Job, role: str, native: str) -> bool:
@@ -84,7 +84,7 @@ def _same_source(record: dict[str, Any], text: str, job: Job, native: str) -> bo
         return bool(record["path"] == text)
     arguments = job.arguments
     wanted = Wanted(job.language, native, parse_columns(arguments["columns"]))
-    given = parse_given(text, wanted, arguments["format"])
+    given = parse_sentences(text) if record["role"] == "text" else parse_given(text, wanted, arguments["format"])
     split = split_of(given, wanted, TRAINING_SPLITS)
     if (record.get("split"), record.get("weight", 1.0)) != (split, given.weight):
         return False

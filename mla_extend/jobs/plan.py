@@ -20,7 +20,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from mla_extend.bases.source import DEMO, NATIVE, about_base, base_name, local_folder
 from mla_extend.data.codes import language_tag
 from mla_extend.data.formats.format import Wanted
-from mla_extend.data.given import Given, parse_columns, parse_given
+from mla_extend.data.given import Given, parse_columns, parse_given, parse_sentences
 from mla_extend.errors import DataError, MlaExtendError
 from mla_extend.progress import SILENT, Progress
 from mla_extend.registry.languages import BaseRegistry
@@ -64,6 +64,7 @@ class Options(BaseModel):
     parallel_data: Several | None = None
     image_text: Several | None = None
     lexicon: Several | None = None
+    text: Several | None = None
     test_set: str | None = None
     recipe: str | None = None
     overrides: Annotated[list[str], BeforeValidator(_assignments)] = Field(default=[], alias="set")
@@ -223,6 +224,7 @@ def _arguments(options: Options) -> dict[str, Any]:
         "parallel_data": list(options.parallel_data or ()),
         "image_text": list(options.image_text or ()),
         "lexicon": list(options.lexicon or ()),
+        "text": list(options.text or ()),
         "test_set": options.test_set,
         "recipe": options.recipe or "default",
         "overrides": list(options.overrides),
@@ -404,6 +406,9 @@ class _Reader:
                 with self._problems((*at, role)):
                     given.append(self._source(text.replace(LANGUAGE, code), wanted, options.format))
             arguments[role] = given
+        with self._problems((*at, "text")):
+            files = [self.path.parent / text.replace(LANGUAGE, code) for text in arguments["text"]]
+            arguments["text"] = [str(parse_sentences(str(file)).path.absolute()) for file in files]
         if options.test_set is not None:
             with self._problems((*at, "test_set")):
                 arguments["test_set"] = self._source(options.test_set.replace(LANGUAGE, code), wanted, None)

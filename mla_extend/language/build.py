@@ -17,6 +17,7 @@ from mla_extend.language.model import MultilingualModel
 from mla_extend.language.native_words import NativeWords
 from mla_extend.language.normaliser import composed_first
 from mla_extend.language.peft_method import adapter_parameters
+from mla_extend.language.pieces import vocabulary_size
 from mla_extend.language.pretrained import open_table
 from mla_extend.language.related import Related, check_related, copy_related, evidence
 from mla_extend.language.tokenizer import LanguageTokenizer
@@ -47,6 +48,7 @@ def build_language(
     target: Sequence[str],
     more_text: Sequence[str] = (),
     lexicon: Sequence[tuple[str, str]] = (),
+    text: Sequence[str] = (),
     start: str = "aligned",
     source: str | None = None,
     bottleneck: int = 128,
@@ -70,6 +72,8 @@ def build_language(
         more_text: further text of the language (captions), for the tokenizer alone.
         lexicon: native words and words of the language. A word that the pieces would cut, whose translation is one
             native token, is read as that.
+        text: sentences of the language that nothing translates: for the tokenizer, whose size the others decide, and
+            for the start of pieces that no pair aligned; see `distributional`.
         start: a name from `STARTS`, `native` for the base's own tokenizer and table, or `pretrained` for a frozen
             multilingual table and its tokenizer, with a projection.
         source: of that table: a model folder or a hub id.
@@ -100,24 +104,13 @@ def build_language(
         return _build_projected(model, tag, source or "", bottleneck, kind, seed, related, started)
     base = model.base
     texts = list(dict.fromkeys([*target, *more_text]))
-    tokenizer = LanguageTokenizer.train(
-        texts,
-        base.max_tokens,
-        size=vocabulary,
-        lower=lowercase,
-        language=tag,
-    )
-    added = NativeWords(tokenizer.content)
+    size = vocabulary or (vocabulary_size(texts) if text else None)
+    texts = list(dict.fromkeys([*texts, *text]))
     words: list[tuple[str, list[int]]] = []
     if lexicon:
         words = list(zip((word for _, word in lexicon), base.native_ids([word for word, _ in lexicon]), strict=True))
-    if native_words or words:
-        known_by = base.tokenizer if native_words else None
-        held = [*texts, *(word for word, _ in words)]
-        added = tokenizer.with_native(known_by, held, words)
-        if added.lost:
-            tokenizer = tokenizer.with_pieces(added.lost)
-            added = tokenizer.with_native(known_by, held, words)
+    tokenizer = LanguageTokenizer.train(texts, base.max_tokens, size=size, lower=lowercase, language=tag)
+    tokenizer, added = _with_native(tokenizer, base.tokenizer if native_words else None, texts, words)
     alignment = None
     ids = tokenizer.plain_ids(target)
     if start == "aligned":
@@ -140,6 +133,7 @@ def build_language(
             size=tokenizer.size,
             alignment=alignment,
             seed=seed,
+            text=(tokenizer.plain_ids(texts), occurrence(ids, tokenizer.size).sum(axis=0)) if text else None,
         )
     )
     known = alignment.aligned if alignment is not None else np.zeros(tokenizer.size, dtype=np.bool_)
@@ -173,6 +167,20 @@ def build_language(
         copied,
         native_pieces=len(added.rows),
     )
+
+
+def _with_native(
+    tokenizer: LanguageTokenizer, native: Any, texts: Sequence[str], words: Sequence[tuple[str, list[int]]]
+) -> tuple[LanguageTokenizer, NativeWords]:
+    """Return a tokenizer, with pieces that native words turn out to need, and what the native words make of it."""
+    if native is None and not words:
+        return tokenizer, NativeWords(tokenizer.content)
+    held = [*texts, *(word for word, _ in words)]
+    added = tokenizer.with_native(native, held, words)
+    if added.lost:
+        tokenizer = tokenizer.with_pieces(added.lost)
+        added = tokenizer.with_native(native, held, words)
+    return tokenizer, added
 
 
 def _build_projected(

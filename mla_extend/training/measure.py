@@ -97,6 +97,7 @@ def estimate(
         target=target,
         more_text=captions,
         lexicon=held_out.words,
+        text=held_out.text,
         seed=seed,
         related=related,
         **recipe.build_arguments(),

@@ -37,12 +37,14 @@ class Split:
         captions: `[C]`, the same of `image_text`; `None` where there is none.
         image_text: the captions that are trained on or held out; those of neither kind are left out.
         lexicon: the word list without what says the same as something held out; `None` where nothing is left.
+        text: text of the language, likewise.
     """
 
     pairs: Mask
     captions: Mask | None
     image_text: ImageText | None = None
     lexicon: ParallelText | None = None
+    text: Sequence[str] = ()
 
     @property
     def words(self) -> list[tuple[str, str]]:
@@ -51,7 +53,11 @@ class Split:
 
 
 def split(
-    parallel: ParallelText, image_text: ImageText | None, recipe: Recipe, lexicon: ParallelText | None = None
+    parallel: ParallelText,
+    image_text: ImageText | None,
+    recipe: Recipe,
+    lexicon: ParallelText | None = None,
+    text: Sequence[str] = (),
 ) -> Split:
     """Hold out a slice of the training data: images with all their captions, and the same sentences in both files.
 
@@ -68,11 +74,13 @@ def split(
     _enough(parallel.source, pairs)
     if image_text is not None and captions is not None and recipe.exposure.max_steps:
         _enough(image_text.source, captions)
-    if lexicon is not None:
+    if lexicon is not None or text:
         shown = image_text.subset(captions).texts if image_text is not None and captions is not None else []
-        held = {normalised(text) for text in (*parallel.subset(pairs).target, *shown)}
-        lexicon = lexicon.subset(np.array([normalised(text) not in held for text in lexicon.target]))
-    return Split(pairs, captions, image_text, lexicon if lexicon is not None and len(lexicon) else None)
+        held = {normalised(one) for one in (*parallel.subset(pairs).target, *shown)}
+        text = [one for one in text if normalised(one) not in held]
+        if lexicon is not None:
+            lexicon = lexicon.subset(np.array([normalised(one) not in held for one in lexicon.target]))
+    return Split(pairs, captions, image_text, lexicon if lexicon is not None and len(lexicon) else None, text)
 
 
 def _enough(source: str, held_out: Mask) -> None:

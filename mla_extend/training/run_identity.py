@@ -53,7 +53,13 @@ class RunIdentity:
 
 
 ROWS = "rows"
-NAMES = {"parallel": "parallel data", "lexicon": "lexicon", "image_text": "image text", "test_set": "test set"}
+NAMES = {
+    "parallel": "parallel data",
+    "lexicon": "lexicon",
+    "text": "text",
+    "image_text": "image text",
+    "test_set": "test set",
+}
 """What the user gave, by the role that it has in a card."""
 
 
@@ -89,6 +95,8 @@ def run_identity(
         }
     if (words := held_out.lexicon) is not None:
         decides[f"{ROWS} of the lexicon"] = _digest(_pair_rows(words, range(len(words))))
+    if held_out.text:
+        decides[f"{ROWS} of text"] = _digest((text,) for text in held_out.text)
     asked: dict[str, Any] = {"filter": request.filter, "columns": request.columns, "test set": None}
     for record in request.data:
         key = NAMES[record["role"]]

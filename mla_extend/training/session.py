@@ -104,6 +104,7 @@ class Session:
             target=[parallel.target[i] for i in kept],
             more_text=captions,
             lexicon=split.words,
+            text=split.text,
             seed=self.seed,
             related=self.related,
             **self.recipe.build_arguments(),

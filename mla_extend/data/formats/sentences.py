@@ -1,0 +1,20 @@
+"""Text of one language, a sentence a line."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from mla_extend.data.formats.format import Format, Row, Wanted, check_file, text_lines
+
+
+class Sentences(Format):
+    """Lines of text, which may be gzipped. It is no format of pairs or captions, and so not among `FORMATS`."""
+
+    name = "sentences"
+
+    def check(self, path: Path) -> None:
+        """Check that it is a file with something in it."""
+        check_file(path, "a file of text, a sentence a line")
+
+    def rows(self, path: Path, wanted: Wanted) -> Iterator[Row]:
+        """Give the lines under the name `target`."""
+        return (Row(number, {"target": text}) for number, text in text_lines(path, wanted.language))
