@@ -82,7 +82,7 @@ def test_held_out_pairs_look_among_all_native_sentences(
     """Their own come first, then those of training, each once."""
     held = list(dict.fromkeys(NATIVE[i] for i in np.flatnonzero(HELD)))
     others = [text for text in dict.fromkeys(NATIVE[i] for i in TRAIN) if text not in held]
-    for room in (len(held) + 4, 2000):
+    for room in (len(held), len(held) + 4, 2000):
         monkeypatch.setattr(prepare, "SENTENCES", room)
         validation = transfer(model, load_recipe("quick")).validation
         assert isinstance(validation, TransferValidation)

@@ -54,8 +54,8 @@ def identity(
 
 def rows(*values: str) -> str:
     """Hash rows as the format says: each value behind its length in eight bytes."""
-    content = b"".join(len(value.encode()).to_bytes(8, "big") + value.encode() for value in values)
-    return hashlib.sha256(content).hexdigest()
+    encoded = [value.encode("utf-8", "surrogatepass") for value in values]
+    return hashlib.sha256(b"".join(len(value).to_bytes(8, "big") + value for value in encoded)).hexdigest()
 
 
 def test_all_that_decides_is_in_it() -> None:
@@ -74,6 +74,14 @@ def test_all_that_decides_is_in_it() -> None:
     assert decides["rows trained on, captions"] == {"count": 1, "sha256": rows("mbwa", one, "1")}
     assert decides["rows held out, captions"] == {"count": 2, "sha256": rows("paka", two, "1", "ng'ombe", two, "1")}
     assert decides["rows of images"] == {"count": 2, "sha256": rows(one, two)}
+    parts = (Part("a.jsonl"), Part("b.jsonl", weight=3.0))
+    weighted = dataclasses.replace(PICTURES, parts=parts, part_of=np.array([0, 0, 1]))
+    found = identity(split=dataclasses.replace(SPLIT, image_text=weighted)).decides["rows held out, captions"]
+    assert found["sha256"] == rows("paka", two, "1.0", "ng'ombe", two, "3.0")
+    # Half a character, as a JSON file may hold it, beside sources that all weigh the same.
+    half = ParallelText(PAIRS.parts[:1], ["one \ud83d", "two"], ["moja", "mbili"], np.zeros(2, int), np.arange(2))
+    found = identity(request(parallel=half), Split(np.array([False, True]), None)).decides
+    assert found["rows trained on, pairs"]["sha256"] == rows("one \ud83d", "moja", "1")
     alone = identity(request(image_text=None), Split(SPLIT.pairs, None)).decides
     assert not [key for key in alone if "captions" in key or "images" in key]
     assert alone["start_from"] is None
@@ -149,12 +157,18 @@ def test_sources_are_told_with_split_and_content() -> None:
         identity(request(data=[])).to_json()
     )
     assert f"parallel data: a.tsv ({'a' * 16}), b.tsv#train ({'b' * 16}), was none" in shown
-    new = run_identity(
-        request(columns={"native": "x" * 90}), dataclasses.replace(SPLIT, pairs=~SPLIT.pairs), BASE, CONTENTS
-    )
-    assert f"columns.native: {'x' * 60}..., was none" in new.differences(identity().to_json())
+    for length, shown in ((60, "x" * 60), (61, f"{'x' * 60}...")):
+        asked = request(columns={"native": "x" * length})
+        new = run_identity(asked, dataclasses.replace(SPLIT, pairs=~SPLIT.pairs), BASE, CONTENTS)
+        assert f"columns.native: {shown}, was none" in new.differences(identity().to_json())
 
 
 @pytest.mark.parametrize("other", [{}, {"decides": 1, "asked": {}}, {"decides": {}, "asked": None}])
 def test_a_run_of_an_older_version_is_said_to_be_one(other: dict[str, Any]) -> None:
     assert identity().differences(other) == ["it was started by another version of mla-extend"]
+
+
+def test_rows_that_another_version_did_not_count_differ() -> None:
+    old = identity().to_json()
+    old["decides"] |= {"rows of images": {"sha256": old["decides"]["rows of images"]["sha256"]}}
+    assert identity().differences(old) == ["rows of images.count: 2, was none"]

@@ -1,6 +1,7 @@
 """A run from data to trained weights: its stages, what its folder keeps, and where it goes on."""
 
 import json
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -17,14 +18,18 @@ from mla_extend.data.pairs import ImageText, ParallelText, Part
 from mla_extend.errors import Interrupted, TrainingError
 from mla_extend.language.model import MultilingualModel
 from mla_extend.language.peft_method import adapter_tensors
+from mla_extend.processes import Processes
 from mla_extend.progress import Silent
 from mla_extend.stop import StopRequest
+from mla_extend.training import session
 from mla_extend.training.prepare import Split
 from mla_extend.training.recipe import load_recipe
 from mla_extend.training.session import Session, Trained, write_log
+from mla_extend.training.tasks import Score
 from tests.conftest import sentences
 
 QUICK = ["transfer.max_steps=6", "transfer.batch=16", "exposure.max_steps=4", "exposure.batch=8"]
+UNTRAINED = ["transfer.max_steps=0", "exposure.max_steps=0"]
 QUICK += ["acquirer.bottleneck=4", "precision=fp32", "exposure.transfer_batch=8", "exposure.min_steps=4"]
 HELD = np.arange(60) < 6
 PART = Part("x.tsv")
@@ -66,6 +71,7 @@ def run(
     images: bool = True,
     seed: int = 0,
     heard: Heard | None = None,
+    made: dict[str, Any] | None = None,
     **more: Any,
 ) -> tuple[Trained, dict[str, Tensor]]:
     """Train in a folder; return how it went and what came out."""
@@ -73,7 +79,7 @@ def run(
     folder.mkdir(exist_ok=True)
     model = MultilingualModel(open_base(str(base), device="cpu"))
     recipe = load_recipe("quick", [*QUICK, *settings])
-    session = Session(folder, model, "sw", recipe, seed=seed, progress=heard or Heard())
+    session = Session(folder, model, "sw", recipe, seed=seed, progress=heard or Heard(), **(made or {}))
     order = np.arange(60)
     parallel = ParallelText((PART,), native, target, np.zeros(60, dtype=np.int64), order)
     captions, mask = None, None
@@ -144,14 +150,80 @@ def test_a_run_that_is_started_afresh_takes_nothing_but_the_language_as_built(
     whole, tensors = run(dual_folder, tmp_path / "whole")
     with pytest.raises(Interrupted):
         run(dual_folder, tmp_path / "cut", stop=After(3))
-    trained, found = run(dual_folder, tmp_path / "cut")
+    steps = After(99)
+    trained, found = run(dual_folder, tmp_path / "cut", stop=steps)
+    assert steps.left == 99 - 10
     assert_equal(found, tensors)
     assert undated(trained.log) == undated(whole.log)
 
 
+def test_the_language_is_built_of_what_is_trained_on(
+    dual_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Captions as well, where there are some."""
+    asked: list[dict[str, Any]] = []
+    build = session.build_language
+
+    def keep(*given: Any, related: Any, **named: Any) -> Any:
+        asked.append({**named, "related": related})
+        return build(*given, related=None, **named)
+
+    monkeypatch.setattr(session, "build_language", keep)
+    for images in (True, False):
+        run(dual_folder, tmp_path / f"{images}", *UNTRAINED, seed=5, images=images, made={"related": "kin"})
+    native, target = sentences(60)
+    for named, captions in zip(asked, (target[6:20], []), strict=True):
+        assert (named["native"], named["target"], named["more_text"]) == (native[6:], target[6:], captions)
+        assert (named["seed"], named["related"], named["bottleneck"]) == (5, "kin", 4)
+
+
+def test_a_language_is_read_as_it_was_built(dual_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of its kind, without a tokenizer, on a frozen table; by a process that only follows too, which writes nothing."""
+    asked: list[dict[str, Any]] = []
+    add = MultilingualModel.add
+
+    def keep(model: MultilingualModel, tag: str, **named: Any) -> Any:
+        asked.append(named)
+        return add(model, tag, **{key: value for key, value in named.items() if key not in stored})
+
+    stored = {"pretrained": {"rows": 3}, "native_pieces": 2}
+    settings = [*UNTRAINED, "embedding.start=native", "acquirer.kind=lora"]
+    folder = tmp_path / "run"
+    _, tensors = run(dual_folder, folder, *settings)
+    built = folder / "start" / "built.json"
+    built.write_text(json.dumps({**json.loads(built.read_text()), "table": {"rows": 3}, "native_pieces": 2}))
+    shutil.rmtree(folder / session.DONE)
+    monkeypatch.setattr(MultilingualModel, "add", keep)
+    for processes, written in ((Processes(rank=1), False), (Processes(), True)):
+        _, found = run(dual_folder, folder, *settings, made={"processes": processes})
+        assert_equal(found, tensors)
+        assert (folder / session.DONE).exists() == written
+    assert asked == [{"tokenizer": None, "bottleneck": 4, "kind": "lora", **stored}] * 2
+
+
+def test_stages_are_trained_as_the_session_is_asked(
+    dual_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[dict[str, Any]] = []
+
+    class Kept(session.Trainer):
+        def __init__(self, *given: Any, **named: Any) -> None:
+            asked.append(named)
+            super().__init__(*given, **named)
+
+    monkeypatch.setattr(session, "Trainer", Kept)
+    heard, processes = Heard(), Processes()
+    run(dual_folder, tmp_path / "run", *UNTRAINED, "precision=bf16", heard=heard, made={"processes": processes})
+    (named,) = asked
+    assert named["precision"] == "bf16"
+    assert named["progress"] is heard
+    assert named["processes"] is processes
+
+
 def test_stages_without_steps_are_scored(dual_folder: Path, tmp_path: Path) -> None:
     """Their entry says why; what was built is what comes out."""
-    trained, tensors = run(dual_folder, tmp_path / "run", "transfer.max_steps=0", "exposure.max_steps=0")
+    large = [*UNTRAINED, "transfer.batch=99"]  # which nothing is to be said about
+    trained, tensors = run(dual_folder, tmp_path / "run", *large)
     for stage in trained.stages:
         assert (stage["steps"], stage["kept_step"], stage["pairs"]) == (0, 0, 0)
         assert stage["seconds"] == 0
@@ -164,9 +236,10 @@ def test_stages_without_steps_are_scored(dual_folder: Path, tmp_path: Path) -> N
             "stage": stage["stage"], "step": 0, "seconds": 0.0, "event": "evaluation",
             "score": round(stage["best_score"], 5), "chance": round(stage["chance"], 5), "alike": record["alike"],
         }  # fmt: skip
-        assert -1 <= record["alike"] == round(record["alike"], 5) <= 1
-    start = run(dual_folder, tmp_path / "run", "transfer.max_steps=0", "exposure.max_steps=0", resume=True)[1]
+    start = run(dual_folder, tmp_path / "run", *large, resume=True)[1]
     assert_equal(start, tensors)
+    rounded = {"score": 0.33333, "chance": 0.14286, "alike": 0.16667}
+    assert session._rounded(Score(1 / 3, 1 / 7, 1 / 6, 0.0)) == rounded
 
 
 def test_without_images_exposure_is_left_out_and_that_is_said_unless_it_was_asked_for(
