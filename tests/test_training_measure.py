@@ -94,7 +94,12 @@ def planned(dual_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.setattr(Features, "lacks_images", lacks_images)
 
     def plan(
-        *settings: str, images: bool = True, lacking: int = DIFFERENT, before: float = -7.0, related: Any = None
+        *settings: str,
+        images: bool = True,
+        lacking: int = DIFFERENT,
+        before: float = -7.0,
+        related: Any = None,
+        **beside: Any,
     ) -> dict[str, Any]:
         def lacks_text(_: Any, texts: Any) -> int:
             assert len(texts) == len(set(texts)) == DIFFERENT
@@ -103,7 +108,7 @@ def planned(dual_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
         clock = iter((100.0, 107.0))
         monkeypatch.setattr(measure, "time", SimpleNamespace(monotonic=lambda: next(clock)))
         monkeypatch.setattr(Features, "lacks_text", lacks_text)
-        split = Split(HELD, HELD[:20], CAPTIONS) if images else Split(HELD, None)
+        split = Split(HELD, HELD[:20], CAPTIONS, **beside) if images else Split(HELD, None)
         rule = load_recipe("quick", [*SETTINGS, *settings])
         pictures = CAPTIONS if images else None
         if "sw" in model.languages:
@@ -152,12 +157,14 @@ def test_the_language_is_built_of_what_is_trained_on(planned: Any, monkeypatch: 
         return asked[-1][1]
 
     monkeypatch.setattr(measure, "build_language", keep)
-    found = planned(related="kin")
+    words = ParallelText((Part("w"),), ["dog"], ["mbwa"], np.zeros(1, dtype=np.int64), np.arange(1))
+    found = planned("transfer.lexicon=0", related="kin", lexicon=words, text=["maneno"])
     ((named, built),) = asked
     assert (found["vocabulary"], found["parameters"]) == (built.pieces, built.parameters)
     assert named["target"] == TARGET[4:]
     assert named["native"] == NATIVE[4:]
     assert named["more_text"] == TARGET[4:20]
+    assert (named["lexicon"], named["text"]) == ([("dog", "mbwa")], ["maneno"])
     assert (named["seed"], named["related"], named["bottleneck"]) == (5, "kin", 4)
 
 

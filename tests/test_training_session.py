@@ -72,6 +72,7 @@ def run(
     seed: int = 0,
     heard: Heard | None = None,
     made: dict[str, Any] | None = None,
+    beside: dict[str, Any] | None = None,
     **more: Any,
 ) -> tuple[Trained, dict[str, Tensor]]:
     """Train in a folder; return how it went and what came out."""
@@ -94,7 +95,7 @@ def run(
             rows=order[:20],
         )
         mask = HELD[:20]
-    trained = session.train(parallel, captions, Split(HELD, mask), Pictures(model.base), **more)
+    trained = session.train(parallel, captions, Split(HELD, mask, **(beside or {})), Pictures(model.base), **more)
     return trained, {name: t.detach() for name, t in adapter_tensors(model.peft, model.language("sw").adapter).items()}
 
 
@@ -160,7 +161,7 @@ def test_a_run_that_is_started_afresh_takes_nothing_but_the_language_as_built(
 def test_the_language_is_built_of_what_is_trained_on(
     dual_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Captions as well, where there are some."""
+    """Captions as well, where there are some, and what is given beside them."""
     asked: list[dict[str, Any]] = []
     build = session.build_language
 
@@ -169,11 +170,14 @@ def test_the_language_is_built_of_what_is_trained_on(
         return build(*given, related=None, **named)
 
     monkeypatch.setattr(session, "build_language", keep)
+    words = ParallelText((PART,), ["dog"], ["mbwa"], np.zeros(1, dtype=np.int64), np.arange(1))
+    beside, made = {"lexicon": words, "text": ["maneno"]}, {"related": "kin"}
     for images in (True, False):
-        run(dual_folder, tmp_path / f"{images}", *UNTRAINED, seed=5, images=images, made={"related": "kin"})
+        run(dual_folder, tmp_path / f"{images}", *UNTRAINED, seed=5, images=images, made=made, beside=beside)
     native, target = sentences(60)
     for named, captions in zip(asked, (target[6:20], []), strict=True):
         assert (named["native"], named["target"], named["more_text"]) == (native[6:], target[6:], captions)
+        assert (named["lexicon"], named["text"]) == ([("dog", "mbwa")], ["maneno"])
         assert (named["seed"], named["related"], named["bottleneck"]) == (5, "kin", 4)
 
 
