@@ -379,7 +379,7 @@ def our_start(
     held_out = split(data.pairs, None, recipe)
     kept = data.pairs.subset(~held_out.pairs)
     tag = data.language
-    how = recipe.build_arguments() | ({} if aligned else {"start": "random"})
+    how = recipe.build_arguments() | ({} if aligned else {"start": "random", "native_words": False})
     build_language(model, tag, native=kept.native, target=kept.target, seed=seed, **how)
     language = model.language(tag)
     own_table = model.own_table(tag)

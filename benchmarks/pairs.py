@@ -138,12 +138,12 @@ def table(result: dict[str, Any]) -> str:
         f"translated from {tag} by Apertium {100 * found['all']['second']:.1f} / {100 * found['unseen']['second']:.1f}"
         for tag, found in translation(result).items()
     ]
-    for _, _, points in list(curves(result["demo"]))[:1]:
+    for _, _, points in curves(result["demo"])[:1]:
         notes.insert(0, f"English itself {100 * points[0]['native']:.1f} / {100 * points[0]['native_unseen']:.1f}")
     return (
         f"{markdown(['pairs', *(f'{n:,}' for n in counts)], rows)}\n\n"
         "Per cent. Multi30K: captions that find their English original among 30,000 (English itself: 100). Demo: mean "
-        f"recall on all / unseen, without Language Exposure; {'; '.join(notes)}. `instant` trains nothing, `quick` "
+        f"recall on all / unseen, without Language Exposure ({'; '.join(notes)}). `instant` trains nothing, `quick` "
         "takes 40 steps whatever the number of pairs, so that many pairs read lower here than after a full run. "
         f"Seed {result['seed']}, {result['machine']}."
     )
@@ -175,7 +175,6 @@ def draw(result: dict[str, Any], path: Path) -> None:
                 marker="o", ms=4, capsize=2, ls="dotted" if name == "instant" else "solid", label=f"{tag}, {name}",
             )  # fmt: skip
         axes.set(xscale="log", xlabel="pairs of sentences", ylabel=label)
-        axes.set_ylim(0, 100 if kind == "multi30k" else None)
         axes.grid(alpha=0.3)
         if kind == "demo":
             for _, _, points in curves(result[kind])[:1]:
@@ -186,6 +185,7 @@ def draw(result: dict[str, Any], path: Path) -> None:
                 )
         axes.set_xticks(COUNTS[: 6 if kind == "multi30k" else 4])
         axes.set_xticklabels([f"{n:,}" for n in COUNTS[: 6 if kind == "multi30k" else 4]])
+        axes.set_ylim(0, 100 if kind == "multi30k" else None)
         axes.minorticks_off()
         axes.legend(frameon=False)
     left.set_title("Multi30K")
