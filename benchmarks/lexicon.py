@@ -53,17 +53,18 @@ def measure(languages: list[str], recipes: list[str], seed: int) -> dict[str, An
             rows: dict[str, Any] = {}
             for recipe in recipes:
                 for way, option in ways.items():
-                    out, seconds = command(
+                    out, _ = command(
                         "add-language", language, "--parallel-data", "demo", "--image-text", "demo", "--recipe", recipe,
                         "--registry", f"{folder}/{language}-{len(rows)}", "--seed", str(seed), "--json", *option,
                     )  # fmt: skip
                     card = json.loads(out)
                     rows[f"{recipe}, {way}"] = {
                         "splits": card["metrics"]["splits"],
-                        "seconds": seconds,
+                        "seconds": card["cost"]["seconds"],
                         "bytes": card["bytes"],
                     }
-            result["languages"][language] = {"entries": len(pairs), "rows": rows}
+                    result["languages"][language] = {"entries": len(pairs), "rows": rows}
+                    save("lexicon", result)
     return result
 
 
@@ -97,8 +98,6 @@ def main() -> None:
     parser.add_argument("--reuse", action="store_true", help="take the last result instead of measuring")
     arguments = parser.parse_args()
     result = load("lexicon") if arguments.reuse else measure(arguments.languages, arguments.recipes, arguments.seed)
-    if not arguments.reuse:
-        save("lexicon", result)
     print(table(result))
     if arguments.write:
         put("lexicon", table(result), PAGE)
