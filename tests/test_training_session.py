@@ -240,6 +240,7 @@ def test_stages_without_steps_are_scored(dual_folder: Path, tmp_path: Path) -> N
             "stage": stage["stage"], "step": 0, "seconds": 0.0, "event": "evaluation",
             "score": round(stage["best_score"], 5), "chance": round(stage["chance"], 5), "alike": record["alike"],
         }  # fmt: skip
+        assert -1 <= record["alike"] == round(record["alike"], 5) <= 1
     start = run(dual_folder, tmp_path / "run", *large, resume=True)[1]
     assert_equal(start, tensors)
     rounded = {"score": 0.33333, "chance": 0.14286, "alike": 0.16667}
