@@ -122,7 +122,7 @@ def plan_table(plan: Mapping[str, Any]) -> Table:
         table.add_row(_role(record), f"{_data(record)}, read as {escape(record['format'])}")
     table.add_row("captions of images", f"{plan['image_text']:,}")
     for name, title in (("lexicon", "entries of word lists"), ("text", "sentences of text")):
-        if plan[name]:
+        if plan.get(name):
             table.add_row(title, f"{plan[name]:,}")
     table.add_row("pieces in the tokenizer", f"{plan['vocabulary']:,}")
     table.add_row("trainable parameters", f"{plan['parameters']:,}")

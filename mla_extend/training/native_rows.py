@@ -27,12 +27,12 @@ class NativeRows:
     Attributes:
         tokenise: gives the ids of texts as the language reads them.
         texts: the native sentences.
-        partners: own pieces that translate a native piece, and that piece; see `partners`.
+        partners: own pieces that translate a native word, and the pieces that stand for it; see `partners`.
     """
 
     tokenise: Callable[[Sequence[str]], list[list[int]]]
     texts: Sequence[str]
-    partners: Mapping[int, int] = field(default_factory=dict)
+    partners: Mapping[int, Sequence[int]] = field(default_factory=dict)
 
     def put(self, ids: Ids, rows: Rows, native: float, switched: float = 0.0) -> list[Sequence[int]]:
         """Return the ids of a batch, a share of its rows native and a share with one piece put back into native.
@@ -51,16 +51,21 @@ class NativeRows:
             mixed[place] = own
         for place, own in zip(chosen[whole:], read[whole:], strict=True):
             there = set(own)
-            found = [i for i, piece in enumerate(mixed[place]) if self.partners.get(piece) in there]
+            found = [
+                (i, word)
+                for i, piece in enumerate(mixed[place])
+                for word in self.partners.get(piece, ())
+                if word in there
+            ]
             if found:
-                i = int(generator.choice(found))
-                mixed[place] = [*mixed[place][:i], self.partners[mixed[place][i]], *mixed[place][i + 1 :]]
+                i, word = found[int(generator.integers(len(found)))]
+                mixed[place] = [*mixed[place][:i], word, *mixed[place][i + 1 :]]
         return mixed
 
 
 @torch.no_grad()
-def partners(model: MultilingualModel, tag: str) -> dict[int, int]:
-    """Return which native piece each own piece of a language translates, by its row before training.
+def partners(model: MultilingualModel, tag: str) -> dict[int, list[int]]:
+    """Return which native pieces, of one row, each own piece of a language translates, by its row before training.
 
     A language without native pieces has none. Run before training: an aligned start is a mix of native rows, and near
     to one of them where the alignment is sure.
@@ -70,12 +75,13 @@ def partners(model: MultilingualModel, tag: str) -> dict[int, int]:
         return {}
     size = len(table.weight)
     native = F.normalize(table.table()[size:].float(), dim=-1)
-    last = {row: place for place, row in enumerate(table.native_rows.tolist())}  # words of a word list come first
-    native[sorted(set(range(len(native))) - set(last.values()))] = 0
-    found: dict[int, int] = {}
+    alike: dict[int, list[int]] = {}
+    for place, row in enumerate(table.native_rows.tolist()):
+        alike.setdefault(row, []).append(size + place)
+    found: dict[int, list[int]] = {}
     for start in range(0, size, CHUNK):
         cosines, places = (F.normalize(table.weight[start : start + CHUNK].float(), dim=-1) @ native.T).max(dim=1)
         for own, (cosine, place) in enumerate(zip(cosines.tolist(), places.tolist(), strict=True), start):
             if cosine >= SURE:
-                found[own] = size + place
+                found[own] = alike[int(table.native_rows[place])]
     return found
