@@ -1,5 +1,6 @@
 """The command `serve`."""
 
+from contextlib import suppress
 from typing import Annotated
 
 import typer
@@ -39,7 +40,7 @@ def serve(
         import webbrowser  # noqa: PLC0415 - seldom asked for
 
         webbrowser.open(service.url)
-    try:
+    # A shell that starts it in the background has it ignore Ctrl-C's signal: the server then just returns.
+    with suppress(KeyboardInterrupt):
         service.run()
-    except KeyboardInterrupt:
-        ERR.print("Stopped.", highlight=False)
+    ERR.print("Stopped.", highlight=False)
