@@ -43,7 +43,9 @@ def byte_pairs() -> Tokenizer:
     tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
     tokenizer.decoder = decoders.BPEDecoder(suffix="</w>")
     trainer = trainers.BpeTrainer(vocab_size=90, special_tokens=["<|endoftext|>"], end_of_word_suffix="</w>")
-    return trained(tokenizer, trainer)
+    tokenizer = trained(tokenizer, trainer)
+    tokenizer.add_tokens(["Ġ"])  # CLIP's vocabulary has such entries, which mark nothing
+    return tokenizer
 
 
 def byte_level() -> Tokenizer:

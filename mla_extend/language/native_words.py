@@ -62,6 +62,7 @@ def native_pieces(tokenizer: Any, normaliser: Any) -> dict[str, int]:
     tokens = sorted(tokenizer.get_vocab().items(), key=lambda item: item[1])
     marks = {mark: sum(token.startswith(mark) for token, _ in tokens) for mark in ("##", "Ġ", SPACE)}
     mark = max(marks, key=lambda one: marks[one])
+    marked = marks[mark] > len(tokens) / 20  # CLIP's byte pairs hold a few that only look like marks
     texts = [tokenizer.convert_tokens_to_string([token]).strip().removeprefix("##") for token, _ in tokens]
     read = tokenizer(texts, add_special_tokens=False, truncation=False, verbose=False)["input_ids"]
     whole: dict[str, int] = {}
@@ -71,13 +72,13 @@ def native_pieces(tokenizer: Any, normaliser: Any) -> dict[str, int]:
         spelled = normaliser.normalize_str(text)
         if len(spelled) < SHORTEST or not spelled.isalnum():
             continue
-        if marks[mark] and token.startswith(mark) == (mark == "##"):
+        if marked and token.startswith(mark) == (mark == "##"):
             inside.setdefault(spelled, row)
         elif list(ids) == [row] and (spelled not in whole or (spelled == text and spelled not in exact)):
             whole[spelled] = row
             exact.update({spelled} & {text})
     kept = dict(list(whole.items())[:MOST])
-    parts = inside if marks[mark] else kept
+    parts = inside if marked else kept
     return {SPACE + word: row for word, row in kept.items()} | dict(list(parts.items())[:MOST])
 
 
