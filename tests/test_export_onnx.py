@@ -47,7 +47,7 @@ def tiny(folder: Path, bottleneck: int = 4) -> RegistryModel:
     """Open a base and give it the language sw, with weights of a size that tells a wrong path from a right one."""
     model = RegistryModel(open_base(str(folder), device="cpu"), None)
     own = LanguageTokenizer.train(TARGET, model.base.max_tokens, size=320)
-    grown = own.with_native(model.base.tokenizer, TARGET)
+    own, grown = own.with_native(model.base.tokenizer, TARGET)
     tokenizer = LanguageTokenizer(grown.content, model.base.max_tokens, own.pieces)
     model.add("sw", tokenizer=tokenizer, native_pieces=len(grown.rows), bottleneck=bottleneck)
     generator = torch.Generator().manual_seed(0)

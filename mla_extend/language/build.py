@@ -110,9 +110,13 @@ def build_language(
     if lexicon:
         words = list(zip((word for _, word in lexicon), base.native_ids([word for word, _ in lexicon]), strict=True))
     tokenizer = LanguageTokenizer.train(texts, base.max_tokens, size=size, lower=lowercase, language=tag)
-    tokenizer, added = _with_native(tokenizer, base.tokenizer if native_words else None, texts, words)
+    added = NativeWords(tokenizer.content)
+    if native_words or words:
+        held = [*texts, *(word for word, _ in words)]
+        tokenizer, added = tokenizer.with_native(base.tokenizer if native_words else None, held, words)
     alignment = None
     ids = tokenizer.plain_ids(target)
+    counts = occurrence(ids, tokenizer.size).sum(axis=0)
     if start == "aligned":
         both = partial(
             align,
@@ -125,7 +129,7 @@ def build_language(
         alignment = both(ids, base.native_ids(native))
         if words:
             listed = both(tokenizer.plain_ids([word for word, _ in words]), [row for _, row in words])
-            alignment = alignment.joined(listed, occurrence(ids, tokenizer.size).sum(axis=0))
+            alignment = alignment.joined(listed, counts)
     table = STARTS[start](
         StartInputs(
             native=base.embedding.weight.detach().cpu(),
@@ -133,7 +137,7 @@ def build_language(
             size=tokenizer.size,
             alignment=alignment,
             seed=seed,
-            text=(tokenizer.plain_ids(texts), occurrence(ids, tokenizer.size).sum(axis=0)) if text else None,
+            text=(tokenizer.plain_ids(texts), counts) if text else None,
         )
     )
     known = alignment.aligned if alignment is not None else np.zeros(tokenizer.size, dtype=np.bool_)
@@ -167,20 +171,6 @@ def build_language(
         copied,
         native_pieces=len(added.rows),
     )
-
-
-def _with_native(
-    tokenizer: LanguageTokenizer, native: Any, texts: Sequence[str], words: Sequence[tuple[str, list[int]]]
-) -> tuple[LanguageTokenizer, NativeWords]:
-    """Return a tokenizer, with pieces that native words turn out to need, and what the native words make of it."""
-    if native is None and not words:
-        return tokenizer, NativeWords(tokenizer.content)
-    held = [*texts, *(word for word, _ in words)]
-    added = tokenizer.with_native(native, held, words)
-    if added.lost:
-        tokenizer = tokenizer.with_pieces(added.lost)
-        added = tokenizer.with_native(native, held, words)
-    return tokenizer, added
 
 
 def _build_projected(

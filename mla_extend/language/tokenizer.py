@@ -102,8 +102,8 @@ class LanguageTokenizer:
 
     def with_native(
         self, native: Any, texts: Sequence[str], lexicon: Sequence[tuple[str, Sequence[int]]] = ()
-    ) -> NativeWords:
-        """Return what it is with native words as further pieces; see `add_native`.
+    ) -> tuple["LanguageTokenizer", NativeWords]:
+        """Return it with the pieces that native words turn out to need, and what they make of it; see `add_native`.
 
         Args:
             native: the base's tokenizer, whose words are added; `None` for those of the word list alone.
@@ -112,7 +112,12 @@ class LanguageTokenizer:
         """
         normaliser = self._tokenizer.normalizer
         pieces = native_pieces(native, normaliser) if native is not None else {}
-        return add_native(self.content, pieces, texts, lexicon_pieces(lexicon, normaliser))
+        listed = lexicon_pieces(lexicon, normaliser)
+        own, added = self, add_native(self.content, pieces, texts, listed)
+        if added.lost:
+            own = self.with_pieces(added.lost)
+            added = add_native(own.content, pieces, texts, listed)
+        return own, added
 
     def with_pieces(self, more: Mapping[str, float]) -> "LanguageTokenizer":
         """Return it with further pieces of its own, given with their scores."""
