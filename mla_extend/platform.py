@@ -37,6 +37,31 @@ def open_folder(folder: os.PathLike[str]) -> int | None:
         return None
 
 
+def hold_folder(folder: os.PathLike[str]) -> int | None:
+    """Hold a folder against other processes, until the descriptor is closed or this process dies.
+
+    Returns:
+        The descriptor; `None` where folders cannot be held.
+
+    Raises:
+        OSError: another process holds it, or it is not there.
+    """
+    try:
+        import fcntl  # noqa: PLC0415 - Windows has none
+    except ImportError:
+        return None
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        raise
+    except OSError:  # some networked file systems
+        os.close(descriptor)
+        return None
+    return descriptor
+
+
 def sync_flags() -> int:
     """Return how a file is opened whose bytes are to be made durable: Windows does so only where it may be written."""
     return os.O_RDWR if WINDOWS else os.O_RDONLY

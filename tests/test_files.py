@@ -1,11 +1,24 @@
 """Files and folders appear whole or not at all."""
 
+import errno
 import hashlib
+import multiprocessing
+import os
+import signal
 from pathlib import Path
 
 import pytest
 
-from mla_extend.files import atomic_folder, atomic_path, publish_folder, read_json, sha256_file, write_json
+from mla_extend.files import (
+    atomic_folder,
+    atomic_path,
+    publish_folder,
+    read_json,
+    read_plain,
+    sha256_file,
+    sync_folder,
+    write_json,
+)
 
 
 def _write_half(path: Path) -> None:
@@ -51,3 +64,62 @@ def test_a_taken_name_is_told(tmp_path: Path) -> None:
     assert publish_folder(tmp_path / "a", tmp_path / "c")
     with pytest.raises(OSError, match="d"):
         publish_folder(tmp_path / "c", tmp_path / "nowhere" / "d")
+
+
+def _die_writing(path: Path) -> None:
+    with atomic_path(path) as temporary:
+        temporary.write_text("half")
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _hold(path: Path, ready: "multiprocessing.synchronize.Event", end: "multiprocessing.synchronize.Event") -> None:
+    with atomic_path(path) as temporary:
+        temporary.write_text("slow")
+        ready.set()
+        end.wait(60)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="folders cannot be held there")
+def test_what_a_dead_writer_left_is_taken_away_and_what_a_living_one_writes_is_not(tmp_path: Path) -> None:
+    processes = multiprocessing.get_context("spawn")
+    path, other = tmp_path / "a[1].json", tmp_path / "a[1].json.bak"
+    dead = processes.Process(target=_die_writing, args=(path,))
+    dead.start()
+    dead.join(60)
+    assert [left.name[:11] for left in tmp_path.iterdir()] == [".a[1].json."]
+    ready, end = processes.Event(), processes.Event()
+    living = processes.Process(target=_hold, args=(path, ready, end))
+    living.start()
+    assert ready.wait(60)
+    write_json(other, 1)  # another's leftovers are not ours
+    write_json(path, 2)
+    assert len(list(tmp_path.glob(".*.part"))) == 1  # that of the living one
+    end.set()
+    living.join(60)
+    assert living.exitcode == 0
+    assert path.read_text() == "slow"
+    assert sorted(left.name for left in tmp_path.iterdir()) == [path.name, other.name]
+
+
+def test_a_folder_that_cannot_be_made_durable_is_a_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(number: int) -> None:
+        def fsync(_: int) -> None:
+            raise OSError(number, os.strerror(number))
+
+        monkeypatch.setattr(os, "fsync", fsync)
+
+    fail(errno.EINVAL)  # a file system that does not do it for folders
+    sync_folder(tmp_path)
+    fail(errno.EIO)
+    with pytest.raises(OSError, match="Input/output error"):
+        sync_folder(tmp_path)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no pipes in folders")
+def test_a_pipe_in_place_of_a_file_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.json")
+    for read in (read_plain, read_json, sha256_file):
+        with pytest.raises(OSError, match="It is no plain file"):
+            read(tmp_path / "pipe.json")
+    with pytest.raises(OSError, match=r"It is no plain file|Is a directory"):
+        read_plain(tmp_path)

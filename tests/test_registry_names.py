@@ -1,4 +1,4 @@
-"""Names of versions say the order of their publishing, whatever the clock says; and what publishing writes of them."""
+"""Versions stand in the order of their publishing, whatever the clock and their names say; and what is written."""
 
 from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from typing import Any
@@ -8,6 +8,7 @@ from test_registry_store import make_base, make_card, publish, stage
 
 from mla_extend.registry import publish as publishing
 from mla_extend.registry.card import SCHEMA
+from mla_extend.registry.history import record_of
 from mla_extend.registry.languages import BaseRegistry
 from mla_extend.registry.layout import is_version_name
 from mla_extend.registry.verify import verify
@@ -41,27 +42,63 @@ def test_versions_of_one_second_stand_in_the_order_of_their_publishing(base: Bas
 def test_a_clock_that_is_set_back_puts_no_new_version_before_an_old_one(
     base: BaseRegistry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    now = datetime(2026, 11, 24, 10, 15, 3, tzinfo=UTC)
     monkeypatch.setattr(publishing, "datetime", Clock)
     names = []
-    for moment in (now, now - timedelta(days=400), now + timedelta(seconds=1)):
+    for moment in (NOW, NOW - timedelta(days=400), NOW + timedelta(seconds=1)):
         Clock.times = [moment]
         names.append(publish(base, "sw", replace=True).name)
-    assert names == sorted(names)
-    assert names[1].startswith("2026-11-24T10-15-03Z-")
-    assert all(map(is_version_name, names))
+    assert names[1].startswith("2025-10-20T10-15-03Z-")
     assert base.card("sw", names[1]).created.startswith("2025-10-20")
+    assert [version.name for version in base.versions("sw")] == names
+    assert [base.find("sw", f"v{number}").name for number in (1, 2, 3)] == names
+    assert base.earlier("sw").name == names[1]
+    assert [version.name for version in base.old_versions("sw", 2)] == names[:1]
     assert verify(base.folder.parent) == []
 
 
-def test_a_second_that_is_full_is_waited_out(base: BaseRegistry, monkeypatch: pytest.MonkeyPatch) -> None:
-    now = datetime(2026, 11, 24, 10, 15, 3, tzinfo=UTC)
+def test_a_name_from_a_far_year_stops_no_later_publish(base: BaseRegistry) -> None:
+    """As one may come from elsewhere, or from a clock that was wrong."""
+    first = publish(base, "sw").name
+    far = "9999-12-31T23-59-59Z-ffff"
+    publishing.put(base.folder / "sw", stage(base, "sw"), "sw", far)
+    last = publish(base, "sw", replace=True).name
+    assert [version.name for version in base.versions("sw")] == [first, far, last]
+    assert base.earlier("sw").name == far
+
+
+def test_without_its_record_versions_stand_in_the_order_of_their_names(base: BaseRegistry) -> None:
+    first = publish(base, "sw").name
+    publishing.put(base.folder / "sw", stage(base, "sw"), "sw", "2020-01-01T00-00-00Z-0000")
+    record_of(base.folder, "sw").write_text("no record")
+    assert [version.name for version in base.versions("sw")] == ["2020-01-01T00-00-00Z-0000", first]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "2026-99-24T10-15-03Z-3f9a",
+        "2026-02-30T10-15-03Z-3f9a",
+        "2026-11-24T10-60-03Z-3f9a",
+        "٢٠٢٦-11-24T10-15-03Z-3f9a",
+        "2026-11-24T10-15-03Z-3F9A",
+    ],
+)
+def test_what_is_no_moment_names_no_version(base: BaseRegistry, name: str) -> None:
+    assert is_version_name("2026-02-28T10-15-03Z-3f9a")
+    assert not is_version_name(name)
+    publish(base, "sw")
+    (base.folder / "sw" / name).mkdir()
+    assert len(base.versions("sw")) == 1
+
+
+def test_a_second_whose_last_digits_are_taken_has_others_left(
+    base: BaseRegistry, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(publishing, "datetime", Clock)
-    Clock.times = [now]
+    Clock.times = [NOW]
     version = publish(base, "sw")
     version.folder.rename(version.folder.with_name("2026-11-24T10-15-03Z-ffff"))
-    Clock.times = [now, now, now, now + timedelta(seconds=1)]
-    assert publish(base, "sw", replace=True).name.startswith("2026-11-24T10-15-04Z-")
+    assert publish(base, "sw", replace=True).name == "2026-11-24T10-15-03Z-0000"
 
 
 def test_a_new_second_begins_in_the_lower_half_of_the_digits(

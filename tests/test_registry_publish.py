@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from test_registry_store import make_base, make_card, publish, stage
 
-from mla_extend.errors import BaseMismatchError, IsolationError, RegistryError
+from mla_extend.errors import BaseMismatchError, Interrupted, IsolationError, RegistryError
 from mla_extend.registry import layout
 from mla_extend.registry import lock as locking
 from mla_extend.registry import publish as publishing
@@ -196,6 +196,35 @@ def test_the_proof_is_taken_under_the_lock_and_can_refuse(tmp_path: Path) -> Non
     assert sorted(path.name for path in staged.iterdir()) == ["adapter_config.json", "adapter_model.safetensors"]
     with locking.lock(base.folder, 0.1):
         pass
+
+
+def test_ctrl_c_tells_what_it_has_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    base = make_base(tmp_path)
+    first = publish(base, "sw")
+
+    def pressed(*arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(publishing, "set_current", pressed)
+    with pytest.raises(Interrupted, match=r"^Stopped\. 'sw' was not published\. The registry is as it was\.$"):
+        publish(base, "sw", 1, replace=True)
+    monkeypatch.undo()
+    monkeypatch.setattr(publishing, "settle", lambda folder: pressed() if base.current("sw") != first else None)
+    with pytest.raises(Interrupted, match=r"^Stopped\. 'sw' uses 20\S+ now\.$"):
+        publish(base, "sw", 1, replace=True)
+    monkeypatch.undo()
+    monkeypatch.setattr(publishing, "_delete", pressed)
+    with pytest.raises(Interrupted, match=rf"^Stopped\. 'sw' uses \S+ now\. Deleted: {first.name}\.$"):
+        base.prune("sw", 1)
+    monkeypatch.undo()
+    publishing.sweep_removed(base.work)
+    monkeypatch.setattr(publishing, "_delete", pressed)
+    with pytest.raises(Interrupted, match=r"^Stopped\. 'sw' was removed\.$"):
+        base.remove("sw")
+    monkeypatch.undo()
+    publish(base, "sw")
+    assert not list(base.work.glob("removed.*"))
+    assert verify(tmp_path) == []
 
 
 def test_what_is_staged_is_checked(tmp_path: Path) -> None:

@@ -1,5 +1,7 @@
 """Damage of every kind is found, named and given a remedy."""
 
+import errno
+import os
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -11,8 +13,10 @@ from test_registry_store import RECORD, make_base, publish
 
 from mla_extend.errors import RegistryError
 from mla_extend.files import read_json, sha256_file
+from mla_extend.registry import lock as locking
 from mla_extend.registry.layout import Version
 from mla_extend.registry.store import Registry
+from mla_extend.registry.summary import find_home, summaries
 from mla_extend.registry.verify import check_version, verify
 
 ADAPTER = "adapter_model.safetensors"
@@ -131,3 +135,102 @@ def test_damage_of_the_base_record_and_strangers_are_found(tmp_path: Path) -> No
 def test_there_must_be_something_to_verify(tmp_path: Path) -> None:
     with pytest.raises(RegistryError, match="holds no base"):
         verify(tmp_path)
+
+
+def test_links_in_place_of_folders_are_found(tmp_path: Path) -> None:
+    base = make_base(tmp_path / "registry")
+    version = publish(base, "sw")
+    shutil.move(version.folder, tmp_path / "elsewhere")
+    version.folder.symlink_to(tmp_path / "elsewhere")
+    (problem,) = verify(tmp_path / "registry")
+    assert str(problem).startswith(f"demo/sw/{version.name}: it is a link to another place. Put a copy")
+    with pytest.raises(RegistryError, match="it is a link to another place"):
+        check_version(version)
+    version.folder.unlink()
+    shutil.move(tmp_path / "elsewhere", version.folder)
+    shutil.move(base.folder / "sw", tmp_path / "elsewhere")
+    (base.folder / "sw").symlink_to(tmp_path / "elsewhere")
+    (problem,) = verify(tmp_path / "registry")
+    assert str(problem).startswith("demo/sw: it is a link to another place. Put a copy")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no pipes in folders")
+@pytest.mark.parametrize("name", ["card.json", "adapter_model.safetensors", "../current", "../../base.json"])
+def test_a_pipe_in_place_of_a_file_is_found(tmp_path: Path, name: str) -> None:
+    path = publish(make_base(tmp_path), "sw").folder / name
+    path.unlink()
+    os.mkfifo(path)
+    told = " ".join(map(str, verify(tmp_path)))
+    assert ("It is no plain file" in told) or (name == "../current" and "sw/current: there is no such file" in told)
+
+
+def test_a_base_that_cannot_be_read_is_told_and_keeps_nobody_from_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish(make_base(tmp_path), "sw")
+    publish(Registry(tmp_path).create(replace(RECORD, name="other")), "yo")
+    denied = tmp_path / "demo" / "base.json"
+    real_lstat, real_open = os.lstat, os.open
+
+    def lstat(path: object, **options: object) -> os.stat_result:
+        if Path(str(path)) == denied:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        return real_lstat(path, **options)  # type: ignore[arg-type]
+
+    def opened(path: object, *options: int) -> int:
+        if Path(str(path)) == denied:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        return real_open(path, *options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(os, "lstat", lstat)
+    monkeypatch.setattr(os, "open", opened)
+    rows, problems = summaries(tmp_path)
+    assert [row["language"] for row in rows] == ["yo"]
+    assert len(problems) == 1
+    assert "Permission denied" in problems[0]
+    assert find_home("yo", None, tmp_path)[0] == "yo"
+    with pytest.raises(RegistryError, match="Permission denied"):
+        find_home("sw", "demo", tmp_path)
+    assert "base.json" in str(verify(tmp_path)[0])
+    monkeypatch.setattr(os, "listdir", lambda path: lstat(denied))
+    with pytest.raises(RegistryError, match=r"cannot be read .*Permission denied.*Make it readable"):
+        summaries(tmp_path)
+
+
+def test_a_registry_that_is_there_is_opened_without_a_lock_and_nothing_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base = make_base(tmp_path)
+    publish(base, "sw")
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
+    with base.lock():
+        monkeypatch.setattr(locking, "LOCK_SECONDS", 0.0)
+        assert Registry(tmp_path).create(RECORD).tags() == ["sw"]
+        assert verify(tmp_path) == []
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
+
+
+def test_a_version_whose_publishing_was_cut_off_is_none(tmp_path: Path) -> None:
+    base = make_base(tmp_path)
+    first = publish(base, "sw")
+    second = publish(base, "sw", 1, replace=True)
+    (second.folder / ".pending").touch()
+    assert base.versions("sw") == [first, second]  # it is in use: only the mark was left
+    (base.folder / "sw" / "current").write_text(first.name)
+    assert base.versions("sw") == [first]
+    with pytest.raises(RegistryError, match="no version"):
+        base.find("sw", second.name)
+    assert verify(tmp_path) == []
+    third = publish(base, "sw", 2, replace=True)
+    assert base.versions("sw") == [first, third]
+    assert {path.name for path in (base.folder / "sw").glob("*Z-*")} == {first.name, third.name}
+    (third.folder / ".pending").touch()
+    base.use("sw", first.name)
+    assert base.versions("sw") == [first, third]  # the mark went before the other was put into use
+    (base.folder / "sw" / "current").unlink()
+    (first.folder / ".pending").touch()
+    (third.folder / ".pending").touch()
+    assert base.tags() == []
+    assert verify(tmp_path) == []  # as after a first publish that was cut off
+    (third.folder / ".pending").unlink()
+    assert "it was deleted" in str(verify(tmp_path)[0])

@@ -348,7 +348,7 @@ def main() -> None:
         ERR.print(str(stopped), highlight=False, markup=False)
         sys.exit(INTERRUPTED)
     except KeyboardInterrupt:
-        ERR.print("Stopped. Nothing was published; what was encoded is kept.", highlight=False)
+        ERR.print("Stopped. What was kept is taken up by the same command.", highlight=False)
         sys.exit(INTERRUPTED)
     except MlaExtendError as error:
         _fail(str(error))

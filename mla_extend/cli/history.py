@@ -115,11 +115,13 @@ def prune(
         say(f"{len(old)} version(s), {total}, would be deleted.", highlight=False)
     elif not yes:
         typer.confirm(f"Delete {len(old)} version(s), {total}?", abort=True, err=json)
-    # Where nothing is old, what a cut-off run left is still cleared away.
-    deleted = [] if dry_run else [version for home, tag in homes for version in home.prune(tag, keep)]
-    if deleted:
-        freed = size(sum(sizes.get(version, 0) for version in deleted))
-        say(f"Deleted {len(deleted)} version(s), which frees {freed}.", highlight=False)
+    deleted = []
+    for home, tag in homes if not dry_run else ():  # where nothing is old, what a cut-off run left is cleared away
+        gone = home.prune(tag, keep)
+        deleted += gone
+        if gone:
+            freed = size(sum(sizes.get(version, 0) for version in gone))
+            say(f"{home.base.name} {tag}: deleted {len(gone)} version(s), which frees {freed}.", highlight=False)
     if json:
         print_json(
             [

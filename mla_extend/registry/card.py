@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mla_extend.errors import BaseMismatchError, RegistryError
-from mla_extend.files import dump_json
+from mla_extend.files import dump_json, read_plain
 from mla_extend.registry.card_shape import CARD as CARD_SHAPE
 from mla_extend.registry.card_shape import misfits
 from mla_extend.registry.layout import CARD, is_plain_path
@@ -105,7 +105,7 @@ def read_card(folder: Path) -> Card:
     """
     path = folder / CARD
     try:
-        content = path.read_bytes()
+        content = read_plain(path)
         values = json.loads(content)
     except FileNotFoundError as error:
         raise RegistryError(f"{path} is not there: {folder.name} is not a whole version. {AGAIN}") from error

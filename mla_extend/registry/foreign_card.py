@@ -1,16 +1,17 @@
 """Read a card from elsewhere: beyond what any card must be, all that is shown of it is there and of its type."""
 
 import os
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from mla_extend.errors import DataError, LanguageError, RegistryError
 from mla_extend.registry import layout
 from mla_extend.registry.card import AGAIN, Card, read_card
 from mla_extend.registry.contents import NOTHING, check_contents
-from mla_extend.wrong_values import wrong
+from mla_extend.wrong_values import shown, wrong
 
 _HASH = r"^[0-9a-f]{64}$"
 
@@ -22,6 +23,19 @@ class _Part(BaseModel):
 Shown = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\[\]<>\n]+$")]
 """A name or a short text of our own: no mark-up of a terminal or a page."""
 Count = Annotated[int, Field(ge=0)]
+AHEAD = timedelta(days=1)
+"""How far the clock of who made a version may be ahead of the one here."""
+
+
+def _past(name: str) -> str:
+    moment = layout.moment_of(name)
+    if moment is None:
+        raise ValueError(f"{shown(name)} is not the name of a version")
+    if moment > datetime.now(UTC) + AHEAD:
+        raise ValueError(f"{name!r} is in the future")
+    return name
+
+
 Interval = Annotated[list[float], Field(min_length=2, max_length=2)]
 
 
@@ -141,7 +155,7 @@ class _ForeignCard(_Part):
 
     language: Shown
     language_name: Shown
-    version: Annotated[str, Field(pattern=f"^{layout.VERSION_NAME.pattern}$")]
+    version: Annotated[str, AfterValidator(_past)]
     created: Annotated[str, Field(max_length=40)]
     base: _Base
     data: list[_Data]

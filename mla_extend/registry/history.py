@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from mla_extend.errors import RegistryError
-from mla_extend.files import atomic_path, sync_folder
+from mla_extend.files import atomic_path, read_plain
 from mla_extend.registry import layout
 from mla_extend.registry.plain import odd_values
 
@@ -86,9 +86,9 @@ def recorded(
         line["version"] = version
     if isolation:
         line["isolation"] = dict(isolation)
-    held = path.read_bytes() if path.exists() else b""
-    _write(path, held + (json.dumps(line, ensure_ascii=False, allow_nan=False) + "\n").encode())
+    held = read_plain(path) if path.exists() else b""
     try:
+        _write(path, held + (json.dumps(line, ensure_ascii=False, allow_nan=False) + "\n").encode())
         yield
     except BaseException:
         if in_use(folder) == before and (version is None or (folder / version).exists()):
@@ -105,7 +105,7 @@ def read_events(base_folder: Path, language: str) -> list[Event]:
     """
     path = record_of(base_folder, language)
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = read_plain(path).decode().splitlines()
     except FileNotFoundError:
         return []
     except (OSError, ValueError) as error:
@@ -115,16 +115,22 @@ def read_events(base_folder: Path, language: str) -> list[Event]:
     return [_judged(events, index, folder) for index in range(len(events))]
 
 
+def published_order(base_folder: Path, language: str) -> dict[str, int]:
+    """Return the place of each version of a language among those published here, as far as the record can be read."""
+    try:
+        events = read_events(base_folder, language)
+    except RegistryError:
+        return {}
+    return {str(event.after): place for place, event in enumerate(events) if event.action in {ADD, REPLACE}}
+
+
 def _write(path: Path, content: bytes) -> None:
     # The whole file anew: a line cut off in the middle would be the end of the record.
-    for left in path.parent.glob(f".{path.name}.*.part"):
-        left.unlink(missing_ok=True)
     if not content:
         path.unlink(missing_ok=True)
         return
     with atomic_path(path) as temporary:
         temporary.write_bytes(content)
-    sync_folder(path.parent.parent)  # the first event makes the folder
 
 
 def _event(path: Path, number: int, line: str) -> Event:

@@ -4,7 +4,7 @@ import contextlib
 import difflib
 import os
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,9 +13,9 @@ from mla_extend.errors import LanguageError, RegistryError
 from mla_extend.registry import layout, publish
 from mla_extend.registry.base_record import read_base
 from mla_extend.registry.card import Card, read_card
-from mla_extend.registry.history import PRUNE, REMOVE, SWITCH, Event, in_use, read_events, recorded
+from mla_extend.registry.history import PRUNE, REMOVE, SWITCH, Event, in_use, published_order, read_events, recorded
 from mla_extend.registry.layout import Version
-from mla_extend.registry.lock import lock, writing
+from mla_extend.registry.lock import lock, telling, writing
 
 
 @dataclass(frozen=True)
@@ -72,12 +72,18 @@ class BaseRegistry:
         return Version(language, name, folder / name)
 
     def versions(self, language: str) -> list[Version]:
-        """Return all versions of a language, the oldest first; none if there is no such language."""
+        """Return all versions of a language, none if there is no such language.
+
+        They stand in the order in which they were published here. Those of which nothing is recorded come first, in
+        the order of their names: a name may come from elsewhere, or from a clock that was wrong.
+        """
         folder = self.language_folder(language)
         if folder is None:
             return []
-        names = sorted(path.name for path in folder.glob("*-*Z-*/") if layout.is_version_name(path.name))
-        return [Version(language, name, folder / name) for name in names]
+        order = published_order(self.folder, language)
+        names = [path.name for path in folder.glob("*-*Z-*/") if layout.is_version_name(path.name)]
+        names.sort(key=lambda name: (order.get(name, -1), name))
+        return [Version(language, name, folder / name) for name in names if not layout.is_pending(folder / name)]
 
     def version(self, language: str, name: str | None = None) -> Version:
         """Return a version by its name; `None` is the one in use.
@@ -128,12 +134,12 @@ class BaseRegistry:
         """
         current = self.current(language)
         versions = self.versions(language)
-        older = [version for version in versions if version.name < current.name]
-        if not older:
-            newer = ", ".join(version.name for version in versions if version.name > current.name)
+        place = versions.index(current)
+        if not place:
+            newer = ", ".join(version.name for version in versions[1:])
             hint = f"Name a newer one to put that into use: {newer}." if newer else "It has no other."
             raise RegistryError(f"{language!r} uses {current.name}, its oldest version. {hint}")
-        return older[-1]
+        return versions[place - 1]
 
     def events(self, language: str) -> list[Event]:
         """Return what was recorded of a language, the oldest first, whether or not it is still there.
@@ -204,7 +210,7 @@ class BaseRegistry:
                 published, the disk is full, or another process holds the registry for too long.
         """
         self.check_name(language, replace=replace)
-        with writing(f"{language!r} was not published"), self.lock():
+        with self.changing(language, "was not published"):
             self.check_name(language, replace=replace)
             publish.check_staged(staged, self.work)
             publish.check_card(card, language, self.base)
@@ -227,10 +233,12 @@ class BaseRegistry:
         """
         from mla_extend.registry.verify import check_whole  # noqa: PLC0415 - it imports this module
 
-        with writing(f"{language!r} stays at the version it has"), self.lock():
+        with self.changing(language, "was not switched"):
+            self.check_there(language)
+            folder = self.folder_of(language)
+            publish.settle(folder)
             chosen = self.find(language, version)
             check_whole(self, chosen)
-            folder = self.folder_of(language)
             before = in_use(folder)
             if before == chosen.name:
                 return chosen
@@ -258,10 +266,12 @@ class BaseRegistry:
             LanguageError: there is no such language.
             RegistryError: as `old_versions`, or the folder cannot be written; those deleted before stay deleted.
         """
-        with writing(f"Not all old versions of {language!r} were deleted"), self.lock():
+        with self.changing(language, "was not pruned"):
             publish.sweep_removed(self.work)
-            old = self.old_versions(language, keep)
+            self.check_there(language)
             folder = self.folder_of(language)
+            publish.settle(folder)
+            old = self.old_versions(language, keep)
             current = in_use(folder)
             for version in old:
                 with recorded(folder, language, PRUNE, current, current, version=version.name):
@@ -280,7 +290,8 @@ class BaseRegistry:
             IsolationError: something else moved.
             RegistryError: the folder cannot be written.
         """
-        with writing(f"{language!r} was not removed"), self.lock():
+        with self.changing(language, "was not removed"):
+            publish.sweep_removed(self.work)
             folder = self.language_folder(language)
             if folder is None:
                 raise LanguageError(self._missing(language))
@@ -301,6 +312,33 @@ class BaseRegistry:
         found = [path for path in self.work.glob("*-*") if path.name.rpartition("-")[0] == language]
         return sorted(found, key=lambda path: path.stat().st_mtime_ns)
 
+    @contextlib.contextmanager
+    def changing(self, language: str, failed: str) -> Iterator[None]:
+        """Hold the registry of this base, and let an error or Ctrl-C tell what it has left of the language.
+
+        Args:
+            language: its tag.
+            failed: what is told where nothing was changed, such as `was not published`.
+
+        Raises:
+            RegistryError: the disk has failed, or another process holds the registry for too long.
+            Interrupted: the user pressed Ctrl-C.
+        """
+        before: tuple[str | None, frozenset[str]] | None = None
+
+        def look() -> tuple[str, str]:
+            used, names = self._state(language)
+            if before is None or (used, names) == before:
+                return f"{language!r} {failed}", "The registry is as it was."
+            gone = ", ".join(sorted(before[1] - names))
+            if used is None:
+                return f"{language!r} was removed", ""
+            return f"{language!r} uses {used} now", f"Deleted: {gone}." if gone else ""
+
+        with telling(look), self.lock():
+            before = self._state(language)
+            yield
+
     def lock(self) -> contextlib.AbstractContextManager[None]:
         """Hold the registry of this base against other processes that write; reading needs no lock."""
         return lock(self.folder)
@@ -320,6 +358,10 @@ class BaseRegistry:
         # By the names that the disk has: where case does not count, a path would find another spelling too.
         there = folder.name in os.listdir(self.folder)  # noqa: PTH208 - a path of every name, for each language, is slow
         return folder if there and (folder / layout.CURRENT).is_file() else None
+
+    def _state(self, language: str) -> tuple[str | None, frozenset[str]]:
+        """Return what a change of a language changes: the version in use, and the versions that are there."""
+        return in_use(self.folder_of(language)), frozenset(version.name for version in self.versions(language))
 
     def _folders(self) -> dict[str, Path]:
         with os.scandir(self.folder) as entries:

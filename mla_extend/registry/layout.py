@@ -3,6 +3,7 @@
 <root>/<base>/base.json
 <root>/<base>/<language>/current
 <root>/<base>/<language>/<version>/card.json, README.md, adapter_config.json, ...
+<root>/<base>/<language>/<version>/.pending    only until it is in use for the first time
 <root>/<base>/.history/<language>.jsonl
 <root>/<base>/.work/
 """
@@ -14,19 +15,23 @@ from pathlib import Path, PurePosixPath
 
 from mla_extend.data.codes import MAX_LENGTH, TAG
 from mla_extend.errors import LanguageError, RegistryError
+from mla_extend.files import read_plain
 
 BASE_FILE = "base.json"
 CARD = "card.json"
 CURRENT = "current"
 HISTORY = ".history"
 LOCK = ".lock"
+PENDING = ".pending"
+"""In a version whose publishing has not come to its end: where it is not in use, it is none yet."""
 README = "README.md"
 WORK = ".work"
 
 SUFFIXES = frozenset({".json", ".jsonl", ".md", ".model", ".png", ".safetensors"})
 """Kinds of file that a version may hold: none of them can run code when it is loaded."""
 
-VERSION_NAME = re.compile(r"\d{4}-\d\d-\d\dT\d\d-\d\d-\d\dZ-[0-9a-f]{4}")
+VERSION_NAME = re.compile(r"\d{4}-\d\d-\d\dT\d\d-\d\d-\d\dZ-[0-9a-f]{4}", re.ASCII)
+MOMENT = "%Y-%m-%dT%H-%M-%SZ"
 BASE_NAME = re.compile(r"\w[\w.-]{0,149}")
 RESERVED = frozenset({"aux", "con", "nul", "prn"})
 """Codes of languages that Windows does not take as names of folders; they get an underscore, which no tag has."""
@@ -38,7 +43,7 @@ class Version:
 
     Attributes:
         language: the language's tag.
-        name: when it was published, and four digits that grow where several were published in one second.
+        name: when it was made, and four digits of chance.
         folder: where its files lie.
     """
 
@@ -87,12 +92,30 @@ def language_of(folder: str) -> str | None:
 
 def is_version_name(name: str) -> bool:
     """Tell whether a folder of this name holds a version."""
-    return VERSION_NAME.fullmatch(name) is not None
+    return moment_of(name) is not None
+
+
+def moment_of(name: str) -> datetime | None:
+    """Return when the version of this name was made; `None` if it is no version's."""
+    if VERSION_NAME.fullmatch(name) is None:
+        return None
+    try:
+        return datetime.strptime(name[:-5], MOMENT).replace(tzinfo=UTC)
+    except ValueError:  # a month 99
+        return None
 
 
 def version_name(moment: datetime, digits: str) -> str:
-    """Return the name of a version published at a moment."""
-    return f"{moment.astimezone(UTC):%Y-%m-%dT%H-%M-%SZ}-{digits}"
+    """Return the name of a version made at a moment."""
+    return f"{moment.astimezone(UTC):{MOMENT}}-{digits}"
+
+
+def is_pending(version: Path) -> bool:
+    """Tell whether the publishing of a version was cut off before it was in use."""
+    try:
+        return (version / PENDING).exists() and read_current(version.parent) != version.name
+    except RegistryError:
+        return False  # which one is in use cannot be told
 
 
 def is_plain_path(name: str) -> bool:
@@ -115,7 +138,7 @@ def read_current(language_folder: Path) -> str | None:
     """
     path = language_folder / CURRENT
     try:
-        name = path.read_text(encoding="utf-8").strip()
+        name = read_plain(path).decode().strip()
     except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, ValueError) as error:

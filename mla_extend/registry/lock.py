@@ -2,10 +2,10 @@
 
 import contextlib
 import errno
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from mla_extend.errors import RegistryError
+from mla_extend.errors import Interrupted, RegistryError
 from mla_extend.registry.layout import LOCK
 
 LOCK_SECONDS = 600.0
@@ -41,8 +41,31 @@ def writing(outcome: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        remedy = _REMEDIES.get(error.errno or 0, "Correct that and try again.")
-        raise RegistryError(f"{outcome}: {error}. The registry is as it was. {remedy}") from error
+        raise _disk_error(outcome, error=error) from error
+
+
+@contextlib.contextmanager
+def telling(look: Callable[[], tuple[str, str]]) -> Iterator[None]:
+    """Let an error of the disk, or Ctrl-C, tell what it has left on the disk.
+
+    Args:
+        look: returns what has come of the change, without a full stop, and a sentence on the registry.
+
+    Raises:
+        RegistryError: the disk has failed.
+        Interrupted: the user pressed Ctrl-C.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise _disk_error(*look(), error=error) from error
+    except KeyboardInterrupt as error:
+        raise Interrupted("Stopped. {}. {}".format(*look()).strip()) from error
+
+
+def _disk_error(outcome: str, state: str = "", *, error: OSError) -> RegistryError:
+    remedy = _REMEDIES.get(error.errno or 0, "Correct that and try again.")
+    return RegistryError(" ".join(part for part in (f"{outcome}: {error}.", state, remedy) if part))
 
 
 _FULL = "Free some space and try again."

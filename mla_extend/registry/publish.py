@@ -3,7 +3,6 @@
 import contextlib
 import secrets
 import shutil
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -11,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from mla_extend.errors import RegistryError
-from mla_extend.files import atomic_path, publish_folder, sha256_file, sync_folder
+from mla_extend.files import atomic_path, make_folder, publish_folder, sha256_file, sync_folder
 from mla_extend.registry import layout
 from mla_extend.registry.base_record import BaseRecord
 from mla_extend.registry.card import SCHEMA, Card, card_text, check_base
@@ -32,6 +31,7 @@ def check_staged(staged: Path, work: Path) -> None:
     """
     if not staged.is_dir() or work.resolve() not in staged.resolve().parents:
         raise RegistryError(f"{staged} is not a folder in {work}. Write the version's files in a work_folder().")
+    (staged / layout.PENDING).unlink(missing_ok=True)  # where a publish was cut off
     files = layout.files_in(staged)
     if not files:
         raise RegistryError(f"{staged} is empty. Save the language in it first.")
@@ -60,8 +60,8 @@ def check_card(card: Card, language: str, base: BaseRecord) -> None:
 def publish(folder: Path, staged: Path, card: Card, prove: Callable[[Path], Mapping[str, Any]]) -> Version:
     """Prove, complete and publish a staged folder as the version in use of the language that lies in `folder`.
 
-    The version becomes visible by one rename, and is in use when `current` is replaced: a language has its old version
-    until then. If that fails, the staged folder is put back.
+    The version is there and in use when `current` is replaced: until then it is pending, and a language has its old
+    version. If that fails, the staged folder is put back.
     """
     proof = dict(prove(staged))
     name = _new_name(folder)
@@ -85,8 +85,8 @@ def put(folder: Path, staged: Path, language: str, name: str, *, isolation: Mapp
     version = Version(language, name, folder / name)
     before = in_use(folder)
     try:
-        folder.mkdir(exist_ok=True)
-        sync_folder(folder.parent)
+        (staged / layout.PENDING).touch()
+        make_folder(folder)
         if not publish_folder(staged, version.folder):
             raise RegistryError(f"{version.folder} came into being while it was published. Try again.")
         _protect(version.folder)
@@ -94,24 +94,33 @@ def put(folder: Path, staged: Path, language: str, name: str, *, isolation: Mapp
             set_current(folder, name)
     except BaseException:
         with contextlib.suppress(OSError):
-            if version.folder.is_dir() and in_use(folder) != name:
+            if (version.folder / layout.PENDING).exists() and in_use(folder) != name:
                 version.folder.rename(staged)
             folder.rmdir()  # it goes only if it is empty, after a failed first publish
         raise
+    settle(folder)
     return version
+
+
+def settle(folder: Path) -> None:
+    """Bring to its end what cut-off publishing has left of a language: a version in use stays, a pending one goes."""
+    for mark in folder.glob(f"*/{layout.PENDING}"):
+        if layout.is_pending(mark.parent):
+            remove(mark.parent, folder.parent / layout.WORK)
+        elif in_use(folder) is not None:
+            with contextlib.suppress(OSError):  # a version in use is one with the mark too
+                mark.unlink()
 
 
 def set_current(folder: Path, name: str) -> None:
     """Put a version into use."""
-    for left in folder.glob(f".{layout.CURRENT}.*.part"):
-        left.unlink()
     with atomic_path(folder / layout.CURRENT) as path:
         path.write_text(f"{name}\n", encoding="utf-8")
 
 
 def remove(folder: Path, work: Path) -> None:
     """Take a language or a version out of the registry by one rename, then delete what it held."""
-    work.mkdir(exist_ok=True)
+    make_folder(work)
     gone = work / f"{REMOVED}{folder.name}.{secrets.token_hex(4)}"
     folder.rename(gone)
     sync_folder(folder.parent)
@@ -120,7 +129,7 @@ def remove(folder: Path, work: Path) -> None:
 
 
 def sweep(base_folder: Path, language: str) -> None:
-    """Delete what cut-off removals left, and a folder that a cut-off first publish left under this tag.
+    """Delete what cut-off removals left, and what cut-off publishing left under this tag.
 
     Raises:
         RegistryError: the folder holds something that no publish left there.
@@ -129,7 +138,10 @@ def sweep(base_folder: Path, language: str) -> None:
     sweep_removed(work)
     for folder in base_folder.iterdir():
         named = layout.language_of(folder.name)
-        if named is None or named.lower() != language.lower() or (folder / layout.CURRENT).exists():
+        if named is None or named.lower() != language.lower():
+            continue
+        if (folder / layout.CURRENT).exists():
+            settle(folder)
             continue
         if not folder.is_dir() or not all(_is_ours(path.name) for path in folder.iterdir()):
             raise RegistryError(f"{folder} is in the way: it is no language's. Move it somewhere else.")
@@ -147,16 +159,17 @@ def _is_ours(name: str) -> bool:
 
 
 def _new_name(folder: Path) -> str:
-    """Return a name that comes after all others: names in order are versions in the order of their publishing."""
-    names = [path.name for path in folder.iterdir()] if folder.is_dir() else []
-    latest = max(filter(layout.is_version_name, names), default="")
-    while True:
-        # A clock that was set back must not put the new version before the old ones.
-        second = max(layout.version_name(datetime.now(UTC), ""), latest[:-4])
-        first = int(latest[-4:], 16) + 1 if second == latest[:-4] else secrets.randbelow(_DIGITS // 2)
-        if first < _DIGITS:
-            return f"{second}{first:04x}"
-        time.sleep(0.1)
+    """Return a name of this second that no version has.
+
+    Names in order are versions in the order of their publishing, as long as the clock is right and none comes from
+    elsewhere; the record knows it in any case.
+    """
+    second = layout.version_name(datetime.now(UTC), "")
+    taken = {int(path.name[-4:], 16) for path in folder.glob(f"{second}*") if layout.is_version_name(path.name)}
+    digits = max(taken) + 1 if taken else secrets.randbelow(_DIGITS // 2)
+    if digits == _DIGITS:
+        digits = min(set(range(_DIGITS)) - taken)
+    return f"{second}{digits:04x}"
 
 
 def _complete(staged: Path, card: Card) -> None:
@@ -173,9 +186,10 @@ def _complete(staged: Path, card: Card) -> None:
 
 def _protect(folder: Path) -> None:
     # Against an editor's slip only, so a file system without permissions is no failure.
-    for path in layout.files_in(folder).values():
+    for name, path in layout.files_in(folder).items():
         with contextlib.suppress(OSError):
-            path.chmod(0o444)
+            if name != layout.PENDING:
+                path.chmod(0o444)
 
 
 def _delete(folder: Path) -> None:

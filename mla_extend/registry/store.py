@@ -4,9 +4,11 @@
 """
 
 import difflib
+import os
 from pathlib import Path
 
 from mla_extend.errors import BaseMismatchError, RegistryError
+from mla_extend.files import make_folder
 from mla_extend.registry import layout
 from mla_extend.registry.base_record import BaseRecord, write_base
 from mla_extend.registry.languages import BaseRegistry, Entry
@@ -23,8 +25,26 @@ class Registry:
         self.root = Path(root).expanduser()
 
     def bases(self) -> list[str]:
-        """Return the names of the bases, in order."""
-        return sorted(path.parent.name for path in self.root.glob(f"*/{layout.BASE_FILE}"))
+        """Return the names of the bases, in order, those that cannot be read among them.
+
+        Raises:
+            RegistryError: the registry's folder cannot be read.
+        """
+        try:
+            return sorted(name for name in os.listdir(self.root) if self._is_base(name))  # noqa: PTH208
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+        except OSError as error:
+            raise RegistryError(f"{self.root} cannot be read ({error}). Make it readable.") from error
+
+    def _is_base(self, name: str) -> bool:
+        try:
+            (self.root / name / layout.BASE_FILE).lstat()
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+        except OSError:
+            return layout.BASE_NAME.fullmatch(name) is not None  # opening it says what is wrong
+        return True
 
     def base_folder(self, name: str) -> Path:
         """Return the folder of a base, whether or not it is there."""
@@ -67,11 +87,12 @@ class Registry:
             RegistryError: the name cannot name a folder, or the folder cannot be written.
         """
         folder = self.base_folder(record.name)
-        with writing(f"The registry of {record.name!r} cannot be made in {self.root}"):
-            folder.mkdir(parents=True, exist_ok=True)
-            with lock(folder):
-                if not (folder / layout.BASE_FILE).exists():
-                    write_base(folder, record)
+        if not (folder / layout.BASE_FILE).exists():  # what is there is opened without a lock, and nothing is written
+            with writing(f"The registry of {record.name!r} cannot be made in {self.root}"):
+                make_folder(folder)
+                with lock(folder):
+                    if not (folder / layout.BASE_FILE).exists():
+                        write_base(folder, record)
         opened = BaseRegistry(folder)
         if opened.base.fingerprint != record.fingerprint or opened.base.native != record.native:
             raise BaseMismatchError(

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from mla_extend.errors import LanguageError, RegistryError
-from mla_extend.files import sha256_file
+from mla_extend.files import read_plain, sha256_file
 from mla_extend.registry import layout
 from mla_extend.registry.card import AGAIN, Card, read_card
 from mla_extend.registry.history import in_use, record_of
@@ -72,14 +72,8 @@ def find_home(language: str, base: str | None, registry: str | Path | None) -> t
     from mla_extend.data.codes import language_tag  # noqa: PLC0415 - imports langcodes
 
     tag = language_tag(language)
-    root = Registry(registry_root(registry))
-    homes = [root.open(name) for name in root.bases()]
-    if not homes:
-        raise RegistryError(f"{root.root} holds no language yet. Add one, or name another folder with --registry.")
-    if base is not None:
-        homes = [home for home in homes if base in (home.base.name, home.base.source)]
-        if not homes:
-            return tag, root.open(base)  # raises with what there is
+    homes = open_homes(base, registry)
+    root = homes[0].folder.parent
     holding = [home for home in homes if tag in home.tags()]
     if len(holding) > 1:
         names = ", ".join(home.base.name for home in holding)
@@ -87,8 +81,33 @@ def find_home(language: str, base: str | None, registry: str | Path | None) -> t
     if not holding:
         if len(homes) == 1:
             homes[0].current(tag)  # raises with the nearest name
-        raise LanguageError(f"{tag!r} is not in the registry {root.root}, for none of its bases.")
+        raise LanguageError(f"{tag!r} is not in the registry {root}, for none of its bases.")
     return tag, holding[0]
+
+
+def open_homes(base: str | None, registry: str | Path | None) -> list[BaseRegistry]:
+    """Return the registries of all bases, or of those that are meant by a name or a source: at least one.
+
+    One that cannot be opened keeps nobody from the others.
+
+    Raises:
+        RegistryError: there is none, or none that can be opened.
+    """
+    root = Registry(registry_root(registry))
+    homes: list[BaseRegistry] = []
+    problem: RegistryError | None = None
+    for name in root.bases():
+        try:
+            homes.append(root.open(name))
+        except RegistryError as error:
+            problem = error
+    if base is not None:
+        return [home for home in homes if base in (home.base.name, home.base.source)] or [root.open(base)]
+    if not homes:
+        raise problem or RegistryError(
+            f"{root.root} holds no language yet. Add one, or name another folder with --registry."
+        )
+    return homes
 
 
 def find_homes(language: str | None, base: str | None, registry: str | Path | None) -> list[tuple[BaseRegistry, str]]:
@@ -101,13 +120,7 @@ def find_homes(language: str | None, base: str | None, registry: str | Path | No
     if language is not None:
         tag, home = find_home(language, base, registry)
         return [(home, tag)]
-    root = Registry(registry_root(registry))
-    homes = [root.open(name) for name in root.bases()]
-    if base is not None:
-        homes = [home for home in homes if base in (home.base.name, home.base.source)] or [root.open(base)]
-    if not homes:
-        raise RegistryError(f"{root.root} holds no language yet. Add one, or name another folder with --registry.")
-    return [(home, tag) for home in homes for tag in home.tags()]
+    return [(home, tag) for home in open_homes(base, registry) for tag in home.tags()]
 
 
 def find_card(language: str, base: str | None, registry: str | Path | None) -> Card:
@@ -138,7 +151,7 @@ def read_model_card(version: Version) -> tuple[Path, str]:
     path = version.folder / layout.README
     recorded = read_card(version.folder).files.get(layout.README)
     try:
-        content, actual = path.read_text(encoding="utf-8"), sha256_file(path)
+        content, actual = read_plain(path).decode(), sha256_file(path)
     except (OSError, ValueError) as error:
         raise RegistryError(f"{path} cannot be read ({error}). {AGAIN}") from error
     if actual != recorded:
@@ -201,10 +214,7 @@ def _find_recorded(language: str, base: str | None, registry: str | Path | None)
         return find_home(language, base, registry)
     except LanguageError:
         tag = language_tag(language)
-        root = Registry(registry_root(registry))
-        homes = [root.open(name) for name in root.bases()]
-        left = [home for home in homes if base in {None, home.base.name, home.base.source}]
-        left = [home for home in left if record_of(home.folder, tag).is_file()]
+        left = [home for home in open_homes(base, registry) if record_of(home.folder, tag).is_file()]
         if len(left) != 1:
             raise
         return tag, left[0]

@@ -105,18 +105,25 @@ def _record_problems(base: BaseRegistry, record: Path) -> Iterator[Problem]:
 
 def _language_problems(base: BaseRegistry, language: str, folder: Path) -> Iterator[Problem]:
     name = base.base.name
+    if folder.is_symlink():
+        what = "it is a link to another place"
+        yield Problem(name, language, None, None, what, "Put a copy of the folder in its place.")
+    there = [path for path in sorted(folder.iterdir()) if not path.name.startswith(".")]
+    if all(layout.is_version_name(path.name) and layout.is_pending(path) for path in there):
+        return  # a first publish was cut off: there is no language, and the next publish clears the folder
     try:
         base.current(language)
     except LanguageError:
-        what = "there is no such file, so this is no language: a first publish was cut off, or the file was deleted"
+        what = "there is no such file, so this is no language: it was deleted"
         remedy = "Write the name of a version into it, or add the language again, which clears the folder."
         yield Problem(name, language, None, layout.CURRENT, what, remedy)
     except RegistryError as error:
         yield Problem(name, language, None, layout.CURRENT, _sentence(error), "The language cannot be used until then.")
-    for path in sorted(folder.iterdir()):
+    for path in there:
         if path.is_dir() and layout.is_version_name(path.name):
-            yield from version_problems(base, Version(language, path.name, path))
-        elif path.name != layout.CURRENT and not path.name.startswith("."):
+            if not layout.is_pending(path):
+                yield from version_problems(base, Version(language, path.name, path))
+        elif path.name != layout.CURRENT:
             yield Problem(name, language, None, path.name, "it is no version", "Move it out of the registry.")
 
 
@@ -146,9 +153,11 @@ def version_problems(base: BaseRegistry, version: Version) -> Iterator[Problem]:
 
 
 def _file_problems(base: str, version: Version, card: Card) -> Iterator[Problem]:
-    def problem(file: str, what: str, remedy: str = AGAIN) -> Problem:
+    def problem(file: str | None, what: str, remedy: str = AGAIN) -> Problem:
         return Problem(base, version.language, version.name, file, what, remedy)
 
+    if version.folder.is_symlink():
+        yield problem(None, "it is a link to another place", "Put a copy of the folder in its place.")
     found = layout.files_in(version.folder)
     for name, recorded in card.files.items():
         path = found.get(name)

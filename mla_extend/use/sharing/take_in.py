@@ -158,7 +158,7 @@ def _publish(
 
     tag = card.language
     bare = native_probe(model)
-    with writing(f"{tag!r} was not published"), home.lock():
+    with home.changing(tag, "was not published"):
         publish.check_staged(staged, home.work)
         publish.check_card(card, tag, home.base)
         there = already_there(card, staged, home, replace=replace)
