@@ -14,7 +14,7 @@ from mla_extend import __version__
 from mla_extend.cli.add_languages import add_languages
 from mla_extend.cli.cache import cache
 from mla_extend.cli.compare import compare
-from mla_extend.cli.console import ERR, OUT, print_json, progress
+from mla_extend.cli.console import ERR, OUT, print_json, progress, write_out_what_cannot_be_shown
 from mla_extend.cli.continual import continual
 from mla_extend.cli.export import export
 from mla_extend.cli.history import card, history, prune, rollback
@@ -341,6 +341,7 @@ for panel, commands in PANELS.items():
 def main() -> None:
     """Run the command line; turn every error into one line and an exit code."""
     warnings.filterwarnings("ignore", module="PIL")  # of odd pictures, which are read or told of all the same
+    write_out_what_cannot_be_shown()
     atexit.register(gc.freeze)  # an interpreter that ends collects once more, which takes a second after torch
     try:
         app()

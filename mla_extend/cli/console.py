@@ -1,5 +1,6 @@
 """What the commands share: two consoles, progress bars, and errors turned into one line."""
 
+import io
 import json
 import sys
 import threading
@@ -31,14 +32,26 @@ class PlainConsole(Console):
         """Return what every text goes through: one that is printed, and one in a cell, a heading or a title."""
         return super().render_str(plain(text), **options)
 
+    @property
+    def encoding(self) -> str:
+        """Return the stream's encoding, also of one that was not given, which decides what lines are drawn with."""
+        return (getattr(self.file, "encoding", None) or "utf-8").lower()
+
 
 OUT = PlainConsole()
 ERR = PlainConsole(stderr=True)
 
 
+def write_out_what_cannot_be_shown() -> None:
+    """Let streams of few characters, such as ASCII's, take each text: what they lack is written as `\\u72d7`."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
 def print_json(value: Any) -> None:
     """Print JSON, and nothing else, to standard output."""
-    text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
+    text = json.dumps(value, indent=2, ensure_ascii=not OUT.encoding.startswith("utf"), allow_nan=False)
     # Odd characters stand in JSON's texts alone, where they may be written as escapes.
     sys.stdout.write(ODD.sub(lambda found: f"\\u{ord(found[0]):04x}", text) + "\n")
 

@@ -82,7 +82,7 @@ def search(
         found = [answer.to_json() for answer in answers]
         print_json(found if len(found) > 1 else found[0])
     else:
-        drawn = OUT.is_terminal and OUT.color_system is not None if previews is None else previews
+        drawn = _can_draw() if previews is None else previews
         for answer in answers:
             if len(answers) > 1:
                 OUT.print(answer.query, style="bold", highlight=False, markup=False)
@@ -130,6 +130,10 @@ def how(answer: "Answer") -> str:
         f"Unsure of the language ({names[0]}: {100 * answer.confidence:.0f} %), so searched as "
         f"{' and as '.join(names)}; say it with --lang. {took}"
     )
+
+
+def _can_draw() -> bool:
+    return OUT.is_terminal and OUT.color_system is not None and not OUT.options.ascii_only
 
 
 def preview(path: Path | None) -> Text:

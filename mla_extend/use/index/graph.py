@@ -5,7 +5,9 @@ nearest. Above, the graph gives candidates, and these are compared exactly. What
 compared besides, so that it need not be built for every image that is added.
 """
 
+import errno
 import importlib.util
+import os
 import secrets
 import threading
 from pathlib import Path
@@ -68,7 +70,12 @@ def _build(store: Store, progress: Progress) -> tuple[str, int]:
         progress.advance(len(keys))
     name = f"graph-{secrets.token_hex(8)}.usearch"
     with atomic_path(store.folder / name) as temporary:
-        graph.save(str(temporary))
+        try:
+            graph.save(str(temporary))
+        except RuntimeError as error:
+            raise OSError(str(error)) from error
+        if temporary.stat().st_size != graph.serialized_length:  # usearch takes no notice where its last bytes fail
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     return name, last
 
 

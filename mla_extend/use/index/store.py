@@ -11,6 +11,7 @@ another, and its vector never changes.
 """
 
 import contextlib
+import re
 import secrets
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
@@ -30,6 +31,8 @@ Keys = NDArray[np.int64]
 FILE = "index.sqlite"
 VECTORS = "vectors"
 LOCK = ".lock"
+PART = re.compile(r"\..+\.part(-journal)?")
+"""Names of files that are not yet whole."""
 SCHEMA = 1
 WAIT = 60.0
 """Seconds that a reader or writer waits for a transaction of another process."""
@@ -302,7 +305,8 @@ class Store:
         if self.database is None:
             return
         kept = {f"{name}.npy" for (name,) in self.database.execute("SELECT name FROM shards")} | {self.value("graph")}
-        left = [*(self.folder / VECTORS).iterdir(), *self.folder.glob("graph-*"), *self.folder.glob(".*.part")]
+        parts = [path for path in self.folder.iterdir() if PART.fullmatch(path.name)]
+        left = [*(self.folder / VECTORS).iterdir(), *self.folder.glob("graph-*"), *parts]
         for path in left:
             if path.name not in kept:
                 # Where an open file cannot be deleted, the next writer does.
@@ -319,15 +323,9 @@ class Store:
     @contextlib.contextmanager
     def _change(self, database: sqlite3.Connection) -> Iterator[None]:
         """Make changes count together or not at all."""
-        try:
-            with database:
-                database.execute("BEGIN IMMEDIATE")
-                yield
-        except sqlite3.Error as error:
-            raise DataError(
-                f"The index {self.folder} cannot be written ({error}). It is as it was. Free some space, or make it "
-                "writable, and run the same command again."
-            ) from error
+        with database:
+            database.execute("BEGIN IMMEDIATE")
+            yield
 
     def _one(self, query: str, *values: object) -> tuple[Any, ...] | None:
         if self.database is None:
@@ -347,7 +345,8 @@ class Store:
             with atomic_path(self.folder / FILE) as temporary:
                 made = sqlite3.connect(temporary)
                 with contextlib.closing(made), made:
-                    made.executescript(TABLES)
+                    # Nothing of it counts before it is renamed, so that it needs no journal, which a kill would leave.
+                    made.executescript(f"PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; BEGIN; {TABLES}")
                     values = {
                         "schema": str(SCHEMA),
                         "base_name": about.name,
@@ -380,7 +379,7 @@ def writing(folder: Path) -> Iterator[Store]:
         raise DataError(
             f"The index {folder} cannot be written ({error.strerror or error}). Give another folder: --index DIR."
         ) from error
-    if FILE not in others and [name for name in others if not (name == VECTORS or name.endswith(".part"))]:
+    if FILE not in others and [name for name in others if name != VECTORS and not PART.fullmatch(name)]:
         raise DataError(
             f"{folder} is no image index, and holds other things ({', '.join(sorted(others)[:3])}). Give a new folder: "
             "--index DIR."
@@ -403,6 +402,13 @@ def writing(folder: Path) -> Iterator[Store]:
             yield store
         finally:
             store.close()
+    except (sqlite3.Error, OSError) as error:
+        if isinstance(error, sqlite3.Error) and not isinstance(error, sqlite3.OperationalError):
+            raise damaged(folder / FILE, error) from error
+        raise DataError(
+            f"The index {folder} cannot be written ({error}). What it held counts on. Free some space, or make it "
+            "writable, and run the same command again."
+        ) from error
     finally:
         held.release()
 
@@ -412,7 +418,7 @@ def connect(folder: Path) -> sqlite3.Connection:
     # Also a reader may write: it undoes the transaction of a writer that died.
     address = f"{(folder / FILE).absolute().as_uri()}?mode=rw"
     database = sqlite3.connect(address, uri=True, timeout=WAIT, check_same_thread=False)
-    database.execute("PRAGMA synchronous = FULL")
+    database.execute("PRAGMA synchronous = EXTRA")  # else power could bring back the journal of what was done
     return database
 
 
