@@ -519,7 +519,7 @@ SETTINGS: dict[str, tuple[dict[str, Any], str]] = {
     "negative": ({"bottleneck": -1}, "bottleneck"),
     "huge-table": ({"vocabulary": 10**12}, "vocabulary"),
     "no-number": ({"vocabulary": "all"}, "vocabulary"),
-    "small-table": ({"vocabulary": 3}, "has the id"),
+    "small-table": ({"vocabulary": 3}, "pieces, and the table"),
     "wrong-table": ({"pretrained": "x"}, "pretrained"),
     "control": ({"revision": EVIL}, "holds the character"),
 }

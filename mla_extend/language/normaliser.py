@@ -25,6 +25,7 @@ SPACES = "\t-\r \x85\u1680\u2028\u2029\u2581\u2800\ufffd"
 APOSTROPHES = "[’‘‛ʼʻʽ`′ꞌꞋʹ՚׳ߴߵ]| [\u0301\u0313\u0314]"
 """Apostrophes of typography, of alphabets and of keyboards; the last are what NFKC makes of `´`, `᾽` and `῾`."""
 QUOTES, HYPHENS, DOTS = "[“”„‟״]", "[‐‒−]", "[‧∙⋅]"
+DOTLESS_CAPITALS = (("İ", "i"), ("I", "ı"))
 DOTTED = (("i\u0307", "i"), ("j\u0307", "j"), ("į\u0307", "į"))
 """A dot above a dotted letter is not seen. `İ` has one in small letters, and Lithuanian below an accent."""
 FOLDED = (("ß", "ss"), ("ς", "σ"))
@@ -58,6 +59,11 @@ OTHER = "\u0370-\u1dff\u1f00-\u1fff\u2c80-\u2dff\u3040-\ud7ff\uf900-\ufdff\ufe70
 """Letters, marks and digits of other scripts."""
 JOINERS = "\u200c\u200d"
 JOINER = frozenset(JOINERS)
+_LATIN, _OTHER = f"[{LATIN}]{{2}}", f"[{OTHER}]"
+PARTED = tuple(f"(?<={one})(?={two})" for one, two in ((_LATIN, _OTHER), (_OTHER, _LATIN)))
+"""Where words in Latin letters stand beside others."""
+JOINING = f"(?<=[{ARABIC}])(?<![{UNJOINED}])\u200c(?=[{ARABIC}])"
+LONE_JOINER = f"(?<![{VIRAMAS}])[{JOINERS}](?![{VIRAMAS}])"
 
 Normalise = Callable[[str], str]
 
@@ -85,10 +91,9 @@ def learn_normaliser(texts: Sequence[str], *, lower: bool = True, language: str 
         small[character.lower()] += count
     letters = sum(count for character, count in small.items() if character.isalpha())
     dotless = (language or "").partition("-")[0] in TURKIC or sum(counts[c] for c in DOTLESS) > SHARE * letters
-    steps: list[Any] = [_replace(f"[{INVISIBLE}]", ""), normalizers.NFKC()]
-    steps += [_replace(APOSTROPHES, "'"), _replace(QUOTES, '"'), _replace(HYPHENS, "-"), _replace(DOTS, "·")]
+    steps: list[Any] = list(_first())
     if lower:
-        steps += [normalizers.Replace(*pair) for pair in (("İ", "i"), ("I", "ı")) if dotless]
+        steps += [normalizers.Replace(*pair) for pair in DOTLESS_CAPITALS if dotless]
         steps += [normalizers.Lowercase(), *(normalizers.Replace(*pair) for pair in FOLDED)]
     steps += [normalizers.Replace(*pair) for pair in DOTTED]
     for pair in ALIKE:
@@ -96,17 +101,26 @@ def learn_normaliser(texts: Sequence[str], *, lower: bool = True, language: str 
             if small[one] > small[other] and small[other] <= pair[2] * small[one]:
                 steps += [normalizers.Replace(*each) for each in _cases(other, one, lower)]
     if sum(count for character, count in small.items() if character.isalpha() and character > "\u036f") > letters / 2:
-        latin, other = f"[{LATIN}]{{2}}", f"[{OTHER}]"
-        steps += [_replace(f"(?<={one})(?={two})", " ") for one, two in ((latin, other), (other, latin))]
+        steps += [_replace(pattern, " ") for pattern in PARTED]
     steps += [normalizers.Replace(*pair) for pair in SEQUENCES if set(pair[0] + pair[1]) & small.keys()]
     if any("\u0600" <= character <= "\u08ff" for character in counts):
-        steps.append(_replace(f"(?<=[{ARABIC}])(?<![{UNJOINED}])\u200c(?=[{ARABIC}])", " "))
-    kept = _replace(f"(?<![{VIRAMAS}])[{JOINERS}](?![{VIRAMAS}])", "")
+        steps.append(_replace(JOINING, " "))
+    kept = _replace(LONE_JOINER, "")
     seen = normalizers.Sequence([*steps, kept])
     joined = any(not JOINER.isdisjoint(seen.normalize_str(text)) for text in texts if not JOINER.isdisjoint(text))
     steps.append(kept if joined else _replace(f"[{JOINERS}]", ""))
-    steps += [_replace(f"[{SPACES}]+", " "), normalizers.NFKC(), _replace(MARKUP, "< "), normalizers.Strip()]
-    return normalizers.Sequence(steps)
+    return normalizers.Sequence([*steps, *_last()])
+
+
+def known_steps() -> list[Any]:
+    """Return every step that `learn_normaliser` may take, as `tokenizer.json` holds it."""
+    pairs = [each for one, other, _ in ALIKE for lower in (True, False) for each in _cases(one, other, lower)]
+    pairs += [each for one, other, _ in ALIKE for lower in (True, False) for each in _cases(other, one, lower)]
+    pairs += [*DOTLESS_CAPITALS, *FOLDED, *DOTTED, *SEQUENCES]
+    steps = [*_first(), normalizers.Lowercase(), *(normalizers.Replace(*pair) for pair in pairs)]
+    steps += [_replace(pattern, " ") for pattern in (*PARTED, JOINING)]
+    steps += [_replace(pattern, "") for pattern in (LONE_JOINER, f"[{JOINERS}]")]
+    return list(json.loads(normalizers.Sequence([*steps, *_last()]).__getstate__())["normalizers"])
 
 
 def composed_first(tokenizer: Tokenizer) -> Tokenizer:
@@ -130,6 +144,15 @@ def read_normaliser(content: str) -> Any:
     """Return the normaliser that a `tokenizer.json` describes in this part of it, held once for all languages."""
     model = {"type": "BPE", "vocab": {}, "merges": []}
     return Tokenizer.from_str(json.dumps({"normalizer": json.loads(content), "model": model})).normalizer
+
+
+def _first() -> list[Any]:
+    steps = [_replace(f"[{INVISIBLE}]", ""), normalizers.NFKC(), _replace(APOSTROPHES, "'"), _replace(QUOTES, '"')]
+    return [*steps, _replace(HYPHENS, "-"), _replace(DOTS, "·")]
+
+
+def _last() -> list[Any]:
+    return [_replace(f"[{SPACES}]+", " "), normalizers.NFKC(), _replace(MARKUP, "< "), normalizers.Strip()]
 
 
 def _replace(pattern: str, by: str) -> Any:

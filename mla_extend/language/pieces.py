@@ -5,6 +5,7 @@ whatever an adapter is exported to. Pieces for all 256 bytes make every text rep
 """
 
 import io
+import json
 import math
 import string
 import unicodedata
@@ -178,8 +179,29 @@ def with_pieces(pieces: bytes, more: Mapping[str, float]) -> bytes:
 
 def tokenizer_json(pieces: bytes, normaliser: Any) -> str:
     """Return the `tokenizer.json` that cuts as a SentencePiece model does, with `<s>` and `</s>` around."""
-    model = sentencepiece_model_pb2.ModelProto.FromString(pieces)
-    tokenizer = Tokenizer(models.Unigram([(piece.piece, piece.score) for piece in model.pieces], UNK_ID, True))
+    return str(_tokenizer(read_pieces(pieces), normaliser).to_str(pretty=False))
+
+
+def read_pieces(pieces: bytes) -> list[tuple[str, float]]:
+    """Return the pieces of a SentencePiece model with their scores.
+
+    Raises:
+        ValueError: it is no SentencePiece model.
+    """
+    try:
+        model = sentencepiece_model_pb2.ModelProto.FromString(pieces)
+    except DecodeError as error:
+        raise ValueError(str(error)) from error
+    return [(piece.piece, piece.score) for piece in model.pieces]
+
+
+def frame() -> dict[str, Any]:
+    """Return a `tokenizer.json` of no pieces but the special ones, as values: what every one of ours holds beside."""
+    return dict(json.loads(_tokenizer([(piece, 0.0) for piece in (PAD, UNK, BEGIN, END)], None).to_str()))
+
+
+def _tokenizer(pieces: list[tuple[str, float]], normaliser: Any) -> Tokenizer:
+    tokenizer = Tokenizer(models.Unigram(pieces, UNK_ID, True))
     tokenizer.normalizer = normaliser
     tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(replacement=SPACE, prepend_scheme="always", split=True)
     tokenizer.decoder = decoders.Sequence(
@@ -188,4 +210,4 @@ def tokenizer_json(pieces: bytes, normaliser: Any) -> str:
     tokenizer.post_processor = processors.TemplateProcessing(
         single=f"{BEGIN} $A {END}", pair=None, special_tokens=[(BEGIN, BEGIN_ID), (END, END_ID)]
     )
-    return str(tokenizer.to_str(pretty=False))
+    return tokenizer

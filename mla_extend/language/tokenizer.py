@@ -8,7 +8,6 @@ from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
-import sentencepiece
 import torch
 from tokenizers import Tokenizer
 from torch import Tensor
@@ -20,6 +19,7 @@ from mla_extend.language.pieces import (
     END_ID,
     PAD,
     PAD_ID,
+    read_pieces,
     tokenizer_json,
     train_pieces,
     usual_letters,
@@ -155,7 +155,7 @@ class LanguageTokenizer:
     def _cuts(self) -> RandomCuts:
         if self.pieces is None:
             raise ValueError("Only a SentencePiece model knows the ways in which a text can be cut.")
-        return RandomCuts(self.content, sentencepiece.SentencePieceProcessor(model_proto=self.pieces).get_piece_size())
+        return RandomCuts(self.content, len(read_pieces(self.pieces)))
 
     def plain_ids(self, texts: Sequence[str]) -> list[list[int]]:
         """Tokenise without special tokens and without cutting, for alignment and counts."""

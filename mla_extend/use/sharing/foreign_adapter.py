@@ -10,9 +10,11 @@ from mla_extend.errors import DataError
 from mla_extend.registry.card import Card
 from mla_extend.registry.contents import ADAPTER, NOTHING, WEIGHTS
 from mla_extend.registry.plain import ODD, first_line, odd_values
+from mla_extend.use.sharing.foreign_tokenizer import check_tokenizer
 
 if TYPE_CHECKING:
     from mla_extend.bases.base import Base
+    from mla_extend.language.pretrained import FrozenTable
 
 MAX_TENSORS = 100_000
 _TENSOR = re.compile(r"[\w.]{1,200}", re.ASCII)
@@ -26,7 +28,6 @@ def check_adapter(folder: Path, card: Card, base: "Base", what: str) -> None:
         RegistryError: the frozen table that it reads is not to be had.
     """
     from safetensors import SafetensorError, safe_open  # noqa: PLC0415 - packing needs neither
-    from tokenizers import Tokenizer  # noqa: PLC0415
 
     from mla_extend.language.peft_method import PEFT_TYPE  # noqa: PLC0415 - imports torch
     from mla_extend.language.stored import count_numbers, settings_fault  # noqa: PLC0415
@@ -63,15 +64,9 @@ def check_adapter(folder: Path, card: Card, base: "Base", what: str) -> None:
     fault = settings_fault(settings, held)
     if fault is not None:
         raise DataError(f"{what}: in {ADAPTER}, {fault}. {NOTHING}")
-    pretrained = settings.get("pretrained")
-    rows = _table_rows(pretrained, what) if pretrained else settings["vocabulary"] + settings.get("native_pieces", 0)
+    table = _table(settings["pretrained"], what) if settings.get("pretrained") else None
     if settings["vocabulary"]:
-        try:
-            largest = max(Tokenizer.from_file(str(folder / "tokenizer.json")).get_vocab().values())
-        except Exception as error:  # the library raises nothing narrower
-            raise DataError(f"{what}: tokenizer.json cannot be read ({first_line(error)}). {NOTHING}") from error
-        if largest >= rows:
-            raise DataError(f"{what}: tokenizer.json has the id {largest}, and its table {rows} rows. {NOTHING}")
+        check_tokenizer(folder, settings["vocabulary"] + settings.get("native_pieces", 0), table, what)
 
 
 def _read_settings(path: Path, what: str) -> dict[str, Any]:
@@ -87,8 +82,8 @@ def _read_settings(path: Path, what: str) -> dict[str, Any]:
     return settings
 
 
-def _table_rows(pretrained: dict[str, Any], what: str) -> int:
-    """Return the rows of the frozen table that an adapter reads, which only a hub id may be fetched from."""
+def _table(pretrained: dict[str, Any], what: str) -> "FrozenTable":
+    """Return the frozen table that an adapter reads, which only a hub id may be fetched from."""
     from mla_extend.bases.source import HUB_ID  # noqa: PLC0415
     from mla_extend.language.pretrained import find_table  # noqa: PLC0415 - imports torch
 
@@ -97,7 +92,7 @@ def _table_rows(pretrained: dict[str, Any], what: str) -> int:
     table = find_table(pretrained if HUB_ID.fullmatch(source) else {**pretrained, "source": ""})
     if table.width != pretrained.get("width"):
         raise DataError(f"{what}: in {ADAPTER}, the table's width is not {table.width}. {NOTHING}")
-    return len(table.weight)
+    return table
 
 
 def check_text(folder: Path, names: Iterable[str], what: str) -> None:
