@@ -245,6 +245,30 @@ def test_too_large_a_picture_is_refused_by_its_header(tmp_path: Path, monkeypatc
 # What cannot be read ----------------------------------------------------------------------------------------------
 
 
+def damaged_pictures() -> dict[str, bytes]:
+    """Return damaged pictures over which Pillow raises what is no OSError."""
+    with io.BytesIO() as whole:
+        scene().save(whole, "DDS")
+        dds = bytearray(whole.getvalue())
+    dds[80:84] = b"\0\0\0\1"  # its pixels are of no kind there is
+    damaged = {"dds.jpg": bytes(dds)}
+    if features.check("avif"):
+        with io.BytesIO() as whole:
+            scene().save(whole, "AVIF")
+            damaged["avif.jpg"] = whole.getvalue()[:-50] + b"\xff" * 50
+    return damaged
+
+
+def test_damage_that_pillow_has_no_error_of_its_own_for_is_an_unreadable_image(tmp_path: Path) -> None:
+    for name, content in damaged_pictures().items():
+        with pytest.raises((RuntimeError, NotImplementedError)), Image.open(io.BytesIO(content)) as image:
+            image.load()
+        (tmp_path / name).write_bytes(content)
+        for source in (content, tmp_path / name):
+            with pytest.raises(ImageError, match="cannot be read"):
+                open_image(source)
+
+
 @pytest.mark.parametrize(
     "error",
     [

@@ -9,6 +9,7 @@ from PIL import Image, ImageDraw, ImageFilter
 
 from mla_extend.data import leaks, same_pictures
 from mla_extend.data.leaks import LEAST_LENGTH, SIMILARITY, LeakIndex
+from tests.test_images_open import damaged_pictures
 
 TESTS = [
     "Ein alter Fischer flickt am frühen Morgen am Strand sein großes Netz.",
@@ -209,7 +210,11 @@ def test_pictures_that_cannot_be_read_are_no_leak(gallery, tmp_path):
     """On either side: missing ones, folders, text, and the beginning of one."""
     (tmp_path / "text.png").write_text("paka", encoding="utf-8")
     (tmp_path / "cut.png").write_bytes(gallery[0].read_bytes()[:500])
+    damaged = [tmp_path / name for name in damaged_pictures()]
+    for path, content in zip(damaged, damaged_pictures().values(), strict=True):
+        path.write_bytes(content)
     bad = [tmp_path / "missing.png", tmp_path, tmp_path / "text.png", tmp_path / "cut.png", tmp_path / "nul\0.png"]
+    bad += damaged
     assert not LeakIndex([], images=gallery).images(bad).any()
     assert LeakIndex([], images=[*bad, *gallery]).images([gallery[1]]).all()
     assert not LeakIndex([], images=bad[:2]).images(gallery).any()

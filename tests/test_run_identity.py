@@ -22,6 +22,7 @@ from mla_extend.training.prepare import split
 from mla_extend.training.recipe import load_recipe
 from mla_extend.training.run_identity import run_identity
 from mla_extend.training.session import Session
+from tests.test_images_open import damaged_pictures
 
 SMALL = [
     "precision=fp32", "transfer.max_steps=3", "exposure.max_steps=2", "transfer.batch=32", "exposure.batch=16",
@@ -229,14 +230,16 @@ def test_no_held_out_image_is_trained_on_whatever_its_copies_are_called(
 
 def test_rows_of_a_broken_image_are_dropped_and_counted(add: Add, data: dict[str, Path]) -> None:
     broken = data["images"].parent / "pictures" / "broken.png"
+    for name, content in damaged_pictures().items():
+        (broken.parent / name).write_bytes(content)
     broken.write_bytes(b"\x89PNG no more")
     with data["images"].open("a", encoding="utf-8") as file:
-        for caption in ("picha moja", "picha mbili"):
-            file.write(json.dumps({"image": "pictures/broken.png", "caption": caption}) + "\n")
+        for number, name in enumerate(("broken.png", "broken.png", *damaged_pictures())):
+            file.write(json.dumps({"image": f"pictures/{name}", "caption": f"picha {number}"}) + "\n")
     card = add(test_set=None)
     record = next(record for record in card.data if record["role"] == "image_text")
     assert record["pairs"] - record["kept"] == sum(record["dropped"].values())
-    assert record["dropped"]["unreadable"] == 2
+    assert record["dropped"]["unreadable"] == 2 + len(damaged_pictures())
 
 
 def test_images_of_which_none_can_be_read_are_refused_with_the_reason(add: Add, data: dict[str, Path]) -> None:

@@ -23,7 +23,9 @@ import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
+from unittest import mock
 
 HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE), str(HERE.parent), str(HERE.parent.parent)]
@@ -304,6 +306,60 @@ def store_operations() -> dict[str, Operation]:
     }
 
 
+def index_operations() -> dict[str, Operation]:
+    """Return the making of an image index and its growing, with vectors of a picture's own pixels."""
+    import numpy as np
+    from PIL import Image
+
+    from mla_extend.errors import DataError
+    from mla_extend.use.index import ImageIndex, build
+
+    class Pixels:
+        """Stand for a base."""
+
+        identity = SimpleNamespace(name="tiny", fingerprint="f" * 64, source="/models/tiny")
+
+        def encode_images(self, images: list[Image.Image]) -> Any:
+            rows = np.stack([np.asarray(image, dtype=np.float32).reshape(-1) for image in images])
+            return SimpleNamespace(numpy=lambda: rows / np.linalg.norm(rows, axis=1, keepdims=True))
+
+    def photos(folder: Path, numbers: range) -> None:
+        (folder / "photos").mkdir(exist_ok=True)
+        for number in numbers:
+            Image.new("RGB", (2, 1), (number, 20, 200)).save(folder / "photos" / f"{number}.png")
+
+    def index(folder: Path) -> None:
+        with mock.patch.object(build, "preparation_of", return_value="{}"):
+            build.index_images(folder / "photos", folder / "index", cast(Any, Pixels()))
+
+    def grown(folder: Path) -> None:
+        photos(folder, range(2))
+        index(folder)
+        photos(folder, range(2, 4))
+
+    def state(folder: Path) -> object:
+        try:
+            opened = ImageIndex.open(folder / "index")
+        except DataError as error:
+            if "There is no image index" in str(error):
+                return None
+            raise
+        try:
+            hits = opened.nearest(np.eye(6, dtype=np.float32)[:1], 9)[0]
+            return [(Path(opened.entry(key).name).name, score) for key, score in hits] or None
+        finally:
+            opened.close()
+
+    def claims(message: str, before: object, after: object) -> str:
+        return "" if "cannot be written" in message or "Stopped" in message else "it does not say what happened"
+
+    left = ("*.part", "*-journal")
+    return {
+        "index images": Operation(lambda folder: photos(folder, range(4)), index, state, claims, left),
+        "index more images": Operation(grown, index, state, claims, left),
+    }
+
+
 def careless() -> Operation:
     """Return what must be found: a file that is written in place."""
 
@@ -320,7 +376,7 @@ def careless() -> Operation:
 
 def operations() -> dict[str, Operation]:
     """Return all that is tried, by name."""
-    return {**registry_operations(), **store_operations()}
+    return {**registry_operations(), **store_operations(), **index_operations()}
 
 
 def main() -> None:

@@ -8,10 +8,10 @@ import time
 from collections.abc import Iterable
 from contextlib import closing
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mla_extend.bases.base import Base
 from mla_extend.errors import DataError
 from mla_extend.progress import SILENT, Progress
 from mla_extend.use.index.ahead import Opened, opened_ahead
@@ -23,6 +23,9 @@ from mla_extend.use.index.store import About, Item, Known, Store, Vectors, writi
 from mla_extend.use.index.summary import Summary
 from mla_extend.use.index.walk import Findings, Found, absolute, find_images, gone
 
+if TYPE_CHECKING:  # it imports torch
+    from mla_extend.bases.base import Base
+
 KEPT = 256
 """Images after which the index is written."""
 SECONDS = 30.0
@@ -30,7 +33,7 @@ SECONDS = 30.0
 
 
 def index_images(
-    source: Path, folder: Path, base: Base, progress: Progress = SILENT, *, excludes: Excludes | None = None
+    source: Path, folder: Path, base: "Base", progress: Progress = SILENT, *, excludes: Excludes | None = None
 ) -> Summary:
     """Bring an index up to date with a folder of images and videos, or add one file to it.
 
@@ -119,7 +122,7 @@ def _left_out(store: Store, root: Path, names: Iterable[str], excludes: Excludes
 class _Run:
     """Bring one index up to date."""
 
-    def __init__(self, store: Store, base: Base, summary: Summary, progress: Progress) -> None:
+    def __init__(self, store: Store, base: "Base", summary: Summary, progress: Progress) -> None:
         self.store = store
         self.base = base
         self.summary = summary

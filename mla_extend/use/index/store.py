@@ -13,6 +13,7 @@ another, and its vector never changes.
 import contextlib
 import re
 import secrets
+import shutil
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -311,7 +312,7 @@ class Store:
             if path.name not in kept:
                 # Where an open file cannot be deleted, the next writer does.
                 with contextlib.suppress(OSError):
-                    path.unlink()
+                    shutil.rmtree(path) if path.is_dir() else path.unlink()
         self._shards = {name: shard for name, shard in self._shards.items() if f"{name}.npy" in kept}
 
     def close(self) -> None:
