@@ -8,7 +8,9 @@ import re
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -20,8 +22,10 @@ import yaml
 
 from mla_extend import load_model
 from mla_extend.errors import BaseMismatchError, DataError, LanguageError, MlaExtendError, RegistryError
+from mla_extend.registry import contents
 from mla_extend.registry.store import Registry
 from mla_extend.registry.verify import verify
+from mla_extend.use.sharing import hub as sharing
 from mla_extend.use.sharing.hub import VERSION_README, hub_card, pull, push
 from mla_extend.use.sharing.take_in import read_received
 from tests.test_cli_end_to_end import run, tree
@@ -65,7 +69,9 @@ class Hub(ThreadingHTTPServer):
         self.asked: list[str] = []
         self.failing = ""
         self.cut = ""
-        self.sizes: dict[str, int] = {}
+        self.sizes: dict[str, int | None] = {}
+        self.slow = ""
+        self.junk = b""
         self.sha: str | None = None
 
     @property
@@ -96,12 +102,18 @@ class Handler(BaseHTTPRequestHandler):
     def answer(self, value: Any, status: int = 200, headers: dict[str, str] | None = None) -> None:
         """Send JSON, or bytes as they are."""
         body = value if isinstance(value, bytes) else json.dumps(value).encode()
+        body = (self.server.junk if "/api/models" in self.path and self.command == "GET" else b"") or body
         self.send_response(status)
         for name, text in (headers or {}).items():
             self.send_header(name, text)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
-        if self.command != "HEAD":
+        if self.server.slow and self.server.slow in self.path and self.command == "GET":
+            with suppress(OSError):
+                for byte in body[:100]:
+                    self.wfile.write(bytes([byte]))
+                    time.sleep(0.1)
+        elif self.command != "HEAD":
             self.wfile.write(body)
 
     def body(self) -> bytes:
@@ -567,6 +579,37 @@ def test_what_goes_wrong_on_the_way_is_told_in_one_line(
     assert "The hub cannot be reached" in refused(here, dual_folder)
     with pytest.raises(DataError, match="The hub cannot be reached"):
         push("sw", REPO, registry=made)
+
+
+def test_what_arrives_is_bounded_whatever_is_stated(
+    made: Path, here: Path, dual_folder: Path, hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    push("sw", REPO, registry=made)
+    before = tree(here)
+    hub.sizes = {"card.json": 100}
+    assert "gives more than the 100 bytes" in refused(here, dual_folder)
+    hub.sizes = {"tokenizer.json": 10**6}
+    assert re.search(r"tokenizer\.json gave [\d,]+ of 1,000,000 bytes", refused(here, dual_folder))
+    hub.sizes = {}
+    with monkeypatch.context() as patch:
+        patch.setattr(contents, "MAX_SMALL", 1000)
+        assert "gives more than the 1,000 bytes" in refused(here, dual_folder)  # of what the repository holds
+    monkeypatch.setattr(sharing, "PATIENCE", 1.0)
+    hub.slow = "tokenizer.json"
+    assert re.search(r"tokenizer\.json has given \d+ bytes in [1-9]\d* s", refused(here, dual_folder))
+    hub.slow = "/api/models"
+    assert re.search(r"has given \d+ bytes in [1-9]\d* s", refused(here, dual_folder))
+    hub.slow, hub.junk = "", b'["no", "answer"]'
+    assert "What the hub answers for karibu/demo-sw cannot be read (TypeError" in refused(here, dual_folder)
+    hub.junk = b"{" * 100_000
+    assert "What the hub answers for karibu/demo-sw cannot be read" in refused(here, dual_folder)
+    assert tree(here) == before
+
+
+def test_a_server_that_states_no_sizes_serves_too(made: Path, here: Path, hub: Hub) -> None:
+    push("sw", REPO, registry=made)
+    hub.sizes = dict.fromkeys(hub.repos[REPO].commits[hub.repos[REPO].branches["main"]])
+    assert pull(REPO, registry=here)["published"]
 
 
 def test_the_commands_push_and_pull(made: Path, here: Path, hub: Hub) -> None:

@@ -6,18 +6,22 @@ What is taken from a repository goes the same way as what is unpacked (`mla_exte
 """
 
 import contextlib
+import json
 import os
 import re
 import tempfile
+import time
 from collections.abc import Iterator, Mapping
+from http import HTTPStatus
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from mla_extend import __version__
 from mla_extend.bases.source import HUB_ID, reason
 from mla_extend.errors import DataError, MlaExtendError
 from mla_extend.progress import SILENT, Progress
-from mla_extend.registry import layout
+from mla_extend.registry import contents, layout
 from mla_extend.registry.card import PACKAGE, Card
 from mla_extend.registry.contents import check_contents
 from mla_extend.registry.foreign_card import foreign_card
@@ -34,6 +38,10 @@ COMMIT = re.compile(r"[0-9a-f]{40}([0-9a-f]{24})?")
 VERSION_README = "README.version.md"
 MAIN = "main"
 TOKEN = "HF_TOKEN"
+PATIENCE, SLOWEST = 30.0, 20_000
+"""Seconds that an answer may take beside a second for so many bytes of it."""
+ERROR_BYTES = 4096
+"""Of what the hub says of an error, so many are read."""
 FIGURES = {
     "mean_recall": "mean recall",
     "to_native_accuracy": "finds its native sentence first",
@@ -141,16 +149,15 @@ def pull(
     """
     _check_repo(repo)
     with tempfile.TemporaryDirectory(prefix="mla-extend-") as temporary:
-        fetched, folder = Path(temporary) / "fetched", Path(temporary) / "version"
-        folder.mkdir()
+        folder = Path(temporary)
         with _told(repo, revision), _quiet():
             api = _api()
-            info = api.model_info(repo, revision=revision, files_metadata=True)
+            info = _info(api, repo, revision)
             if not COMMIT.fullmatch(info.sha or ""):
                 raise DataError(f"The hub names no commit for {repo}. Check HF_ENDPOINT.")
             what = f"{repo} at {info.sha}"
             sizes = _sizes(info, what)
-            _fetch(api, repo, info, {layout.CARD: layout.CARD}, fetched, folder)
+            _fetch(api, repo, info, {layout.CARD: layout.CARD}, sizes, folder)
             card = foreign_card(folder, what)
             _check_asked(card, language, what)
             target = find_target(card, base, registry, progress)
@@ -158,9 +165,10 @@ def pull(
             if there is not None:
                 return taken(card, there, published=False)
             sources = {name: _source(name, sizes, what) for name in card.files}
-            check_contents([(layout.CARD, 0), *((name, sizes[source]) for name, source in sources.items())], what)
+            stated = [(name, sizes[source] or 0) for name, source in sources.items()]
+            check_contents([(layout.CARD, 0), *stated], what)
             progress.start("Fetching")
-            _fetch(api, repo, info, sources, fetched, folder)
+            _fetch(api, repo, info, sources, sizes, folder)
             progress.finish()
         origin = {"from": "hub", "repo": repo, "revision": revision or MAIN, "commit": info.sha}
         return take_in(
@@ -280,7 +288,7 @@ def _stale(api: "HfApi", repo: str, info: "ModelInfo", card: Card) -> set[str]:
             raise DataError(f"{repo} holds {others[0]!r} and no {layout.CARD}: it is of something else. Take another.")
         return set()
     with tempfile.TemporaryDirectory(prefix="mla-extend-") as temporary:
-        api.hf_hub_download(repo, layout.CARD, revision=info.sha, local_dir=temporary)
+        _fetch(api, repo, info, {layout.CARD: layout.CARD}, {}, Path(temporary))
         old = foreign_card(Path(temporary), repo)
     for what, mine, other in (
         ("language", card.language, old.language),
@@ -299,26 +307,71 @@ def _stored(name: str) -> str:
     return VERSION_README if name == layout.README else name
 
 
-def _sizes(info: "ModelInfo", what: str) -> dict[str, int]:
-    """Return the sizes of a repository's files, after looking at their kinds.
+def _info(api: "HfApi", repo: str, revision: str | None) -> "ModelInfo":
+    """Ask for a repository's commit and files, as the library does, but with bounds on the answer."""
+    from huggingface_hub.hf_api import ModelInfo  # noqa: PLC0415 - slow to import
+
+    url = f"{api.endpoint}/api/models/{repo}" + (f"/revision/{quote(revision, safe='')}" if revision else "")
+    answer = json.loads(b"".join(_get(api, url, contents.MAX_SMALL, {"blobs": "true"})))
+    return ModelInfo(**answer)  # type: ignore[no-untyped-call]
+
+
+def _get(api: "HfApi", url: str, most: int, params: Mapping[str, str] | None = None) -> Iterator[bytes]:
+    """Give what the hub answers, as it arrives, while it arrives fast enough.
+
+    Args:
+        api: whose token is sent.
+        url: where it is asked for.
+        most: bytes that it may be at most.
+        params: what is added to the address.
+
+    Raises:
+        DataError: more arrives, or it arrives slower than `SLOWEST`.
+    """
+    from huggingface_hub import get_session, hf_raise_for_status  # noqa: PLC0415 - slow to import
+
+    headers = {"accept-encoding": "identity", "user-agent": f"{PACKAGE}/{__version__}"}  # so that nothing unfolds
+    if api.token:
+        headers["authorization"] = f"Bearer {api.token}"
+    arrived, begun = 0, time.monotonic()
+    with get_session().stream("GET", url, headers=headers, params=params, timeout=PATIENCE) as response:
+        if response.status_code >= HTTPStatus.BAD_REQUEST:  # the library would read the answer whole, for its message
+            first = next(response.iter_raw(), b"")[:ERROR_BYTES]
+            hf_raise_for_status(
+                type(response)(response.status_code, headers=response.headers, content=first, request=response.request)
+            )
+        for part in response.iter_raw():
+            arrived += len(part)
+            if arrived > most:
+                raise DataError(
+                    f"{url} gives more than the {most:,} bytes that it may have. Nothing was taken from it."
+                )
+            if time.monotonic() - begun > PATIENCE + arrived / SLOWEST:
+                raise DataError(
+                    f"{url} has given {arrived:,} bytes in {time.monotonic() - begun:.0f} s. Try again later."
+                )
+            yield part
+
+
+def _sizes(info: "ModelInfo", what: str) -> dict[str, int | None]:
+    """Return the sizes of a repository's files, `None` where the server does not say, after looking at their kinds.
 
     Raises:
         DataError: there is one of a kind that could run code, or no card, or the card is too large.
     """
-    sizes = {}
+    sizes: dict[str, int | None] = {}
     for sibling in info.siblings or []:
         name, suffix = sibling.rfilename, PurePosixPath(sibling.rfilename).suffix.lower()
         if suffix not in layout.SUFFIXES | _HARMLESS:
             kinds = ", ".join(sorted(layout.SUFFIXES))
             raise DataError(f"{what} holds {name[:200]!r}, and a version holds {kinds} alone. Nothing was fetched.")
-        if sibling.size is not None:
-            sizes[name] = sibling.size
-    card = [(name, size) for name, size in sizes.items() if name == layout.CARD]
+        sizes[name] = sibling.size
+    card = [(name, size or 0) for name, size in sizes.items() if name == layout.CARD]
     check_contents(card, what, "Nothing was fetched.")
     return sizes
 
 
-def _source(name: str, sizes: Mapping[str, int], what: str) -> str:
+def _source(name: str, sizes: Mapping[str, int | None], what: str) -> str:
     """Return what a file on the card is called in the repository."""
     source = _stored(name) if _stored(name) in sizes else name
     if source not in sizes:
@@ -333,18 +386,41 @@ def _check_asked(card: Card, language: str | None, what: str) -> None:
         raise DataError(f"{what} holds the language {card.language!r}, not {language!r}. Nothing was taken from it.")
 
 
-def _fetch(api: "HfApi", repo: str, info: "ModelInfo", sources: Mapping[str, str], fetched: Path, folder: Path) -> None:
-    """Fetch files at one commit, and move them to where a version has them.
+def _fetch(
+    api: "HfApi",
+    repo: str,
+    info: "ModelInfo",
+    sources: Mapping[str, str],
+    sizes: Mapping[str, int | None],
+    folder: Path,
+) -> None:
+    """Fetch files at one commit to where a version has them.
 
     Args:
-        sources: for each file of the version, what it is called in the repository; checked, so that none is a pattern.
-        fetched: a folder for the library.
+        api, repo, info: where they are.
+        sources: for each file of the version, what it is called in the repository; checked.
+        sizes: of the repository's files, as the server states them.
         folder: the version's.
+
+    Raises:
+        DataError: a file is larger or smaller than stated, or all together are too large.
     """
-    api.snapshot_download(repo, revision=info.sha, allow_patterns=sorted(sources.values()), local_dir=fetched)
+    from huggingface_hub import hf_hub_url  # noqa: PLC0415 - slow to import
+
+    left = contents.MAX_BYTES
     for name, source in sources.items():
+        stated = sizes.get(source)
+        small = PurePosixPath(name).name in {layout.CARD, contents.ADAPTER}
+        most = min(left, contents.MAX_SMALL) if small else left
+        url = hf_hub_url(repo, source, revision=info.sha, endpoint=api.endpoint)
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (fetched / source).rename(folder / name)
+        with (folder / name).open("xb") as file:
+            for part in _get(api, url, most if stated is None else min(most, stated)):
+                file.write(part)
+            size = file.tell()
+        if stated is not None and size != stated:
+            raise DataError(f"{url} gave {size:,} of {stated:,} bytes. Try again later.")
+        left -= size
 
 
 @contextlib.contextmanager
@@ -396,9 +472,14 @@ def _told(repo: str, revision: str | None) -> Iterator[None]:
         code = error.response.status_code
         remedy = "Try again later." if code >= 500 else f"Check {TOKEN} and what it may do."
         raise DataError(f"The hub refused or failed over {repo} (HTTP {code}: {_short(error)}). {remedy}") from error
-    except Exception as error:  # what the libraries below raise for a broken connection has no common name
+    except Exception as error:  # what the libraries below raise has no common name
+        if isinstance(error, OSError) or type(error).__module__.startswith(("http", "ssl")):
+            raise DataError(
+                f"The hub cannot be reached for {repo} ({_short(error)}). Check the network, HF_ENDPOINT and the name."
+            ) from error
         raise DataError(
-            f"The hub cannot be reached for {repo} ({_short(error)}). Check the network, HF_ENDPOINT and the name."
+            f"What the hub answers for {repo} cannot be read ({type(error).__name__}: {_short(error)}). Check "
+            "HF_ENDPOINT."
         ) from error
 
 
