@@ -110,6 +110,33 @@ def test_a_page_of_the_database_that_is_damaged_is_told(tmp_path: Path) -> None:
         fill(folder, unit(5), prefix="late")
 
 
+@pytest.mark.parametrize("place", [-1, -5, 128, 700])
+def test_one_wrong_bit_in_a_shard_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: int) -> None:
+    """By a reader, and by the next writer whatever the shard's size."""
+    folder = tmp_path / "index"
+    fill(folder, unit(20))
+    [(shard, content)] = shards(folder).items()
+    content = bytearray(content)
+    content[place] ^= 1
+    (folder / store.VECTORS / shard).write_bytes(content)
+    with pytest.raises(DataError, match=rf"{shard} is damaged \(its bytes are not those that were written"):
+        ImageIndex.open(folder)
+    monkeypatch.setattr(store, "SMALL", 10)
+    ImageIndex.open(folder).close()
+    with pytest.raises(DataError, match="not those that were written"):
+        fill(folder, unit(5), prefix="late")
+
+
+def test_shards_of_before_have_no_checksum_and_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store, "SUMMED", "")
+    monkeypatch.setattr(store, "_checksum", lambda crc: b"")
+    fill(tmp_path / "index", unit(20))
+    monkeypatch.undo()
+    fill(tmp_path / "index", unit(5), prefix="late")
+    with closing(ImageIndex.open(tmp_path / "index")) as index:
+        assert index.count == 25
+
+
 def test_a_stream_of_few_characters_takes_each_name(
     tmp_path: Path, dual_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -2,7 +2,7 @@
 
     image-index/
         index.sqlite            base, entries (name, size, time, hash, pixels), which shards count, and the graph's name
-        vectors/NAME.npy        a shard: unit vectors `[N, D]` in float32, memory-mapped, never changed
+        vectors/NAME.npy        a shard: unit vectors `[N, D]` in float32, memory-mapped, never changed; then CRC-32
         graph-NAME.usearch      an approximate index of the older entries, where there are many
 
 A shard counts once a transaction names it, and is on the disk before that; what no transaction names is swept away by
@@ -15,6 +15,7 @@ import re
 import secrets
 import shutil
 import sqlite3
+import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,6 +47,8 @@ STALE = 0.2
 """Share of a shard's rows that may be dropped before it is written anew."""
 CHUNK = 1 << 14
 """Rows copied at a time."""
+SUMMED = "sum-"
+"""What the name of a shard begins with that ends with a checksum; those of before have none."""
 
 TABLES = """
 CREATE TABLE about (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -337,7 +340,7 @@ class Store:
     def _opened(self) -> dict[str, tuple[Keys, Vectors]]:
         if self.database is None or self.about is None:
             return {}
-        self._shards = open_shards(self.folder, self.database, self.about.dimension, self._shards)
+        self._shards = open_shards(self.folder, self.database, self.about.dimension, self._shards, every=True)
         return self._shards
 
     def _database(self, about: About) -> sqlite3.Connection:
@@ -467,7 +470,12 @@ def check_base(folder: Path, about: About, name: str, fingerprint: str) -> None:
 
 
 def open_shards(
-    folder: Path, database: sqlite3.Connection, dimension: int, before: dict[str, tuple[Keys, Vectors]]
+    folder: Path,
+    database: sqlite3.Connection,
+    dimension: int,
+    before: dict[str, tuple[Keys, Vectors]],
+    *,
+    every: bool = False,
 ) -> dict[str, tuple[Keys, Vectors]]:
     """Return the keys `[N]`, ascending, and the memory-mapped vectors `[N, D]` of each shard, by their first keys.
 
@@ -476,6 +484,7 @@ def open_shards(
         database: of the index.
         dimension: `D`.
         before: shards that are open already.
+        every: whether the checksum of large shards is checked too, which takes a second for each million images.
 
     Raises:
         DataError: a shard is missing or damaged.
@@ -497,6 +506,11 @@ def open_shards(
             raise damaged(path, error) from error
         if vectors.shape != (len(keys), dimension) or vectors.dtype != np.float32:
             raise damaged(path, f"{vectors.dtype} {vectors.shape} in place of float32 {(len(keys), dimension)}")
+        if name.startswith(SUMMED) and (every or len(keys) < SMALL):
+            with path.open("rb") as file:
+                file.seek(vectors.offset + vectors.nbytes)
+                if file.read() != _checksum(zlib.crc32(vectors)):
+                    raise damaged(path, "its bytes are not those that were written")
         found[name] = (keys, vectors.view(np.ndarray))
     return dict(sorted(found.items(), key=lambda shard: int(shard[1][0][0])))
 
@@ -508,13 +522,20 @@ def dropped_keys(database: sqlite3.Connection) -> Keys:
 
 def write_shard(folder: Path, parts: Iterable[Vectors], rows: int, dimension: int) -> str:
     """Write a shard's vectors and return its name; nothing counts it yet."""
-    name = secrets.token_hex(8)
+    name, crc = f"{SUMMED}{secrets.token_hex(8)}", 0
     with atomic_path(folder / VECTORS / f"{name}.npy") as temporary, temporary.open("wb") as file:
         header = {"descr": "<f4", "fortran_order": False, "shape": (rows, dimension)}
         np.lib.format.write_array_header_1_0(file, header)
         for part in parts:
-            file.write(np.ascontiguousarray(part, dtype="<f4").data)
+            content = np.ascontiguousarray(part, dtype="<f4").data
+            crc = zlib.crc32(content, crc)
+            file.write(content)
+        file.write(_checksum(crc))
     return name
+
+
+def _checksum(crc: int) -> bytes:
+    return crc.to_bytes(4, "little")
 
 
 def damaged(path: Path, error: object) -> DataError:
