@@ -3,7 +3,10 @@
 import contextlib
 import io
 import threading
+import time
 import warnings
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +16,7 @@ from PIL import Image, ImageCms, PngImagePlugin, features
 
 from mla_extend.errors import ImageError
 from mla_extend.images import open as opening
+from mla_extend.images.budget import Budget, decoded_bytes
 from mla_extend.images.open import UPRIGHT, image_header, open_image
 
 AVIF = pytest.mark.skipif(not features.check("avif"), reason="this Pillow has no AVIF")
@@ -235,11 +239,45 @@ def test_large_pictures_warn_nobody_and_leave_pillow_as_it_is(tmp_path: Path) ->
 
 
 def test_too_large_a_picture_is_refused_by_its_header(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(opening, "MOST_PIXELS", 1_000)
+    monkeypatch.setattr(opening, "BUDGET", Budget(20_000))
     scene(50, 30).save(tmp_path / "a.png")
-    with pytest.raises(ImageError, match="50 x 30 pixels, more than 1,000"):
+    with pytest.raises(ImageError, match=r"a\.png is too large: it takes 0 MB to decode, and 0 MB are allowed\. Make"):
         open_image(tmp_path / "a.png")
+    scene(50, 30).save(tmp_path / "a.jpg", progressive=True)
+    with pytest.raises(ImageError, match="is too large"):
+        open_image(tmp_path / "a.jpg")
     assert image_header(tmp_path / "a.png") == ("image/png", (50, 30))
+
+
+def test_no_more_is_decoded_at_once_than_the_budget_lets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    budget, held, most = Budget(50_000), [0], [0]
+    monkeypatch.setattr(opening, "BUDGET", budget)
+    real = opening._decoded
+
+    def decoded(*arguments: Any) -> Image.Image:
+        held[0] += 1
+        most[0] = max(most[0], held[0])
+        time.sleep(0.02)
+        shown = real(*arguments)
+        held[0] -= 1
+        return shown
+
+    monkeypatch.setattr(opening, "_decoded", decoded)
+    scene(50, 30).save(tmp_path / "a.png")  # 24,000 bytes with its copies
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(lambda _: open_image(tmp_path / "a.png"), range(16)))
+    assert most == [2]
+
+
+def test_a_picture_is_counted_by_what_decoding_it_takes() -> None:
+    sides = (1_000, 1_000)
+    count = partial(decoded_bytes, sides, sides, progressive=False, whole=False)
+    assert count("1", "PNG") == 10**6
+    assert count("RGB", "PNG") == 4 * 10**6
+    assert count("RGB", "WEBP") == 8 * 10**6
+    assert count("F", "TIFF") == 4 * 10**6
+    assert decoded_bytes(sides, sides, "L", "PNG", progressive=False, whole=True) == 13 * 10**6
+    assert decoded_bytes(sides, (100, 100), "RGB", "JPEG", progressive=True, whole=False) == 6_040_000
 
 
 # What cannot be read ----------------------------------------------------------------------------------------------

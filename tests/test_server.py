@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -25,12 +25,15 @@ from typer.testing import CliRunner
 from mla_extend.bases.base import open_image
 from mla_extend.cli.app import app as cli
 from mla_extend.errors import DataError, LanguageError, RegistryError
+from mla_extend.language import tokenizer as tokenizing
 from mla_extend.registry.languages import BaseRegistry
 from mla_extend.registry.store import Registry
 from mla_extend.use.load import RegistryModel, load_model
-from mla_extend.use.search import Searcher
+from mla_extend.use.search import Answer, Query, Searcher
 from mla_extend.use.server import allowed_hosts, listen, open_service
+from mla_extend.use.serving import app as serving_app
 from mla_extend.use.serving.limits import Limits
+from mla_extend.use.serving.queries import Queries
 
 SECRET = b"root:x:0:0:nobody may read this"
 
@@ -140,6 +143,121 @@ def test_a_query_that_fails_fails_alone(searcher: Searcher) -> None:
     assert [answer.status_code for answer in answers] == [200, 422, 422, 200] * 8
 
 
+class Panic(BaseException):
+    """As a native library raises it."""
+
+
+def test_what_nobody_expects_fails_one_request_and_health_tells_of_it(
+    own: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    searcher = own.searcher()
+    real = searcher.search_all
+
+    def search_all(queries: Sequence[Query]) -> list[Answer]:
+        if any(query.text == "boom" for query in queries):
+            raise Panic("index out of range")
+        return real(queries)
+
+    monkeypatch.setattr(searcher, "search_all", search_all)
+    monkeypatch.setattr(searcher, "search_image", lambda image, top: search_all([Query("boom")]))
+    with serving(searcher) as url, httpx.Client(base_url=url, timeout=60, trust_env=False) as client:
+        assert client.get("/health").json()["restarts"] == 0
+        hung_up = {"connection": "close"}  # as the server does after what it did not expect
+        refused(client.get("/search", params={"q": "boom", "lang": "sw"}, headers=hung_up), 500)
+        refused(client.post("/search", files={"image": png()}, headers=hung_up), 500)
+        assert client.get("/search", params={"q": QUERIES["sw"], "lang": "sw"}).json()["hits"]
+        health = client.get("/health").json()
+        assert (health["status"], health["restarts"]) == ("ok", 1)
+
+
+def test_health_tells_that_nothing_is_answered(own: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    with serving(own.searcher()) as url, httpx.Client(base_url=url, timeout=60, trust_env=False) as client:
+        monkeypatch.setattr(Queries, "alive", False)
+        assert client.get("/health").json()["status"] == "failing"
+
+
+def test_a_language_whose_tokenizer_fails_costs_that_language_alone(own: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    searcher = own.searcher()
+    searcher.model.require("am")
+    broken = searcher.model.language("am").tokenizer
+    assert broken is not None
+    real = tokenizing._ready
+
+    class Broken:
+        """Fail over every text."""
+
+        def encode_batch(self, texts: list[str]) -> None:
+            raise Panic("index out of range")
+
+    monkeypatch.setattr(
+        tokenizing, "_ready", lambda packed, most: Broken() if packed is broken._packed else real(packed, most)
+    )
+    with serving(searcher) as url, httpx.Client(base_url=url, timeout=60, trust_env=False) as client:
+        problem = refused(client.get("/search", params={"q": QUERIES["am"], "lang": "am"}), 503)
+        assert "The language's tokenizer fails (Panic: index out of range)" in problem
+        for tag in ("sw", "ar", "en"):
+            for lang in (tag, "auto"):
+                assert client.get("/search", params={"q": QUERIES[tag], "lang": lang}).json()["hits"]
+        found = client.get("/search", params={"q": QUERIES["am"]}).json()  # by what is left
+        assert found["hits"]
+        assert "am" not in found["languages"]
+        told = {row["language"]: row["problem"] for row in client.get("/languages").json()["languages"]}
+        assert "tokenizer fails" in told["am"]
+        assert told["sw"] is None
+        assert client.get("/health").json()["restarts"] == 0
+
+
+def test_pieces_that_fail_cost_the_routing_to_their_language_alone(own: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    router = own.searcher().router
+    part = next(part for part in router._parts if part.language == "am")
+
+    def scores(texts: Sequence[str]) -> None:
+        raise Panic("index out of range")
+
+    assert part.pieces is not None
+    monkeypatch.setattr(part.pieces, "scores", scores)
+    for tag in ("sw", "ar"):
+        assert router.route([QUERIES[tag]])[0].languages[0] == tag
+    assert "am" not in router.route([QUERIES["am"]])[0].languages
+    assert "tokenizer fails (Panic" in router.problems["am"]
+
+
+def test_few_pictures_are_held_decoded_at_once(own: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    searcher, held, most = own.searcher(), [0], [0]
+    real = serving_app.read_query
+
+    def read_query(content: bytes, pixels: int) -> Image.Image:
+        held[0] += 1
+        most[0] = max(most[0], held[0])
+        return real(content, pixels)
+
+    def search_image(image: Image.Image, top: int) -> Answer:
+        time.sleep(0.05)
+        held[0] -= 1
+        return Answer("", (), None, True, [], 0.0)
+
+    monkeypatch.setattr(serving_app, "read_query", read_query)
+    monkeypatch.setattr(searcher, "search_image", search_image)
+    with serving(searcher, Limits(opened=2)) as url, ThreadPoolExecutor(8) as threads:
+        sent = list(threads.map(lambda _: httpx.post(f"{url}/search", files={"image": png()}, timeout=60), range(8)))
+    assert [answer.status_code for answer in sent] == [200] * 8
+    assert most[0] <= 2
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        {"url": "/embed", "content": b'{"texts": ["\\ud800"], "languages": "sw"}'},
+        {"url": "/embed", "content": b'{"texts": ["x"], "languages": ["\\ud800"]}'},
+        {"url": "/embed", "content": b'{"texts": ["x\\u0000"], "languages": "sw\\u0000"}'},
+        {"url": "/embed", "content": b'{"\\ud800": 1}'},
+    ],
+)
+def test_halves_of_characters_are_refused(client: httpx.Client, sent: dict[str, Any]) -> None:
+    answer = client.post(sent["url"], content=sent["content"], headers={"content-type": "application/json"})
+    refused(answer, 422)
+
+
 def test_a_picture_finds_itself(client: httpx.Client, site: Site) -> None:
     """A picture of the index is nearest to itself."""
     content = (site.pictures / "picture 07.png").read_bytes()
@@ -175,7 +293,8 @@ def test_languages_are_told_with_what_their_cards_say(client: httpx.Client, site
     assert {record["licence"] for record in amharic["data"]} == {"CC-BY-4.0"}
     assert amharic["quality"][0]["split"] in card.metrics["splits"]
     assert amharic["problem"] is None
-    assert client.get("/health").json() == {"status": "ok", "base": "tiny-dual", "images": 60, "languages": 4}
+    health = {"status": "ok", "base": "tiny-dual", "images": 60, "languages": 4, "restarts": 0}
+    assert client.get("/health").json() == health
 
 
 def test_openapi_describes_every_route_and_no_page_is_loaded_from_elsewhere(client: httpx.Client) -> None:

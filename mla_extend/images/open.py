@@ -16,11 +16,10 @@ import numpy as np
 from PIL import Image, ImageCms, UnidentifiedImageError
 
 from mla_extend.errors import ImageError
+from mla_extend.images.budget import BUDGET, OverBudget, decoded_bytes
 
 FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "AVIF", "GIF", "BMP", "DIB", "TIFF", "JPEG2000", "PPM", "HEIF")
 """What Pillow is let to open. Its other formats are rare, run other programs (EPS) or have fragile readers."""
-MOST_PIXELS = 1 << 29
-"""Pixels from which on a picture is not decoded: a JPEG of any size is, since it is reduced while it is read."""
 LEAST_SIDE = 1_024
 """Pixels that the shorter side keeps: more than twice what a model of 448 takes, so that reducing does not show."""
 FEW_PIXELS = 4 << 20
@@ -78,7 +77,7 @@ def image_header(source: str | Path | bytes) -> tuple[str, tuple[int, int]]:
     Raises:
         ImageError: it is not there or of no known format.
     """
-    with _wall(source), _opened(source, decoded=False) as image:
+    with _wall(source), _opened(source) as image:
         return Image.MIME.get(image.format or "", "application/octet-stream"), image.size
 
 
@@ -100,6 +99,8 @@ def _wall(source: Source) -> Iterator[None]:
             f"{_capital(what)} cannot be read: it is no picture, or of another format than {known}. Replace it, or "
             "take its lines out.",
         ) from error
+    except OverBudget as error:
+        raise ImageError(source, f"{_capital(what)} is too large: {error}. Make it smaller.") from error
     except Exception as error:  # decoders of damaged files raise nearly everything
         raise ImageError(
             source, f"{_capital(what)} cannot be read ({_reason(error)}). Replace it, or take its lines out."
@@ -118,7 +119,7 @@ def _formats() -> list[str]:
 
 
 @contextmanager
-def _opened(source: str | Path | bytes, *, decoded: bool = True) -> Iterator[Image.Image]:
+def _opened(source: str | Path | bytes) -> Iterator[Image.Image]:
     """Open a file as one of the known formats."""
     content: Path | BinaryIO = io.BytesIO(source) if isinstance(source, bytes) else Path(source)
     with _HEADER:
@@ -128,20 +129,27 @@ def _opened(source: str | Path | bytes, *, decoded: bool = True) -> Iterator[Ima
         finally:
             Image.MAX_IMAGE_PIXELS = before
     with image:
-        if decoded and image.format not in ("JPEG", "MPO") and image.width * image.height > MOST_PIXELS:
-            raise ImageError(
-                source,
-                f"The image {source if not isinstance(source, bytes) else 'that was sent'} has {image.width} x "
-                f"{image.height} pixels, more than {MOST_PIXELS:,}. Make it smaller.",
-            )
         yield image
 
 
 def _as_seen(image: Image.Image, least_side: int, few_pixels: int) -> Image.Image:
     """Reduce, turn upright, and put on white."""
-    factor = _factor(image.size, least_side, few_pixels)
+    factor, stored = _factor(image.size, least_side, few_pixels), image.size
     if factor > 1:
         image.draft(None, (image.width // factor, image.height // factor))  # JPEG alone does less for less
+    size = decoded_bytes(
+        stored,
+        image.size,
+        image.mode,
+        image.format,
+        progressive="progressive" in image.info,
+        whole=_factor(image.size, least_side, few_pixels) == 1,
+    )
+    with BUDGET.taken(size):
+        return _decoded(image, least_side, few_pixels)
+
+
+def _decoded(image: Image.Image, least_side: int, few_pixels: int) -> Image.Image:
     image.load()
     turn = UPRIGHT.get(_orientation(image))
     factor = _factor(image.size, least_side, few_pixels)

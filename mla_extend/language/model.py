@@ -242,6 +242,10 @@ class MultilingualModel:
             )
         if not texts:
             raise DataError("There is no text to encode: the list is empty.")
+        try:
+            "".join(texts).encode("utf-8")
+        except UnicodeEncodeError as error:
+            raise DataError("A text is not valid Unicode: it holds half a character. Type it again.") from error
         for tag in dict.fromkeys(tags):
             self.require(tag)
         rows: list[Tensor | None] = [None] * len(texts)

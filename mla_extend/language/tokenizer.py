@@ -12,6 +12,7 @@ import torch
 from tokenizers import Tokenizer
 from torch import Tensor
 
+from mla_extend.language.library_errors import library_errors
 from mla_extend.language.native_words import NativeWords, add_native, lexicon_pieces, native_pieces
 from mla_extend.language.normaliser import learn_normaliser, read_normaliser
 from mla_extend.language.pieces import (
@@ -75,7 +76,8 @@ class LanguageTokenizer:
 
     @property
     def _tokenizer(self) -> Tokenizer:
-        return _ready(self._packed, self.max_tokens)
+        with library_errors():
+            return _ready(self._packed, self.max_tokens)
 
     @property
     def pieces(self) -> bytes | None:
@@ -131,7 +133,9 @@ class LanguageTokenizer:
 
     def ids(self, texts: Sequence[str]) -> list[list[int]]:
         """Tokenise with begin and end, cut to the tower's positions."""
-        return [encoding.ids for encoding in self._tokenizer.encode_batch(list(texts))]
+        tokenizer = self._tokenizer
+        with library_errors():
+            return [encoding.ids for encoding in tokenizer.encode_batch(list(texts))]
 
     def sampled_ids(self, texts: Sequence[str], alpha: float, seed: int) -> list[list[int]]:
         """Tokenise as `ids` does, each text cut in a way that is drawn at random (see `RandomCuts`).
@@ -159,8 +163,9 @@ class LanguageTokenizer:
 
     def plain_ids(self, texts: Sequence[str]) -> list[list[int]]:
         """Tokenise without special tokens and without cutting, for alignment and counts."""
-        plain = _ready(self._packed, None)
-        return [encoding.ids for encoding in plain.encode_batch(list(texts), add_special_tokens=False)]
+        with library_errors():
+            plain = _ready(self._packed, None)
+            return [encoding.ids for encoding in plain.encode_batch(list(texts), add_special_tokens=False)]
 
     def batch(self, texts: Sequence[str]) -> TextBatch:
         """Tokenise and pad a batch."""

@@ -16,6 +16,7 @@ import numpy as np
 
 from mla_extend.data.speech import identifier
 from mla_extend.errors import LanguageError, RegistryError
+from mla_extend.language.library_errors import library_errors
 from mla_extend.registry.languages import BaseRegistry
 from mla_extend.use.route_parts import (
     VOCABULARY,
@@ -127,7 +128,8 @@ class Router:
     Attributes:
         languages: those that it routes to, the native one first.
         versions: the version of each language but the native one.
-        problems: languages that it does not route to since their files are damaged, and what is wrong with them.
+        problems: languages that it does not route to since their files are damaged or their tokenizer fails, and what
+            is wrong with them.
     """
 
     def __init__(
@@ -158,6 +160,9 @@ class Router:
         if not spoken or len(self.languages) == 1:
             return routes
         likely = posterior(self.evidence([prepared[i] for i in spoken]))
+        broken = [place for place, language in enumerate(self.languages) if language in self.problems]
+        likely[:, broken] = 0
+        likely /= likely.sum(axis=1, keepdims=True)
         for i, row in zip(spoken, likely, strict=True):
             routes[i] = self._decided(row)
         return routes
@@ -168,7 +173,7 @@ class Router:
         if row[-1] > row[order[0]]:
             order = [0, *(place for place in order if place != 0)]
         confidence = float(row[order[0]])
-        count = 1 if confidence >= SURE else 2
+        count = 1 if confidence >= SURE or not row[order[1]] else 2
         return Route(tuple(self.languages[place] for place in order[:count]), confidence, count == 1)
 
     def evidence(self, texts: Sequence[str]) -> Evidence:
@@ -179,8 +184,12 @@ class Router:
         if self._vocabulary is not None:
             own[:, 0], entries = self._vocabulary.scores(texts)
         for column, part in enumerate(self._parts):
-            if part.pieces is not None:
-                own[:, column] = part.pieces.scores(texts)
+            if part.pieces is not None and part.language not in self.problems:
+                try:
+                    with library_errors():
+                        own[:, column] = part.pieces.scores(texts)
+                except RegistryError as error:
+                    self.problems[part.language] = str(error)
         found = identifier().probabilities(list(texts)).astype(np.float64)
         identified = np.where(self._known, found @ self._labels.T, np.nan)
         outside = np.clip(1 - found[:, self._labels.any(axis=0)].sum(axis=1), 0, 1)

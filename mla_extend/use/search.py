@@ -5,7 +5,7 @@ Nothing here imports torch before a model is opened, so that a wrong query or in
 
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from mla_extend.bases.source import DEMO, base_folder
 from mla_extend.data.codes import closest, language_tag
-from mla_extend.errors import DataError
+from mla_extend.errors import BaseMismatchError, DataError, RegistryError
 from mla_extend.progress import SILENT, Progress
 from mla_extend.registry.place import registry_root
 from mla_extend.registry.store import Registry
@@ -21,6 +21,8 @@ from mla_extend.use.index import Entry, ImageIndex
 from mla_extend.use.quick import quick_imports
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from mla_extend.bases.base import ImageLike
     from mla_extend.use.load import RegistryModel
     from mla_extend.use.route import Router
@@ -144,8 +146,7 @@ class Searcher:
         open_ = [i for i, query in enumerate(queries) if query.language == AUTO]
         routes = dict(zip(open_, self.router.route([texts[i] for i in open_]) if open_ else (), strict=True))
         languages = [routes[i].languages if i in routes else (query.language,) for i, query in enumerate(queries)]
-        rows = [(text, tag) for text, tags in zip(texts, languages, strict=True) for tag in tags]
-        vectors = self.model.encode_text([text for text, _ in rows], [tag for _, tag in rows])
+        languages, vectors = self._encode(texts, languages, set(open_))
         found = iter(self.index.nearest(vectors.numpy(), max(query.top for query in queries)))
         merged = [
             best_ranks(tags, [next(found)[: query.top] for _ in tags])[: query.top]
@@ -158,6 +159,34 @@ class Searcher:
             seconds = time.perf_counter() - query.since
             answers.append(Answer(texts[i], tuple(languages[i]), confidence, sure, hits, seconds))
         return answers
+
+    def _encode(
+        self, texts: Sequence[str], languages: Sequence[tuple[str, ...]], routed: Collection[int]
+    ) -> tuple[list[tuple[str, ...]], "Tensor"]:
+        """Encode each text in its languages; return the languages and the vectors `[sum of them, D]`.
+
+        A language that fails is left out of the texts whose language was found out, and not looked for again.
+
+        Raises:
+            RegistryError: a text's only language fails.
+        """
+        kept, failing = list(languages), dict[str, str]()
+        while True:
+            rows = [(text, tag) for text, tags in zip(texts, kept, strict=True) for tag in tags]
+            try:
+                return kept, self.model.encode_text([text for text, _ in rows], [tag for _, tag in rows])
+            except (BaseMismatchError, RegistryError):
+                for tag in {tag for _, tag in rows}:
+                    try:
+                        self.model.encode_text([text for text, one in rows if one == tag], tag)
+                    except (BaseMismatchError, RegistryError) as error:
+                        failing[tag] = str(error)
+                if not failing.keys() & {tag for i in routed for tag in kept[i]}:
+                    raise
+            self.router.problems.update(failing)
+            self.model.problems.update(failing)
+            for i in routed:
+                kept[i] = tuple(tag for tag in kept[i] if tag not in failing) or (self.model.native,)
 
     def search_image(self, image: "ImageLike", top: int = 10) -> Answer:
         """Find the images that look like an image.

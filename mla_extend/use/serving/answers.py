@@ -86,12 +86,13 @@ class Languages(BaseModel):
 
 
 class Health(BaseModel):
-    """That the server is there, and with what."""
+    """Whether queries are answered (`ok` or `failing`), with what, and how often answering was begun again."""
 
     status: str
     base: str
     images: int
     languages: int
+    restarts: int
 
 
 def found(answer: search.Answer) -> Found:

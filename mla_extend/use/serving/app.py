@@ -23,7 +23,7 @@ from mla_extend.use.serving.guard import App, Guard
 from mla_extend.use.serving.languages import Cards
 from mla_extend.use.serving.limits import Limits
 from mla_extend.use.serving.pictures import NoPicture, Pictures, TooLarge, read_query
-from mla_extend.use.serving.queries import Busy, Queries
+from mla_extend.use.serving.queries import Busy, Queries, as_exception
 from mla_extend.wrong_values import wrong
 
 T = TypeVar("T")
@@ -74,6 +74,14 @@ def create_app(searcher: Searcher, limits: Limits | None = None, hosts: frozense
     return Guard(app, limits, hosts)
 
 
+def contained(function: Callable[[], T]) -> T:
+    """Run a function, whose worst is an Exception then."""
+    try:
+        return function()
+    except BaseException as error:
+        raise as_exception(error) from error
+
+
 class _Work:
     """What the routes work with: text queries in a thread of their own, so that nothing slow stands before them."""
 
@@ -83,16 +91,17 @@ class _Work:
         self.queries = Queries(searcher, limits)
         self.cards = Cards(searcher.model)
         self.pictures = Pictures(searcher.index, limits)
+        self.opened = asyncio.Semaphore(limits.opened)
         self._encoding = ThreadPoolExecutor(1, "encoding")
         self._drawing = ThreadPoolExecutor(min(4, os.cpu_count() or 1), "drawing")
 
     async def encode(self, function: Callable[[], T]) -> T:
         """Run what encodes images or many texts; one at a time."""
-        return await asyncio.get_running_loop().run_in_executor(self._encoding, function)
+        return await asyncio.get_running_loop().run_in_executor(self._encoding, lambda: contained(function))
 
     async def draw(self, function: Callable[[], T]) -> T:
         """Run what reads files."""
-        return await asyncio.get_running_loop().run_in_executor(self._drawing, function)
+        return await asyncio.get_running_loop().run_in_executor(self._drawing, lambda: contained(function))
 
     def vectors(self, texts: list[str], languages: str | list[str]) -> Vectors:
         """Encode texts."""
@@ -137,8 +146,9 @@ def _add_search(app: FastAPI, work: _Work) -> None:
     ) -> Found:
         """Find the images that look like a picture."""
         content = await image.read()
-        opened = await work.draw(lambda: read_query(content, limits.pixels))
-        return found(await work.encode(lambda: work.searcher.search_image(opened, top)))
+        async with work.opened:
+            opened = await work.draw(lambda: read_query(content, limits.pixels))
+            return found(await work.encode(lambda: work.searcher.search_image(opened, top)))
 
     @app.post("/embed")
     async def embed(body: Texts) -> Vectors:
@@ -170,8 +180,14 @@ def _add_about(app: FastAPI, work: _Work) -> None:
 
     @app.get("/health")
     async def health() -> Health:
-        """Tell that the server is there."""
-        return Health(status="ok", base=model.base.identity.name, images=index.count, languages=len(model.languages))
+        """Tell whether queries are answered."""
+        return Health(
+            status="ok" if work.queries.alive else "failing",
+            base=model.base.identity.name,
+            images=index.count,
+            languages=len(model.languages),
+            restarts=work.queries.restarts,
+        )
 
 
 def _add_pictures(app: FastAPI, work: _Work) -> None:

@@ -17,6 +17,7 @@ class Limits:
         bodies_bytes: of all bodies that are held at once.
         pixels: of an image, before it is decoded.
         requests: that are worked on at once; the next is told to come again.
+        opened: pictures sent as queries that are held decoded at once.
         batch: text queries that go through the text tower together.
         seconds: from a request's headers to its body, and from its body to the beginning of its answer.
         header_seconds: from the first byte of a request, or from the connection, to the end of its headers.
@@ -31,6 +32,7 @@ class Limits:
     bodies_bytes: int = 128 * MIB
     pixels: int = 64_000_000
     requests: int = 256
+    opened: int = 4
     batch: int = 32
     seconds: float = 20.0
     header_seconds: float = 10.0

@@ -20,6 +20,11 @@ class Busy(MlaExtendError):  # noqa: N818 - a status, not a fault
     """Say that too many queries wait."""
 
 
+def as_exception(error: BaseException) -> Exception:
+    """Return an error that a request can fail with: what is no Exception would end more than the request."""
+    return error if isinstance(error, Exception) else RuntimeError(f"{type(error).__name__}: {error}")
+
+
 @dataclass(frozen=True)
 class Asked:
     """Hold a query that waits for its answer."""
@@ -33,6 +38,7 @@ class Queries:
 
     Attributes:
         searcher: what is searched with what.
+        restarts: how often the answering had to be begun again, after what nobody expects.
     """
 
     def __init__(self, searcher: Searcher, limits: Limits) -> None:
@@ -42,7 +48,8 @@ class Queries:
         self._waiting: queue.Queue[Asked | None] = queue.Queue(limits.requests)
         self._refreshing = threading.Lock()
         self._looked = time.monotonic()
-        self._thread = threading.Thread(target=self._work, name="queries", daemon=True)
+        self.restarts = 0
+        self._thread = threading.Thread(target=self._run, name="queries", daemon=True)
         self._thread.start()
 
     @property
@@ -99,16 +106,27 @@ class Queries:
         self._waiting.put(None)
         self._thread.join()
 
-    def _work(self) -> None:
+    @property
+    def alive(self) -> bool:
+        """Say whether queries are answered."""
+        return self._thread.is_alive()
+
+    def _run(self) -> None:
         ending = False
         while not ending:
             batch = [self._waiting.get()]
             while len(batch) < self._limits.batch and not self._waiting.empty():
                 batch.append(self._waiting.get())
             ending = None in batch
-            self._answer(
-                [asked for asked in batch if asked is not None and asked.answer.set_running_or_notify_cancel()]
-            )
+            asked = [one for one in batch if one is not None and one.answer.set_running_or_notify_cancel()]
+            try:
+                self._answer(asked)
+            except BaseException as error:  # this thread is the only one that answers
+                LOG.exception("Answering failed, and goes on")
+                self.restarts += 1
+                for one in asked:
+                    if not one.answer.done():
+                        one.answer.set_exception(as_exception(error))
 
     def _answer(self, batch: list[Asked]) -> None:
         """Answer a batch; what cannot be answered fails by itself."""

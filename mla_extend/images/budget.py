@@ -1,0 +1,69 @@
+"""How many bytes of decoded pictures a process holds at once, whoever asks for them: taken before they are decoded."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+MOST_BYTES = 1 << 30
+"""Of pictures that are being decoded, in all threads together."""
+DECODED = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16L": 2, "I;16B": 2, "I;16N": 2, "LA": 4, "PA": 4}
+"""Bytes that Pillow holds for a pixel of a mode; of any other, four."""
+TWICE = ("WEBP", "AVIF", "HEIF", "JPEG2000", "GIF")
+"""Formats whose decoders hold the picture beside what Pillow holds."""
+COEFFICIENTS = 6
+"""Bytes for each stored pixel that a progressive JPEG takes, however small it is asked for."""
+COPIES = 12
+"""Bytes for each pixel that is turned to RGB on white, beside the picture itself."""
+
+
+class OverBudget(Exception):  # noqa: N818 - a bound, not a fault
+    """Say how much was asked for, and how much there is."""
+
+
+class Budget:
+    """Let so many bytes be taken at once; who asks for more than are left waits."""
+
+    def __init__(self, most: int) -> None:
+        self.most = most
+        self._held = 0
+        self._free = threading.Condition()
+
+    @contextmanager
+    def taken(self, size: int) -> Iterator[None]:
+        """Hold so many bytes while the context lasts.
+
+        Raises:
+            OverBudget: there are never so many.
+        """
+        if size > self.most:
+            raise OverBudget(f"it takes {size / 1e6:,.0f} MB to decode, and {self.most / 1e6:,.0f} MB are allowed")
+        with self._free:
+            self._free.wait_for(lambda: self._held + size <= self.most)
+            self._held += size
+        try:
+            yield
+        finally:
+            with self._free:
+                self._held -= size
+                self._free.notify_all()
+
+
+BUDGET = Budget(MOST_BYTES)
+
+
+def decoded_bytes(
+    stored: tuple[int, int], drawn: tuple[int, int], mode: str, file: str | None, *, progressive: bool, whole: bool
+) -> int:
+    """Return about how many bytes a picture takes while it is decoded and brought to RGB.
+
+    Args:
+        stored: width and height in the file.
+        drawn: the same as they are decoded, which a JPEG may be to less.
+        mode: Pillow's.
+        file: its format.
+        progressive: whether it is a JPEG that is stored so.
+        whole: it is turned to RGB as a whole, and not strip by strip.
+    """
+    pixels = drawn[0] * drawn[1]
+    each = DECODED.get(mode, 4) * (2 if file in TWICE else 1) + (COPIES if whole else 0)
+    return pixels * each + (stored[0] * stored[1] * COEFFICIENTS if progressive else 0)
