@@ -274,7 +274,7 @@ def test_a_picture_is_counted_by_what_decoding_it_takes() -> None:
     count = partial(decoded_bytes, sides, sides, progressive=False, whole=False)
     assert count("1", "PNG") == 10**6
     assert count("RGB", "PNG") == 4 * 10**6
-    assert count("RGB", "WEBP") == 8 * 10**6
+    assert count("RGB", "WEBP") == 16 * 10**6
     assert count("F", "TIFF") == 4 * 10**6
     assert decoded_bytes(sides, sides, "L", "PNG", progressive=False, whole=True) == 13 * 10**6
     assert decoded_bytes(sides, (100, 100), "RGB", "JPEG", progressive=True, whole=False) == 6_040_000

@@ -5,6 +5,7 @@ import shutil
 import sqlite3
 import threading
 import weakref
+import zlib
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,8 @@ from PIL import Image
 from mla_extend.bases.base import Base
 from mla_extend.bases.open import open_base
 from mla_extend.errors import DataError
+from mla_extend.images import open as opening
+from mla_extend.images.budget import Budget
 from mla_extend.progress import Silent
 from mla_extend.use.index import ImageIndex, ahead, exclude, kinds, store
 from mla_extend.use.index.ahead import opened_ahead
@@ -277,28 +280,28 @@ def test_few_pixels_are_held_however_many_pictures_there_are(tmp_path: Path, mon
     assert most <= 3 + 3 + ahead.READERS + 1
 
 
-def test_large_pictures_are_decoded_one_after_the_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_more_is_decoded_at_once_than_the_budget_lets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     found = files(tmp_path, 12, (100, 100))
-    monkeypatch.setattr(ahead, "DECODED", 25_000)
-    at_once, most, lock = 0, Counter[int](), threading.Lock()
+    beside, most, lock = 0, Counter[int](), threading.Lock()
 
-    def watched(path: Path) -> Image.Image:
-        nonlocal at_once
+    def watched(*_: Any) -> Image.Image:
+        nonlocal beside
         with lock:
-            at_once += 1
-            most[at_once] += 1
+            beside += 1
+            most[beside] += 1
         threading.Event().wait(0.01)
         with lock:
-            at_once -= 1
+            beside -= 1
         return Image.new("RGB", (2, 2))
 
-    monkeypatch.setattr(ahead, "open_image", watched)
-    assert sum(len(batch) for batch in opened_ahead(found)) == 12
-    assert max(most) == 2
-    most.clear()
-    monkeypatch.setattr(ahead, "DECODED", 5_000)
-    assert sum(len(batch) for batch in opened_ahead(found)) == 12
-    assert max(most) == 1
+    monkeypatch.setattr(opening, "_decoded", watched)
+    for at_once, expected in ((400_000, 2), (160_000, 1), (1_000, 1)):  # a picture takes 160,000 bytes with its copies
+        monkeypatch.setattr(opening, "BUDGET", Budget(500_000, at_once))
+        most.clear()
+        assert sum(len(batch) for batch in opened_ahead(found)) == 12
+        assert max(most) == expected
+    monkeypatch.setattr(opening, "BUDGET", Budget(100_000))
+    assert all("too large" in one.reason for batch in opened_ahead(found) for one in batch)
 
 
 def test_freed_memory_is_given_back_after_large_pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -351,7 +354,10 @@ def test_an_index_of_an_older_preparation_is_made_anew_and_says_why(base: Base, 
     older = json.dumps(json.loads(about.preparation) | {"rule": "0"}, sort_keys=True)
     write_down(index, older)
     shard = next((index / store.VECTORS).iterdir())
-    np.save(shard, unit(3, seed=5))
+    other = unit(3, seed=5)
+    np.save(shard, other)
+    with shard.open("ab") as file:
+        file.write(store._checksum(zlib.crc32(other)))
     opened = ImageIndex.open(index)
     assert opened.is_older()
     telling = Noting()

@@ -5,11 +5,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 MOST_BYTES = 1 << 30
-"""Of pictures that are being decoded, in all threads together."""
+"""Of one picture that is decoded."""
+AT_ONCE = 400_000_000
+"""Bytes of the pictures that are decoded at the same time, in all threads together; one that takes more goes alone."""
 DECODED = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16L": 2, "I;16B": 2, "I;16N": 2, "LA": 4, "PA": 4}
 """Bytes that Pillow holds for a pixel of a mode; of any other, four."""
-TWICE = ("WEBP", "AVIF", "HEIF", "JPEG2000", "GIF")
-"""Formats whose decoders hold the picture beside what Pillow holds."""
+TIMES = {"WEBP": 4, "AVIF": 3, "HEIF": 2, "JPEG2000": 6, "GIF": 2}
+"""Times as much as Pillow that a format's decoder holds at its peak, what Pillow holds included: measured."""
 COEFFICIENTS = 6
 """Bytes for each stored pixel that a progressive JPEG takes, however small it is asked for."""
 COPIES = 12
@@ -21,10 +23,11 @@ class OverBudget(Exception):  # noqa: N818 - a bound, not a fault
 
 
 class Budget:
-    """Let so many bytes be taken at once; who asks for more than are left waits."""
+    """Let so many bytes be taken at once; who asks for more than are left waits, for all where it is more than that."""
 
-    def __init__(self, most: int) -> None:
+    def __init__(self, most: int, at_once: int | None = None) -> None:
         self.most = most
+        self.at_once = most if at_once is None else at_once
         self._held = 0
         self._free = threading.Condition()
 
@@ -38,7 +41,7 @@ class Budget:
         if size > self.most:
             raise OverBudget(f"it takes {size / 1e6:,.0f} MB to decode, and {self.most / 1e6:,.0f} MB are allowed")
         with self._free:
-            self._free.wait_for(lambda: self._held + size <= self.most)
+            self._free.wait_for(lambda: not self._held or self._held + size <= self.at_once)
             self._held += size
         try:
             yield
@@ -48,7 +51,7 @@ class Budget:
                 self._free.notify_all()
 
 
-BUDGET = Budget(MOST_BYTES)
+BUDGET = Budget(MOST_BYTES, AT_ONCE)
 
 
 def decoded_bytes(
@@ -65,5 +68,5 @@ def decoded_bytes(
         whole: it is turned to RGB as a whole, and not strip by strip.
     """
     pixels = drawn[0] * drawn[1]
-    each = DECODED.get(mode, 4) * (2 if file in TWICE else 1) + (COPIES if whole else 0)
+    each = DECODED.get(mode, 4) * TIMES.get(file or "", 1) + (COPIES if whole else 0)
     return pixels * each + (stored[0] * stored[1] * COEFFICIENTS if progressive else 0)

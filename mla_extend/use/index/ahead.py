@@ -1,13 +1,12 @@
 """Open files while others are encoded, within a bound on the pixels that are held: pictures are of any size.
 
-Three bounds, each in pixels: of pictures that are being decoded, of those that wait, and of a batch.
+Two bounds: of pictures that wait, and of a batch. What is being decoded is bounded where all pictures are opened.
 """
 
 import threading
 from collections import deque
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 from PIL import Image
@@ -23,8 +22,6 @@ BATCH = 16
 """Images encoded together at most."""
 READERS = 4
 """Threads that open images while others are encoded."""
-DECODED = 96_000_000
-"""Pixels that are decoded at the same time, as many as four common photos have; a larger picture is decoded alone."""
 LARGE = 16_000_000
 """Pixels of a picture after which freed memory is given back: glibc keeps it for each thread apart."""
 HELD = 48_000_000
@@ -87,8 +84,9 @@ def _open(found: Found, place: int, room: "_Room") -> Opened:
         if is_video(found.path):
             return Opened(found, content)
         _, stored = image_header(found.path)
-        with room.decoding(stored[0] * stored[1]):
-            picture = open_image(found.path)
+        picture = open_image(found.path)
+        if stored[0] * stored[1] > LARGE and room.trim is not None:
+            room.trim(0)
         room.hold(picture.width * picture.height)
         on_its_side = (stored[0] > stored[1]) != (picture.width > picture.height)
         return Opened(found, content, picture, stored[::-1] if on_its_side else stored)
@@ -107,7 +105,6 @@ class _Room:
 
     def __init__(self) -> None:
         self.changed = threading.Condition()
-        self.decoded = 0
         self.held = 0
         self.wanted = 0
         self.closed = False
@@ -129,21 +126,6 @@ class _Room:
         with self.changed:
             self.held += pixels
             self.changed.notify_all()
-
-    @contextmanager
-    def decoding(self, pixels: int) -> Iterator[None]:
-        """Wait until pixels may be decoded beside what is being decoded; what is too large for any room goes alone."""
-        with self.changed:
-            self.changed.wait_for(lambda: not self.decoded or self.decoded + pixels <= DECODED)
-            self.decoded += pixels
-        try:
-            yield
-        finally:
-            if pixels > LARGE and self.trim is not None:
-                self.trim(0)
-            with self.changed:
-                self.decoded -= pixels
-                self.changed.notify_all()
 
     def close(self) -> None:
         """Let all go on."""
