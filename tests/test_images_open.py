@@ -271,13 +271,13 @@ def test_no_more_is_decoded_at_once_than_the_budget_lets(tmp_path: Path, monkeyp
 
 def test_a_picture_is_counted_by_what_decoding_it_takes() -> None:
     sides = (1_000, 1_000)
-    count = partial(decoded_bytes, sides, sides, progressive=False, whole=False)
+    count = partial(decoded_bytes, sides, sides, progressive=False, copied=0)
     assert count("1", "PNG") == 10**6
     assert count("RGB", "PNG") == 4 * 10**6
     assert count("RGB", "WEBP") == 16 * 10**6
     assert count("F", "TIFF") == 4 * 10**6
-    assert decoded_bytes(sides, sides, "L", "PNG", progressive=False, whole=True) == 13 * 10**6
-    assert decoded_bytes(sides, (100, 100), "RGB", "JPEG", progressive=True, whole=False) == 6_040_000
+    assert decoded_bytes(sides, sides, "L", "PNG", progressive=False, copied=10**6) == 13 * 10**6
+    assert decoded_bytes(sides, (100, 100), "RGB", "JPEG", progressive=True, copied=0) == 6_040_000
 
 
 # What cannot be read ----------------------------------------------------------------------------------------------

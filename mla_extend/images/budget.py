@@ -55,7 +55,7 @@ BUDGET = Budget(MOST_BYTES, AT_ONCE)
 
 
 def decoded_bytes(
-    stored: tuple[int, int], drawn: tuple[int, int], mode: str, file: str | None, *, progressive: bool, whole: bool
+    stored: tuple[int, int], drawn: tuple[int, int], mode: str, file: str | None, *, progressive: bool, copied: int
 ) -> int:
     """Return about how many bytes a picture takes while it is decoded and brought to RGB.
 
@@ -65,8 +65,8 @@ def decoded_bytes(
         mode: Pillow's.
         file: its format.
         progressive: whether it is a JPEG that is stored so.
-        whole: it is turned to RGB as a whole, and not strip by strip.
+        copied: pixels that are turned to RGB at a time.
     """
     pixels = drawn[0] * drawn[1]
-    each = DECODED.get(mode, 4) * TIMES.get(file or "", 1) + (COPIES if whole else 0)
-    return pixels * each + (stored[0] * stored[1] * COEFFICIENTS if progressive else 0)
+    held = pixels * DECODED.get(mode, 4) * TIMES.get(file or "", 1)
+    return held + copied * COPIES + (stored[0] * stored[1] * COEFFICIENTS if progressive else 0)

@@ -137,13 +137,15 @@ def _as_seen(image: Image.Image, least_side: int, few_pixels: int) -> Image.Imag
     factor, stored = _factor(image.size, least_side, few_pixels), image.size
     if factor > 1:
         image.draft(None, (image.width // factor, image.height // factor))  # JPEG alone does less for less
+    pixels = image.width * image.height
+    whole = _factor(image.size, least_side, few_pixels) == 1
     size = decoded_bytes(
         stored,
         image.size,
         image.mode,
         image.format,
         progressive="progressive" in image.info,
-        whole=_factor(image.size, least_side, few_pixels) == 1,
+        copied=pixels if whole else min(pixels, STRIP_PIXELS),
     )
     with BUDGET.taken(size):
         return _decoded(image, least_side, few_pixels)
