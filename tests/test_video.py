@@ -13,6 +13,7 @@ import torch
 from clips import encode, speak
 from PIL import Image, ImageDraw
 
+from mla_extend.bases import video
 from mla_extend.bases.base import IMAGE_BATCH, open_image
 from mla_extend.bases.contents import image_keys
 from mla_extend.bases.features import Features
@@ -257,6 +258,21 @@ def test_a_few_lost_seconds_at_the_end_are_no_damage(tmp_path):
     content = path.read_bytes()
     path.write_bytes(content[: int(len(content) * 0.97)])
     assert numbers(read_frames(path))[:6] == pytest.approx(EVEN[:6], abs=2)
+
+
+def test_giant_frames_are_made_smaller_and_more_than_that_refused(tmp_path, monkeypatch):
+    encode(tmp_path / "a.mp4", map(numbered, range(20)))
+    monkeypatch.setattr(video, "MANY_PIXELS", 64 * 48)
+    assert {frame.size for frame in read_frames(tmp_path / "a.mp4")} == {(64, 48)}
+    whole = numbers(read_frames(tmp_path / "a.mp4"))
+    monkeypatch.setattr(video, "MANY_PIXELS", 1000)
+    smaller = read_frames(tmp_path / "a.mp4")
+    assert {frame.size for frame in smaller} == {(32, 24)}
+    assert numbers(smaller) == whole
+    monkeypatch.setattr(video, "MOST_PIXELS", 64 * 48 - 1)
+    for read in (read_frames, video.check_video):
+        with pytest.raises(ImageError, match=r"a\.mp4 has frames of 64 x 48 pixels, more than 3,071\. Make it smaller"):
+            read(tmp_path / "a.mp4")
 
 
 def test_without_pyav_the_message_says_what_to_install(tmp_path, monkeypatch):

@@ -22,6 +22,10 @@ SUFFIXES = frozenset({".mp4", ".m4v", ".mov", ".webm", ".mkv", ".avi"})
 """What marks a file as a video. A GIF stays an image, of which the first frame counts."""
 FRAMES = 12
 """Frames a video, as CLIP4Clip takes for short clips."""
+MANY_PIXELS = 9_000_000
+"""Pixels from which on a frame is made smaller, as many as 4K has."""
+MOST_PIXELS = 36_000_000
+"""Pixels of a frame from which on a video is not decoded, as many as 8K has: a decoder holds several."""
 RULE = f"{FRAMES} frames, midpoints of equal times; mean of unit vectors; 1"
 """What a video's vector depends on besides its bytes and the base; the last number counts what else has changed."""
 
@@ -122,6 +126,7 @@ def _stream(path: str | Path, container: Any) -> Any:
     for stream in container.streams.video:
         if not stream.disposition & Disposition.attached_pic:
             stream.thread_type = "AUTO"
+            _check_size(path, stream)
             return stream
     raise ImageError(path, f"The video {path} has no picture, only sound or nothing. Take its lines out.")
 
@@ -179,8 +184,25 @@ def _decode(path: str | Path, container: Any, stream: Any, timeline: _Timeline, 
                 path, f"The video {path} cannot be decoded. Fetch or encode it again, or take its lines out."
             )
         # A rotation is counted to the left, here and there.
-        images[time] = shown.to_image().rotate(shown.rotation, expand=True)
+        images[time] = _picture(path, shown).rotate(shown.rotation, expand=True)
     return [images[time] for time in wanted]
+
+
+def _picture(path: str | Path, frame: Any) -> "Image.Image":
+    """Return a frame as a picture, made smaller where it is larger than 4K, since all of a video's are held at once."""
+    _check_size(path, frame)
+    factor = math.ceil(math.sqrt(frame.width * frame.height / MANY_PIXELS))
+    image: Image.Image = frame.to_image(width=max(1, frame.width // factor), height=max(1, frame.height // factor))
+    return image
+
+
+def _check_size(path: str | Path, shown: Any) -> None:
+    if shown.width * shown.height > MOST_PIXELS:
+        raise ImageError(
+            path,
+            f"The video {path} has frames of {shown.width} x {shown.height} pixels, more than {MOST_PIXELS:,}. Make it "
+            "smaller.",
+        )
 
 
 def _frames(container: Any, stream: Any, times: Sequence[int], first: int) -> Iterator[tuple[float, Any]]:
