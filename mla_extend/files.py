@@ -76,7 +76,7 @@ def make_folder(folder: Path) -> None:
 @contextlib.contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
     """Give a path to write to; on success it becomes `path` in one step, on failure nothing is left of it."""
-    with _folder_beside(path) as folder:
+    with folder_beside(path) as folder:
         temporary = folder / path.name
         yield temporary
         sync_file(temporary)
@@ -90,14 +90,14 @@ def atomic_folder(folder: Path) -> Iterator[Path]:
 
     If `folder` has come into being meanwhile (another process was quicker), that one stays and ours is dropped.
     """
-    with _folder_beside(folder) as temporary:
+    with folder_beside(folder) as temporary:
         yield temporary
         publish_folder(temporary, folder)
 
 
 @contextlib.contextmanager
-def _folder_beside(path: Path) -> Iterator[Path]:
-    """Give a new folder beside a path, which is gone afterwards; what processes that died have left there goes first.
+def folder_beside(path: Path) -> Iterator[Path]:
+    """Give a new folder beside a path, gone afterwards; what processes that died have left of that name goes first.
 
     A process holds its folder as long as it lives. Where folders cannot be held (Windows), what was left stays.
     """

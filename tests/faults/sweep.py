@@ -374,6 +374,40 @@ def careless() -> Operation:
     )
 
 
+def unpack_operations(place: Path) -> dict[str, Operation]:
+    """Return the taking in of an archive, with a tiny base that proves isolation."""
+    from conftest import save_dual_encoder
+    from test_pack import add
+
+    from mla_extend.use.sharing.pack import pack, unpack
+
+    os.environ["MLA_EXTEND_CACHE"] = str(place / "cache")
+    base = save_dual_encoder(place / "tiny")
+    for registry, tags in (("there", ["am"]), ("sent", ["sw"])):
+        for tag in tags:
+            add(tag, base, place / registry, place)
+    archive = pack("sw", registry=place / "sent", out=place / "sw.zip")["file"]
+
+    def state(folder: Path) -> object:
+        from mla_extend.registry.store import open_base_registry
+        from mla_extend.registry.verify import verify
+
+        problems = verify(folder / "registry")
+        if problems:
+            raise ValueError(f"verify: {[str(problem) for problem in problems]}")
+        home = open_base_registry(folder / "registry")
+        return [version.name for version in home.versions("sw")], tree(home.folder / "am")
+
+    return {
+        "unpack": Operation(
+            lambda folder: shutil.copytree(place / "there", folder / "registry") and None,
+            lambda folder: unpack(archive, registry=folder / "registry"),
+            state,
+            registry_claims,
+        )
+    }
+
+
 def operations() -> dict[str, Operation]:
     """Return all that is tried, by name."""
     return {**registry_operations(), **store_operations(), **index_operations()}
@@ -385,6 +419,7 @@ def main() -> None:
     parser.add_argument("operations", nargs="*", metavar="OPERATION")
     parser.add_argument("--list", action="store_true", help="print the names of what can be tried")
     parser.add_argument("--careless", action="store_true", help="try what has faults, to see that they are found")
+    parser.add_argument("--quick", action="store_true", help="leave out what opens a base")
     parser.add_argument("--every", type=int, default=1, metavar="N", help="try each Nth moment only")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="mla-extend-faults-") as temporary:
@@ -392,9 +427,13 @@ def main() -> None:
             shim = build(Path(temporary))
             if shim is None:
                 raise SystemExit("A sweep needs Linux and a C compiler (cc).")
-            preloaded = {**os.environ, "LD_PRELOAD": str(shim), SHIM: str(shim)}
+            # Processes are forked, which threads of the libraries would not outlive.
+            alone = {"OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false", "RAYON_NUM_THREADS": "1"}
+            preloaded = {**os.environ, **alone, "LD_PRELOAD": str(shim), SHIM: str(shim)}
             raise SystemExit(subprocess.run([sys.executable, *sys.argv], env=preloaded, check=False).returncode)
         known = {"careless": careless()} if arguments.careless else operations()
+        if not (arguments.careless or arguments.quick):
+            known |= unpack_operations(Path(temporary) / "unpack")
         if arguments.list:
             print(*known, sep="\n")
             return

@@ -9,7 +9,6 @@ import contextlib
 import json
 import os
 import re
-import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from http import HTTPStatus
@@ -19,7 +18,9 @@ from urllib.parse import quote
 
 from mla_extend import __version__
 from mla_extend.bases.source import HUB_ID, reason
+from mla_extend.cache import cache_folder
 from mla_extend.errors import DataError, MlaExtendError
+from mla_extend.files import folder_beside
 from mla_extend.progress import SILENT, Progress
 from mla_extend.registry import contents, layout
 from mla_extend.registry.card import PACKAGE, Card
@@ -148,8 +149,7 @@ def pull(
         MlaExtendError: as `unpack`.
     """
     _check_repo(repo)
-    with tempfile.TemporaryDirectory(prefix="mla-extend-") as temporary:
-        folder = Path(temporary)
+    with folder_beside(cache_folder() / "received") as folder:
         with _told(repo, revision), _quiet():
             api = _api()
             info = _info(api, repo, revision)
@@ -287,9 +287,9 @@ def _stale(api: "HfApi", repo: str, info: "ModelInfo", card: Card) -> set[str]:
         if others:
             raise DataError(f"{repo} holds {others[0]!r} and no {layout.CARD}: it is of something else. Take another.")
         return set()
-    with tempfile.TemporaryDirectory(prefix="mla-extend-") as temporary:
-        _fetch(api, repo, info, {layout.CARD: layout.CARD}, {}, Path(temporary))
-        old = foreign_card(Path(temporary), repo)
+    with folder_beside(cache_folder() / "received") as folder:
+        _fetch(api, repo, info, {layout.CARD: layout.CARD}, {}, folder)
+        old = foreign_card(folder, repo)
     for what, mine, other in (
         ("language", card.language, old.language),
         ("base", card.base["fingerprint"][:16], old.base["fingerprint"][:16]),

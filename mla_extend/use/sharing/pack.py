@@ -1,10 +1,10 @@
 """Pack one version of a language into one archive, and take such an archive into a registry."""
 
-import tempfile
 from pathlib import Path
 from typing import Any
 
-from mla_extend.files import sha256_file
+from mla_extend.cache import cache_folder
+from mla_extend.files import folder_beside, sha256_file
 from mla_extend.progress import SILENT, Progress
 from mla_extend.registry import layout
 from mla_extend.registry.card import Card
@@ -88,8 +88,7 @@ def unpack(
         IsolationError: something else would have moved.
     """
     path = Path(file).expanduser()
-    with tempfile.TemporaryDirectory(prefix="mla-extend-") as temporary:
-        folder = Path(temporary)
+    with folder_beside(cache_folder() / "received") as folder:
         extract(path, folder)
         origin = {"from": "file", "file": path.name, "sha256": sha256_file(path)}
         return take_in(

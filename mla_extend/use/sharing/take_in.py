@@ -8,12 +8,13 @@ the version's files in a file of their own.
 import json
 import shutil
 from collections.abc import Mapping
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mla_extend.errors import BaseMismatchError, IsolationError, LanguageError, RegistryError
-from mla_extend.files import dump_json
+from mla_extend.files import dump_json, folder_beside
 from mla_extend.progress import SILENT, Progress
 from mla_extend.registry import layout, publish
 from mla_extend.registry.card import Card, check_base
@@ -97,17 +98,15 @@ def take_in(
     check_adapter(folder, card, model.base, what)
     home = target.home or target.root.create(model.base.record())
     model.registry = home
-    staged = home.work_folder(card.language)
-    try:
+    with ExitStack() as left:
         with writing(f"{card.language!r} was not published"):
+            staged = left.enter_context(folder_beside(home.work / "received")) / card.language
             for name in found:
                 (staged / name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(folder / name, staged / name)
         progress.start("Proving isolation")
         version, published = _publish(model, home, staged, card, origin, replace=replace)
         progress.finish()
-    finally:
-        shutil.rmtree(staged, ignore_errors=True)
     return taken(card, version, published=published)
 
 
