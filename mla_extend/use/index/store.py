@@ -409,8 +409,9 @@ def writing(folder: Path) -> Iterator[Store]:
     except (sqlite3.Error, OSError) as error:
         if isinstance(error, sqlite3.Error) and not isinstance(error, sqlite3.OperationalError):
             raise damaged(folder / FILE, error) from error
+        reason = getattr(error, "strerror", None) or error
         raise DataError(
-            f"The index {folder} cannot be written ({error}). What it held counts on. Free some space, or make it "
+            f"The index {folder} cannot be written ({reason}). What it held counts on. Free some space, or make it "
             "writable, and run the same command again."
         ) from error
     finally:
