@@ -25,6 +25,8 @@ MISSING = 0.1
 """Share of a source's images up to which those that are missing cost their rows alone."""
 LOOKED_AT_FIRST = 20
 """Rows by which it is told whether a source names images."""
+LONGEST_TEXT = 1 << 20
+"""Characters of a sentence or caption, which would take all memory once for each thing that looks at it."""
 ODD = 0.1
 """Share of rows up to which cells that hold no text count as empty; more are a fault of the whole."""
 NUMBERED = re.compile(r"#\d+$")
@@ -196,7 +198,7 @@ class _Reader:
         text = _text_of(row.values[name])
         if text is None:
             self.odd.append(f"{self.at(row)}: the {what} in column {name!r} is {_short(row.values[name])}, not a text")
-        return _whole(text or "")
+        return self._bounded(row, text or "")
 
     def texts(self, row: Row) -> Sequence[str]:
         """Return a row's texts; none for what is none, which is noted."""
@@ -205,7 +207,15 @@ class _Reader:
         texts = [_text_of(one) for one in (value if isinstance(value, list) else [value])]
         if None in texts:
             self.odd.append(f"{self.at(row)}: the text in column {name!r} is {_short(value)}, not a text or a list")
-        return [_whole(text) for text in texts if text]
+        return [self._bounded(row, text) for text in texts if text]
+
+    def _bounded(self, row: Row, text: str) -> str:
+        if len(text) > LONGEST_TEXT:
+            raise DataError(
+                f"{self.at(row)}: a text of {len(text):,} characters, {text[:40]!r} and so on. Such a one is no "
+                "sentence: look for a quotation mark that is not closed, or take the line out."
+            )
+        return _whole(text)
 
     def native_value(self, row: Row) -> Any:
         """Return what a row has as native text, from a named column; `None` if nothing."""

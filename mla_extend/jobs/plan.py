@@ -29,6 +29,7 @@ from mla_extend.registry.store import Registry
 from mla_extend.request import DEMO_WEIGHTED
 from mla_extend.training.recipe import Recipe, load_recipe
 from mla_extend.wrong_values import wrong
+from mla_extend.yaml_loader import Loader
 
 LANGUAGE = "{language}"
 """Stands in a path for the language's code, as the plan writes it."""
@@ -239,13 +240,13 @@ def _arguments(options: Options) -> dict[str, Any]:
     }
 
 
-class _Loader(yaml.SafeLoader):
+class _Loader(Loader):
     """Read YAML with `true` and `false` as the only words for them: `no` is Norwegian."""
 
 
 _Loader.yaml_implicit_resolvers = {
     letter: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:bool"]
-    for letter, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    for letter, resolvers in Loader.yaml_implicit_resolvers.items()
 }
 _Loader.add_implicit_resolver(
     "tag:yaml.org,2002:bool", re.compile(r"^(?:true|True|TRUE|false|False|FALSE)$"), [*"tTfF"]

@@ -115,13 +115,14 @@ class BaseRegistry:
         """
         self.check_there(language)
         versions = self.versions(language)
-        if wanted[:1] == "v" and wanted[1:].isdecimal():
-            found = versions[int(wanted[1:]) - 1 : int(wanted[1:])] if int(wanted[1:]) else []
+        numbers = [f"v{number}" for number in range(1, len(versions) + 1)]
+        if wanted in numbers:
+            found = [versions[numbers.index(wanted)]]
         else:
             found = [version for version in versions if wanted and version.name.startswith(wanted)]
         if len(found) != 1:
             have = ", ".join(f"v{number} {version.name}" for number, version in enumerate(versions, start=1))
-            what = f"several versions that begin with {wanted!r}" if found else f"no version {wanted!r}"
+            what = f"several versions that begin with {wanted!r}" if found else f"no version {wanted[:80]!r}"
             raise RegistryError(f"{language!r} has {what}. It has: {have}.")
         return found[0]
 

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from mla_extend.errors import RecipeError
 from mla_extend.wrong_values import keys_for, shown, wrong
+from mla_extend.yaml_loader import read_yaml
 
 
 class _Part(BaseModel):
@@ -167,7 +168,7 @@ def load_recipe(name: str, overrides: Sequence[str] = ()) -> Recipe:
         if not path.is_file():
             raise RecipeError(f"There is no recipe {name!r}. Known: {', '.join(recipe_names())}; or give a YAML file.")
     try:
-        value = yaml.safe_load(path.read_text(encoding="utf-8"))
+        value = read_yaml(path.read_text(encoding="utf-8"))
     except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
         raise RecipeError(f"The recipe {path} cannot be read: {error}") from error
     if not isinstance(value, dict):
@@ -201,7 +202,7 @@ def _apply(value: dict[str, Any], override: str) -> str | None:
             return f"{key}: {parent} holds {shown(inner)}, not keys"
         place = inner
     try:
-        place[last] = yaml.safe_load(text)
+        place[last] = read_yaml(text)
     except yaml.YAMLError as error:
-        return f"{key}: {text!r} is not a YAML value ({error})"
+        return f"{key}: {text[:60]!r} is not a YAML value ({error})"
     return None

@@ -12,6 +12,8 @@ MARKS = {b"\xff\xfe\0\0": "utf-32", b"\0\0\xfe\xff": "utf-32", b"\xff\xfe": "utf
 """First bytes of files in other forms of Unicode. Those of UTF-32 begin with those of UTF-16 and come first."""
 HEAD = 4096
 """Bytes that are looked at for zeros, which no other text has: UTF-16 without a mark has many."""
+LONGEST = 1 << 27
+"""Bytes of a line: more than any but a whole data set in one line of JSON."""
 SAMPLE = 1 << 18
 """Bytes by which an encoding is told."""
 
@@ -63,7 +65,9 @@ def decoded_lines(file: IO[bytes], name: str, language: str = "") -> Iterator[tu
         return
     number = 0
     try:
-        for number, raw in enumerate(file, start=1):
+        for number, raw in enumerate(iter(lambda: file.readline(LONGEST + 1), b""), start=1):
+            if len(raw) > LONGEST:
+                raise _too_long(name, number)
             line = raw.removeprefix(BOM_8) if number == 1 else raw
             yield number, line.removesuffix(b"\n").removesuffix(b"\r").decode("utf-8")
     except UnicodeDecodeError as error:
@@ -89,7 +93,9 @@ def _wide_lines(file: IO[bytes], name: str, encoding: str) -> Iterator[tuple[int
     number = 0
     text = io.TextIOWrapper(file, encoding, newline="\n")
     try:
-        for number, line in enumerate(text, start=1):
+        for number, line in enumerate(iter(lambda: text.readline(LONGEST // 4 + 1), ""), start=1):
+            if len(line) > LONGEST // 4:
+                raise _too_long(name, number)
             yield number, line.removesuffix("\n").removesuffix("\r")
     except UnicodeError as error:
         raise DataError(
@@ -98,6 +104,12 @@ def _wide_lines(file: IO[bytes], name: str, encoding: str) -> Iterator[tuple[int
         ) from error
     finally:
         text.detach()
+
+
+def _too_long(name: str, number: int) -> DataError:
+    return DataError(
+        f"{name}, line {number}: longer than {LONGEST >> 20} MiB. Write the file with a pair, or an object, a line."
+    )
 
 
 def advice(sample: bytes, line: bytes, language: str) -> str:

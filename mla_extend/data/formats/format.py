@@ -224,9 +224,11 @@ def front_matter(path: Path) -> dict[str, str]:
     """Return the texts in a data set card's front matter; `{}` where there is no such file or nothing to read in it."""
     import yaml  # noqa: PLC0415 - few data sets have a card
 
+    from mla_extend.yaml_loader import read_yaml  # noqa: PLC0415
+
     try:
         start, _, rest = path.read_text(encoding="utf-8").partition("---\n")
-        values = yaml.safe_load(rest.partition("\n---")[0]) if not start.strip() else None
+        values = read_yaml(rest.partition("\n---")[0]) if not start.strip() else None
     except (OSError, ValueError, yaml.YAMLError):
         return {}
     return {str(key): str(value) for key, value in values.items()} if isinstance(values, dict) else {}

@@ -4,7 +4,6 @@ import contextlib
 import gettext
 import gzip
 import re
-import shutil
 import tempfile
 import zlib
 from collections.abc import Iterator, Mapping
@@ -20,6 +19,8 @@ ORDERS = {b"\xde\x12\x04\x95": "<", b"\x95\x04\x12\xde": ">"}
 """Byte orders of compiled catalogues by their first bytes."""
 
 QUOTED = re.compile(r'[^"]*".*"', re.DOTALL)
+LARGEST = 1 << 27
+"""Bytes of a catalogue, which is read as a whole."""
 MANY = 100
 """A number that takes the general plural in languages that have others for few, for two or for none."""
 
@@ -88,7 +89,7 @@ def _read(path: Path) -> Any:
                 raise DataError(f"{path} does not begin as a compiled catalogue does. Compile it again with msgfmt.")
             _check_lines(path, content, polib.detect_encoding(str(plain)))
             return polib.pofile(str(plain))
-    except UnicodeDecodeError as error:
+    except (UnicodeError, LookupError) as error:  # the latter of what is a codec and no encoding of text
         raise DataError(f"{path}: not of the encoding that its header names ({error}). Convert it to UTF-8.") from error
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise DataError(f"{path} is damaged ({error}). Copy or fetch the file again.") from error
@@ -110,7 +111,10 @@ def _plain(path: Path) -> Iterator[Path]:
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder) / "catalogue"
         with gzip.open(path, "rb") as source, copy.open("wb") as target:
-            shutil.copyfileobj(source, target)
+            while part := source.read(1 << 20):
+                if target.tell() > LARGEST:
+                    raise DataError(f"{path} unpacks to more than {LARGEST >> 20} MiB. Give it in parts.")
+                target.write(part)
         yield copy
 
 

@@ -9,6 +9,10 @@ from mla_extend.errors import DataError
 
 BATCH = 64
 """Rows held at once: of images of 1 MB, 64 MB."""
+LARGEST = 1 << 28
+"""Bytes of the rows that are held at once."""
+FEW = 4 << 20
+"""Bytes of a column's part with a dictionary, from which on its values are not unfolded before they are counted."""
 BUFFER = 1 << 20
 """Bytes read at once of each column, in place of all of it in a group of rows."""
 
@@ -28,15 +32,26 @@ class Parquet(Format):
         except ImportError as error:
             raise DataError("Parquet files need pyarrow: pip install 'mla-extend[parquet]'") from error
         try:
-            with parquet.ParquetFile(path, buffer_size=BUFFER, pre_buffer=False) as file:
+            with parquet.ParquetFile(path) as file:
                 names = file.schema_arrow.names
                 columns = known_names(names, wanted, path)
+                folded = _folded(file.metadata)
+            with parquet.ParquetFile(path, buffer_size=BUFFER, pre_buffer=False, read_dictionary=folded) as file:
                 batches = file.iter_batches(BATCH, columns=columns, use_threads=False)
                 yield from batch_rows(batches, names, path)
         except (pyarrow.ArrowException, OSError) as error:
             raise DataError(
                 f"{path} cannot be read as parquet ({one_line(error)}). If it is parquet, copy or fetch it again."
             ) from error
+
+
+def _folded(metadata: Any) -> list[str]:
+    """Return the columns whose values may be few and long: decoded, each would stand there as often as it is named."""
+    groups = [metadata.row_group(place) for place in range(metadata.num_row_groups)]
+    chunks = [group.column(place) for group in groups for place in range(group.num_columns)]
+    return sorted(
+        {one.path_in_schema for one in chunks if one.has_dictionary_page and one.total_uncompressed_size > FEW}
+    )
 
 
 def known_names(names: Sequence[str], wanted: Wanted, source: Path) -> list[str]:
@@ -68,16 +83,32 @@ def batch_rows(batches: Iterable[Any], names: Sequence[str], source: Path) -> It
     unread = known_columns(dict.fromkeys(names))
     number = 0
     for batch in batches:
+        rows = f"{source}, rows {number + 1} to {number + batch.num_rows}"
+        size = sum(map(_bytes_of, batch.columns))
+        if size > LARGEST:
+            raise DataError(
+                f"{rows}: {size:,} bytes, over {LARGEST:,}. No sentence or picture is so large: take them out."
+            )
         try:
             records = batch.to_pylist()
         except UnicodeDecodeError as error:
             raise DataError(
-                f"{source}, rows {number + 1} to {number + batch.num_rows}: not UTF-8 (byte "
-                f"0x{error.object[error.start]:02x}). Write the file again with its texts as UTF-8."
+                f"{rows}: not UTF-8 (byte 0x{error.object[error.start]:02x}). Write the file again with its texts as "
+                "UTF-8."
             ) from error
+        except (ValueError, OverflowError) as error:  # a date beyond the year 9999
+            raise DataError(f"{rows}: a value cannot be read ({one_line(error)}). Write it as text.") from error
         for record in records:
             number += 1
             yield Row(number, {**unread, **known_columns(record)})
+
+
+def _bytes_of(column: Any) -> int:
+    """Return the bytes of a column's values, each counted as often as it stands there."""
+    own = getattr(column, "dictionary", None)
+    if own is None:
+        return int(column.nbytes)
+    return len(column) * int(own.nbytes) // max(1, len(own))
 
 
 def one_line(error: BaseException) -> str:

@@ -6,9 +6,9 @@ a tar that breaks off is told, which readers made for streaming pass over.
 
 import gzip
 import json
+import math
 import re
 import tarfile
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,12 @@ from mla_extend.errors import DataError
 IMAGES = ("jpg", "jpeg", "png", "webp")
 RANGE = re.compile(r"\{(\d+)\.\.(\d+)\}")
 MOST_TARS = 1_000_000
+LARGEST = 1 << 28
+"""Bytes of a member, which is held as a whole."""
+LONGEST_HEADER = 1 << 14
+"""Bytes of a header of a header: long names and times take a few hundred."""
+PAX = (tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE)
+HEADERS = (*PAX, tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK)
 
 
 class WebDataset(Format):
@@ -93,18 +99,33 @@ def samples(path: Path) -> Iterator[tuple[str, dict[str, bytes]]]:
         yield key, parts
 
 
+class _Member(tarfile.TarInfo):
+    """Refuse long headers of headers, over which the library takes time that grows with the square."""
+
+    def _proc_member(self, tar: tarfile.TarFile) -> Any:
+        if self.type in HEADERS and self.size > LONGEST_HEADER:
+            raise tarfile.ReadError(f"a header of {self.size:,} bytes")
+        return super()._proc_member(tar)  # type: ignore[misc]
+
+
+def _open(file: Any) -> tarfile.TarFile:
+    return tarfile.open(fileobj=file, mode="r:", tarinfo=_Member)
+
+
 def _members(path: Path) -> Iterator[tuple[str, bytes]]:
     """Give the names and contents of a tar's files."""
     last = "the start"
     try:
         with path.open("rb") as start:
             packed = start.read(2) == b"\x1f\x8b"
-        with gzip.open(path) if packed else path.open("rb") as file, tarfile.open(fileobj=file, mode="r:") as tar:
+        with gzip.open(path) if packed else path.open("rb") as file, _open(file) as tar:
             while (member := tar.next()) is not None:
                 # The list of members would grow with the tar.
                 tar.members.clear()  # type: ignore[attr-defined]
                 content = tar.extractfile(member) if member.isreg() else None
                 if content is not None:
+                    if member.size > LARGEST:
+                        raise tarfile.ReadError(f"{member.name[:80]} has {member.size:,} bytes, over {LARGEST:,}")
                     yield member.name, content.read()
                     last = member.name
             # The library takes a broken header for the end.
@@ -112,11 +133,15 @@ def _members(path: Path) -> Iterator[tuple[str, bytes]]:
             block = file.read(tarfile.BLOCKSIZE)
             if any(block) or 0 < len(block) < tarfile.BLOCKSIZE:
                 raise tarfile.ReadError("no header where one should be")
-    except (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile) as error:
+    except (DataError, MemoryError):
+        raise
+    except gzip.BadGzipFile as error:
         raise DataError(f"{path} is damaged after {last} ({error}). Copy or fetch the file again.") from error
     except OSError as error:
         reason = error.strerror or error
         raise DataError(f"{path} cannot be read ({reason}). Check the path and its permissions.") from error
+    except Exception as error:  # of odd headers the library raises nearly everything
+        raise DataError(f"{path} is damaged after {last} ({error}). Copy or fetch the file again.") from error
 
 
 def _values(parts: dict[str, bytes], where: str) -> dict[str, Any]:
@@ -158,8 +183,8 @@ def _expanded(path: Path) -> list[Path]:
     if found is None:
         return [path]
     first, last = found.groups()
-    count = int(last) - int(first) + 1
-    if not 0 < count <= MOST_TARS:
+    counts = [int(last) - int(first) + 1 for first, last in RANGE.findall(str(path))]
+    if min(counts) < 1 or math.prod(counts) > MOST_TARS:
         raise DataError(f"{path}: {found[0]} is no range of files. Write the first number, two points, and the last.")
     before, after = str(path)[: found.start()], str(path)[found.end() :]
     names = (f"{before}{i:0{len(first)}}{after}" for i in range(int(first), int(last) + 1))

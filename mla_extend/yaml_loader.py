@@ -1,0 +1,63 @@
+"""YAML as people write it: small, flat, and of plain values. What is more is an error with its line."""
+
+from typing import Any
+
+import yaml
+
+MOST_NODES = 100_000
+"""Keys, values and lists, what stands for an anchor counted each time: a plan of two hundred languages has 2,000."""
+DEEPEST = 30
+
+
+class Loader(yaml.SafeLoader):
+    """Read YAML within bounds; a date is a text.
+
+    Anchors that stand for one another multiply, and nesting takes the stack: both are counted while the file is read.
+    Raises yaml.YAMLError for whatever is wrong.
+    """
+
+    def __init__(self, stream: Any) -> None:
+        super().__init__(stream)
+        self._count = self._depth = 0
+        self._sizes: dict[int, int] = {}
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        """Count a node and what is in it."""
+        mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
+        alias = self.check_event(yaml.AliasEvent)
+        before = self._count
+        self._depth += 1
+        if self._depth > DEEPEST:
+            raise yaml.composer.ComposerError(None, None, f"it is nested more than {DEEPEST} levels deep", mark)
+        node: yaml.Node | None = super().compose_node(parent, index)
+        self._depth -= 1
+        self._count += self._sizes.get(id(node), 1) if alias else 1
+        if self._count > MOST_NODES:
+            raise yaml.composer.ComposerError(None, None, f"it holds more than {MOST_NODES:,} values", mark)
+        if not alias:
+            self._sizes[id(node)] = self._count - before
+        return node
+
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+        """Return a node's value."""
+        try:
+            return super().construct_object(node, deep)
+        except (ValueError, OverflowError, RecursionError) as error:  # a number of 5,000 digits
+            raise yaml.constructor.ConstructorError(
+                None, None, f"a value cannot be read ({error})", node.start_mark
+            ) from error
+
+
+Loader.yaml_implicit_resolvers = {
+    letter: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
+    for letter, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+
+
+def read_yaml(text: str) -> Any:
+    """Return the value of a YAML text.
+
+    Raises:
+        yaml.YAMLError: it is no YAML, or too large.
+    """
+    return yaml.load(text, Loader)

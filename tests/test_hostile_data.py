@@ -1,0 +1,168 @@
+"""Files that are made to hang a reader, to take its memory, or to raise what nobody expects: each is one sentence."""
+
+import gzip
+import io
+import tarfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from test_registry_store import make_base, publish
+
+from mla_extend.data.formats import encoding, parquet, webdataset_tars
+from mla_extend.data.formats.format import Wanted
+from mla_extend.data.read import read_parallel
+from mla_extend.errors import DataError, MlaExtendError, RecipeError, RegistryError
+from mla_extend.jobs.plan import read_plan
+from mla_extend.training.recipe import load_recipe
+
+LAUGHS = "a: &a [x,x,x,x,x,x,x,x,x]\n" + "".join(
+    f"{chr(98 + i)}: &{chr(98 + i)} [{','.join([f'*{chr(97 + i)}'] * 9)}]\n" for i in range(9)
+)
+YAML = {
+    "laughs": (LAUGHS, "more than 100,000 values"),
+    "deep": ("a: " + "[" * 20_000 + "]" * 20_000, "nested more than 30 levels deep"),
+    "digits": ("languages: " + "9" * 5_000, "a value cannot be read"),
+}
+
+
+@pytest.mark.parametrize(("text", "message"), YAML.values(), ids=YAML.keys())
+def test_yaml_that_multiplies_or_nests_is_refused(text: str, message: str, tmp_path: Path) -> None:
+    path = tmp_path / "a.yaml"
+    path.write_text(text)
+    with pytest.raises(RecipeError, match=message):
+        load_recipe(str(path))
+    with pytest.raises(DataError, match=message):
+        read_plan(path)
+    with pytest.raises(RecipeError, match="is not a YAML value"):
+        load_recipe("quick", [f"seed={'[' * 5_000}"])
+
+
+def test_anchors_and_dates_are_read(tmp_path: Path) -> None:
+    """A date, and what looks like one, is a text."""
+    path = tmp_path / "a.yaml"
+    path.write_text("name: 2001-13-45\nx: &x {batch: 3}\ny: *x\n")
+    with pytest.raises(RecipeError) as found:
+        load_recipe(str(path))
+    assert "2001" not in str(found.value).partition("\n")[2]
+
+
+def refused(path: Path | str, **more: str) -> str:
+    """Return why a file of pairs is refused."""
+    with pytest.raises(DataError) as found:
+        read_parallel(path, Wanted("sw", **more))  # type: ignore[arg-type]
+    return str(found.value)
+
+
+@pytest.mark.parametrize("charset", ["rot13", "zlib", "base64", "punycode", "undefined", "no-such"])
+def test_a_catalogue_in_what_is_no_encoding_of_text_is_refused(charset: str, tmp_path: Path) -> None:
+    path = tmp_path / "sw.po"
+    path.write_text(
+        f'msgid ""\nmsgstr ""\n"Content-Type: text/plain; charset={charset}\\n"\n\nmsgid "dog"\nmsgstr "mbwa"\n'
+    )
+    if charset != "no-such":  # polib reads that as UTF-8
+        assert "not of the encoding that its header names" in refused(path)
+
+
+@pytest.mark.parametrize("reference", ["#" + "9" * 5_000, "#x" + "f" * 5_000])
+def test_a_reference_to_no_character_is_refused(reference: str, tmp_path: Path) -> None:
+    path = tmp_path / "a.tmx"
+    path.write_text(f'<tmx version="1.4"><body><tu><tuv xml:lang="en"><seg>&{reference};</seg></tuv></tu></body></tmx>')
+    assert "not XML" in refused(path)
+
+
+def test_a_line_without_an_end_is_not_held(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(encoding, "LONGEST", 1 << 20)
+    with gzip.open(tmp_path / "a.tsv.gz", "wb") as file:
+        file.write(b"dog\tmbwa\n" + b"0" * (3 << 20))
+    assert "line 2: longer than 1 MiB" in refused(tmp_path / "a.tsv.gz")
+    (tmp_path / "a.tsv").write_text("dog\tmbwa\n" + "0" * (1 << 19), encoding="utf-16")
+    assert "line 2: longer than 1 MiB" in refused(tmp_path / "a.tsv")
+
+
+def test_a_sentence_of_a_million_characters_is_none(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text('{"en": "dog", "sw": "' + "m" * (1 << 20) + 'x"}\n')
+    assert "line 1: a text of 1,048,577 characters" in refused(tmp_path / "a.jsonl")
+
+
+def test_values_of_a_dictionary_are_counted_before_they_are_unfolded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pa, pq = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    monkeypatch.setattr(parquet, "FEW", 1 << 10)
+    monkeypatch.setattr(parquet, "LARGEST", 1 << 22)
+    long = pa.DictionaryArray.from_arrays(pa.array([0] * 3_000, pa.int32()), pa.array(["x" * (1 << 17)]))
+    pq.write_table(pa.table({"en": long, "sw": pa.array(["b"] * 3_000)}), tmp_path / "a.parquet")
+    assert "rows 1 to 64: 8," in refused(tmp_path / "a.parquet")
+    words = pa.array([f"word {i % 50} and more of it" for i in range(3_000)])
+    pq.write_table(pa.table({"en": words, "sw": words}), tmp_path / "b.parquet")
+    assert read_parallel(tmp_path / "b.parquet", Wanted("sw")).native[51] == "word 1 and more of it"
+
+
+def test_a_date_beyond_the_calendar_is_told(tmp_path: Path) -> None:
+    pa, pq = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    times = pa.array([2**62] * 30, pa.timestamp("us"))
+    pq.write_table(pa.table({"en": times, "sw": pa.array(["b"] * 30)}), tmp_path / "a.parquet")
+    assert "a value cannot be read" in refused(tmp_path / "a.parquet")
+
+
+def pax(record: bytes) -> Callable[[io.BytesIO], None]:
+    """Return what writes a member with such a header before it."""
+
+    def write(file: io.BytesIO) -> None:
+        about = tarfile.TarInfo("header")
+        about.type, about.size = tarfile.XHDTYPE, len(record)
+        member = tarfile.TarInfo("a.txt")
+        member.size = 10
+        file.write(about.tobuf() + record + b"\0" * (-len(record) % 512) + member.tobuf() + b"x" * 512)
+
+    return write
+
+
+def sparse(file: io.BytesIO) -> None:
+    """Write a sparse member without its map."""
+    about = tarfile.TarInfo("a.txt")
+    about.type, about.size = tarfile.GNUTYPE_SPARSE, 10
+    file.write(about.tobuf() + b"x" * 512)
+
+
+TARS = {
+    "size": (pax(b"30 size=9999999999999999999999\n"), "bytes, over"),
+    "long": (pax(b"1" * 20_000 + b" "), "a header of 20,001 bytes"),
+    "sparse": (pax(b"22 GNU.sparse.major=1\n22 GNU.sparse.minor=0\n25 GNU.sparse.realsize=9\n"), "is damaged"),
+    "member": (lambda file: file.write(_huge().tobuf() + b"x" * 512), "over 1,000"),
+}
+
+
+def _huge() -> tarfile.TarInfo:
+    about = tarfile.TarInfo("a.txt")
+    about.size = 10**9
+    return about
+
+
+@pytest.mark.parametrize(("write", "message"), TARS.values(), ids=TARS.keys())
+def test_odd_headers_of_tars_are_damage(
+    write: Callable[[io.BytesIO], None], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(webdataset_tars, "LARGEST", 1_000)
+    with io.BytesIO() as file:
+        write(file)
+        (tmp_path / "a.tar").write_bytes(file.getvalue() + b"\0" * 1024)
+    with pytest.raises(DataError, match=message):
+        list(webdataset_tars.samples(tmp_path / "a.tar"))
+
+
+def test_ranges_that_multiply_are_refused() -> None:
+    with pytest.raises(MlaExtendError, match="is no range of files"):
+        webdataset_tars._expanded(Path("{0..9999}{0..9999}.tar"))
+    assert len(webdataset_tars._expanded(Path("{0..9}{00..09}.tar"))) == 100
+
+
+def test_a_version_of_thousands_of_digits_is_none(tmp_path: Path) -> None:
+    base = make_base(tmp_path)
+    version = publish(base, "sw")
+    with pytest.raises(RegistryError, match=r"no version 'v9{79}'"):
+        base.find("sw", "v" + "9" * 5_000)
+    with pytest.raises(RegistryError, match="no version 'v0'"):
+        base.find("sw", "v0")
+    assert base.find("sw", "v1") == version
