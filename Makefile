@@ -47,8 +47,9 @@ figures: $(VENV)/.demo  ## Measure the README's figures again and write them int
 faults: $(VENV)/.dev  ## Let each call that changes files go wrong in turn, and look at what is left
 	$(BIN)/python tests/faults/sweep.py
 
-fuzz: $(VENV)/.dev  ## Damage pictures of each format for a minute, and look that each is opened or refused
-	$(BIN)/python tests/fuzz/pictures.py
+fuzz: $(VENV)/.dev  ## Feed each parser with made-up bytes for a minute (FUZZ_SECONDS=600 ONLY=tmx), and damage pictures
+	$(BIN)/python -m tests.fuzz.run $(ONLY)
+	$(if $(ONLY),,$(BIN)/python tests/fuzz/pictures.py)
 
 mutants: $(VENV)/.dev  ## Change the code in small ways and list what no test notices (ONLY=mla_extend/a/file.py for one)
 	$(BIN)/python tests/mutants.py $(ONLY)

@@ -7,6 +7,7 @@ import yaml
 MOST_NODES = 100_000
 """Keys, values and lists, what stands for an anchor counted each time: a plan of two hundred languages has 2,000."""
 DEEPEST = 30
+MOST_BITS = 63
 
 
 class Loader(yaml.SafeLoader):
@@ -41,11 +42,15 @@ class Loader(yaml.SafeLoader):
     def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
         """Return a node's value."""
         try:
-            return super().construct_object(node, deep)
-        except (ValueError, OverflowError, RecursionError) as error:  # a number of 5,000 digits
+            value = super().construct_object(node, deep)
+            if isinstance(value, int) and value.bit_length() > MOST_BITS:
+                raise ValueError(f"a number of more than {MOST_BITS} bits")
+        except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError) as error:
+            # A number of 5,000 digits, or a tag that does not fit.
             raise yaml.constructor.ConstructorError(
                 None, None, f"a value cannot be read ({error})", node.start_mark
             ) from error
+        return value
 
 
 Loader.yaml_implicit_resolvers = {
@@ -60,4 +65,7 @@ def read_yaml(text: str) -> Any:
     Raises:
         yaml.YAMLError: it is no YAML, or too large.
     """
-    return yaml.load(text, Loader)
+    try:
+        return yaml.load(text, Loader)
+    except (ValueError, OverflowError) as error:  # an escape that stands for no character
+        raise yaml.YAMLError(str(error)) from error

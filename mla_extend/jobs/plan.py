@@ -340,7 +340,7 @@ class _Reader:
                 value: object = loader.construct_document(node)
             finally:
                 loader.dispose()
-        except yaml.YAMLError as error:
+        except (yaml.YAMLError, ValueError, OverflowError) as error:
             mark = getattr(error, "problem_mark", None)
             line = mark.line + 1 if mark is not None else 1
             said = getattr(error, "problem", None) or _one_line(error)

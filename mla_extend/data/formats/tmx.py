@@ -19,7 +19,7 @@ CODES = frozenset({"bpt", "ept", "ph", "it", "ut", "x", "bx", "ex", "sc", "ec", 
 """Elements that stand for the markup of the translated document; others, such as `hi` and `g`, stand around text."""
 
 # A reference without its semicolon is more often a part of an address than of a text.
-REFERENCE = re.compile(r"&(?:#\d+|#[xX][0-9a-fA-F]+|\w+);", re.ASCII)
+REFERENCE = re.compile(r"&(?:#\d{1,20}|#[xX][0-9a-fA-F]{1,20}|\w{1,40});", re.ASCII)
 
 
 class Tmx(Format):

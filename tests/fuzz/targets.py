@@ -1,0 +1,151 @@
+"""What `make fuzz` tries: a function for each parser of users' files, which may raise errors of the project alone."""
+
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from mla_extend.data.formats.format import Wanted, front_matter, text_lines
+from mla_extend.data.given import Given
+from mla_extend.data.layouts import LAYOUTS
+from mla_extend.data.read import read_image_text, read_parallel
+from mla_extend.data.translations import read_translations
+from mla_extend.jobs.plan import read_plan
+from mla_extend.registry.foreign_card import foreign_card
+from mla_extend.training.recipe import load_recipe
+from mla_extend.use.sharing.archive import extract
+from mla_extend.use.sharing.foreign_adapter import _read_settings
+
+WANTED = Wanted("sw")
+FOLDER = Path(tempfile.mkdtemp(prefix="fuzz-"))
+
+
+def _file(name: str, data: bytes) -> Path:
+    shutil.rmtree(FOLDER, ignore_errors=True)
+    FOLDER.mkdir()
+    path = FOLDER / name
+    path.write_bytes(data)
+    return path
+
+
+def _pairs(name: str, data: bytes) -> None:
+    read_parallel(str(_file(name, data)), WANTED)
+
+
+def tsv(data: bytes) -> None:
+    _pairs("a.tsv", data)
+
+
+def csv(data: bytes) -> None:
+    _pairs("a.csv", data)
+
+
+def jsonl(data: bytes) -> None:
+    _pairs("a.jsonl", data)
+
+
+def json(data: bytes) -> None:
+    _pairs("a.json", data)
+
+
+def tmx(data: bytes) -> None:
+    _pairs("a.tmx", data)
+
+
+def xliff(data: bytes) -> None:
+    _pairs("a.xlf", data)
+
+
+def po(data: bytes) -> None:
+    _pairs("a.po", data)
+
+
+def mo(data: bytes) -> None:
+    _pairs("a.mo", data)
+
+
+def moses(data: bytes) -> None:
+    path = _file("a.en", data)
+    path.with_suffix(".sw").write_bytes(data)
+    read_parallel(f"{path},{path.with_suffix('.sw')}", WANTED)
+
+
+def parquet(data: bytes) -> None:
+    _pairs("a.parquet", data)
+
+
+def arrow(data: bytes) -> None:
+    path = _file("data-00000-of-00001.arrow", data)
+    (FOLDER / "state.json").write_text('{"_data_files": [{"filename": "data-00000-of-00001.arrow"}]}')
+    (FOLDER / "dataset_info.json").write_text("{}")
+    read_parallel(str(path.parent), WANTED)
+
+
+def bicleaner(data: bytes) -> None:
+    _pairs("a.scored", data)
+
+
+def tar(data: bytes) -> None:
+    read_image_text(str(_file("a.tar", data)), WANTED)
+
+
+def tars(data: bytes) -> None:
+    name = data[:100].decode("utf-8", "ignore").replace("/", "").replace("\0", "")
+    read_image_text(str(_file("a.tar", b"").parent / f"{name}.tar"), WANTED)
+
+
+def captions(data: bytes) -> None:
+    read_image_text(str(_file("a.jsonl", data)), WANTED)
+
+
+def lines(data: bytes) -> None:
+    for _ in text_lines(_file("a.txt", data), "sw"):
+        pass
+
+
+def translations(data: bytes) -> None:
+    read_translations(_file("a.tsv", data), ["mbwa", "paka"])
+
+
+def layouts(data: bytes) -> None:
+    for layout in LAYOUTS:
+        path = _file("captions.json", data)
+        if layout.recognises(path, WANTED):
+            read_image_text(Given("it", path, layout), WANTED)
+
+
+def licence(data: bytes) -> None:
+    front_matter(_file("README.md", data))
+
+
+def recipe(data: bytes) -> None:
+    load_recipe(str(_file("a.yaml", data)))
+
+
+def override(data: bytes) -> None:
+    load_recipe("instant", [data.decode("utf-8", "ignore")])
+
+
+def plan(data: bytes) -> None:
+    read_plan(_file("a.yaml", data), registry=FOLDER / "registry")
+
+
+def card(data: bytes) -> None:
+    foreign_card(_file("card.json", data).parent, "it")
+
+
+def adapter(data: bytes) -> None:
+    _read_settings(_file("adapter_config.json", data), "it")
+
+
+def archive(data: bytes) -> None:
+    extract(_file("a.zip", data), Path(tempfile.mkdtemp(dir=FOLDER)))
+
+
+TARGETS: dict[str, Callable[[bytes], None]] = {
+    one.__name__: one
+    for one in (
+        tsv, csv, jsonl, json, tmx, xliff, po, mo, moses, parquet, arrow, bicleaner, tar, tars, captions, lines,
+        translations, layouts, licence, recipe, override, plan, card, adapter, archive,
+    )
+}  # fmt: skip
