@@ -6,7 +6,7 @@ import re
 import zlib
 from collections.abc import Iterable, Iterator, Set
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mla_extend.data.codes import closest, others_meant
 from mla_extend.data.formats.format import GZIP, Format, Row, Wanted
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 CODES = frozenset({"bpt", "ept", "ph", "it", "ut", "x", "bx", "ex", "sc", "ec", "cp", "sm", "em"})
 """Elements that stand for the markup of the translated document; others, such as `hi` and `g`, stand around text."""
+
+MOST_UNIT = 1 << 24
 
 # A reference without its semicolon is more often a part of an address than of a text.
 REFERENCE = re.compile(r"&(?:#\d{1,20}|#[xX][0-9a-fA-F]{1,20}|\w{1,40});", re.ASCII)
@@ -77,6 +79,20 @@ def _text(segment: "Element") -> str:
     return REFERENCE.sub(lambda found: html.unescape(found[0]), plain_text(segment))
 
 
+class _Counted:
+    """Read a file that goes into a parser, which holds all of a unit until it ends."""
+
+    def __init__(self, file: Any, path: Path) -> None:
+        self.file, self.path, self.since = file, path, 0
+
+    def read(self, size: int) -> bytes:
+        content: bytes = self.file.read(size)
+        self.since += len(content)
+        if self.since > MOST_UNIT:
+            raise DataError(f"{self.path}: {MOST_UNIT >> 20} MiB without the end of a unit. Fetch the file again.")
+        return content
+
+
 def outline(path: Path, units: Set[str]) -> Iterator[tuple[str, "Element"]]:
     """Give the elements of an XML file, plain or gzipped, with their names without namespace.
 
@@ -92,7 +108,10 @@ def outline(path: Path, units: Set[str]) -> Iterator[tuple[str, "Element"]]:
         with path.open("rb") as start:
             packed = start.read(2) == GZIP
         with gzip.open(path, "rb") if packed else path.open("rb") as file:
-            yield from _outline(iterparse(file, events=("start", "end")), units)
+            counted = _Counted(file, path)
+            for name, element in _outline(iterparse(counted, events=("start", "end")), units):
+                counted.since = 0 if name in units else counted.since
+                yield name, element
     except ParseError as error:
         reason = str(error).partition(":")[0]
         raise DataError(
