@@ -11,11 +11,13 @@ from conftest import native_tokenizer, sentences
 from sentencepiece import sentencepiece_model_pb2
 from tokenizers import Tokenizer
 
-from mla_extend.errors import DataError
+from mla_extend.errors import DataError, RegistryError
+from mla_extend.language import pretrained
 from mla_extend.language.normaliser import composed_first, known_steps, learn_normaliser
 from mla_extend.language.tokenizer import LanguageTokenizer
 from mla_extend.use.sharing import foreign_tokenizer
-from mla_extend.use.sharing.foreign_tokenizer import check_tokenizer
+from mla_extend.use.sharing.foreign_adapter import _table, numbers_held
+from mla_extend.use.sharing.foreign_tokenizer import check_tokenizer, trial
 
 TEXTS = {
     "sw": ["mbwa mwekundu anakimbia", "paka wa Toyota amelala"],
@@ -132,6 +134,7 @@ HOSTILE: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
     "template": (lambda v: v["post_processor"]["special_tokens"]["<s>"].update(ids=[2, 10**9]), "ids"),
     "decoder": (lambda v: v.update(decoder={"type": "WordPiece"}), "WordPiece"),
     "more": (lambda v: v.update(more=1), "'more'"),
+    "odd-step": (lambda v: v["normalizer"]["normalizers"].append("\x1b[2J\ud800"), r"('\x1b[2J\ud800')"),
     "no-normaliser": (lambda v: v.update(normalizer=None), "no normaliser"),
     "one-step": (lambda v: v.update(normalizer={"type": "NFKC"}), "no normaliser"),
     "first-pieces": (lambda v: v["model"]["vocab"].reverse(), "does not begin with"),
@@ -143,7 +146,7 @@ HOSTILE: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
 def test_what_no_language_has_is_refused_before_a_library_sees_it(
     change: Callable[[dict[str, Any]], object], message: str, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(foreign_tokenizer, "_trial", lambda folder: pytest.fail("it was run"))
+    monkeypatch.setattr(foreign_tokenizer, "trial", lambda folder: pytest.fail("it was run"))
     assert message in changed(folder, change)
 
 
@@ -175,3 +178,44 @@ def test_the_trial_ends_what_a_check_has_let_through(
     monkeypatch.setattr(foreign_tokenizer, "_fault", lambda values, rows: None)
     monkeypatch.setattr(foreign_tokenizer, "MEMORY", 1 << 29)
     assert "cannot be run" in changed(folder, change)
+
+
+def test_more_values_than_fit_memory_are_refused_unread(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (folder / "tokenizer.json").write_text(f"[{'[],' * 2_000_000}0]")
+    monkeypatch.setattr(json, "loads", lambda content: pytest.fail("it was read"))
+    with pytest.raises(DataError, match=r"tokenizer\.json holds more than 4,000,000 values"):
+        check_tokenizer(folder, 10, None, "sw.zip")
+
+
+def test_the_trial_runs_no_module_of_the_folder_that_it_is_started_in(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    planted = tmp_path / "planted"
+    planted.mkdir()
+    (planted / "resource.py").write_text("raise RuntimeError('planted')")
+    monkeypatch.chdir(planted)
+    assert trial(folder) is None
+
+
+@pytest.mark.parametrize("change", [junk, doubling])
+def test_the_tokenizer_of_a_table_that_an_adapter_names_is_tried_before_it_is_read(
+    change: Callable[[dict[str, Any]], object], folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = folder / "tokenizer.json"
+    values = json.loads(path.read_text())
+    change(values)
+    path.write_text(json.dumps(values))
+    monkeypatch.setattr(foreign_tokenizer, "MEMORY", 1 << 29)
+    monkeypatch.setattr(pretrained, "_fetch", lambda source: folder)
+    monkeypatch.setattr(pretrained, "_read_tokenizer", lambda source, folder: pytest.fail("it was read"))
+    about = {"source": "owner/model", "fingerprint": "0" * 64, "width": 4}
+    with pytest.raises(RegistryError, match=r"the tokenizer\.json of 'owner/model', .* cannot be run"):
+        _table(about, "sw.zip")
+
+
+def test_a_header_of_tensors_is_measured_before_a_library_sees_it(tmp_path: Path) -> None:
+    path = tmp_path / "adapter_model.safetensors"
+    body = b'{"a":{"dtype":"F32","data_offsets":[0,0],"shape":[0' + b",0" * 2_000_000 + b"]}}"
+    path.write_bytes(len(body).to_bytes(8, "little") + body)
+    with pytest.raises(DataError, match="has a header of more than 4,000,000 bytes"):
+        numbers_held(path, "sw.zip")

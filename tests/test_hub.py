@@ -71,6 +71,7 @@ class Hub(ThreadingHTTPServer):
         self.cut = ""
         self.sizes: dict[str, int | None] = {}
         self.slow = ""
+        self.slow_to_begin = ""
         self.junk = b""
         self.sha: str | None = None
 
@@ -103,6 +104,13 @@ class Handler(BaseHTTPRequestHandler):
         """Send JSON, or bytes as they are."""
         body = value if isinstance(value, bytes) else json.dumps(value).encode()
         body = (self.server.junk if "/api/models" in self.path and self.command == "GET" else b"") or body
+        if self.server.slow_to_begin and self.server.slow_to_begin in self.path:
+            with suppress(OSError):
+                for byte in b"HTTP/1.1 200 OK\r\nX-Slow: " + b"x" * 100:
+                    self.wfile.write(bytes([byte]))
+                    time.sleep(0.1)
+            self.close_connection = True
+            return
         self.send_response(status)
         for name, text in (headers or {}).items():
             self.send_header(name, text)
@@ -599,7 +607,9 @@ def test_what_arrives_is_bounded_whatever_is_stated(
     assert re.search(r"tokenizer\.json has given \d+ bytes in [1-9]\d* s", refused(here, dual_folder))
     hub.slow = "/api/models"
     assert re.search(r"has given \d+ bytes in [1-9]\d* s", refused(here, dual_folder))
-    hub.slow, hub.junk = "", b'["no", "answer"]'
+    hub.slow, hub.slow_to_begin = "", "tokenizer.json"
+    assert "tokenizer.json has begun no answer in 1 s" in refused(here, dual_folder)
+    hub.slow_to_begin, hub.junk = "", b'["no", "answer"]'
     assert "What the hub answers for karibu/demo-sw cannot be read (TypeError" in refused(here, dual_folder)
     hub.junk = b"{" * 100_000
     assert "What the hub answers for karibu/demo-sw cannot be read" in refused(here, dual_folder)

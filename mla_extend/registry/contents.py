@@ -10,8 +10,8 @@ from mla_extend.registry import layout
 MAX_FILES = 64
 MAX_BYTES = 4 * 10**9
 """Of all files together: below it, a zip needs none of its extensions."""
-MAX_SMALL = 16 * 10**6
-"""Of a card or a setting, which are read as a whole."""
+MAX_SMALL = 4 * 10**6
+"""Of a card, a setting or a header of tensors, which are read as a whole."""
 ADAPTER, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 NOTHING = "Nothing was taken from it."
 _PART = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}")

@@ -4,6 +4,7 @@ import shutil
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from unittest import mock
 
 from mla_extend.data.formats.format import Wanted, front_matter, text_lines
 from mla_extend.data.given import Given
@@ -13,8 +14,9 @@ from mla_extend.data.translations import read_translations
 from mla_extend.jobs.plan import read_plan
 from mla_extend.registry.foreign_card import foreign_card
 from mla_extend.training.recipe import load_recipe
+from mla_extend.use.sharing import foreign_tokenizer
 from mla_extend.use.sharing.archive import extract
-from mla_extend.use.sharing.foreign_adapter import _read_settings
+from mla_extend.use.sharing.foreign_adapter import _read_settings, numbers_held
 
 WANTED = Wanted("sw")
 FOLDER = Path(tempfile.mkdtemp(prefix="fuzz-"))
@@ -138,6 +140,15 @@ def adapter(data: bytes) -> None:
     _read_settings(_file("adapter_config.json", data), "it")
 
 
+def tokenizer(data: bytes) -> None:
+    with mock.patch.object(foreign_tokenizer, "trial", return_value=None):  # a process for each would be slow
+        foreign_tokenizer.check_tokenizer(_file("tokenizer.json", data).parent, 1000, None, "it")
+
+
+def weights(data: bytes) -> None:
+    numbers_held(_file("adapter_model.safetensors", data), "it")
+
+
 def archive(data: bytes) -> None:
     extract(_file("a.zip", data), Path(tempfile.mkdtemp(dir=FOLDER)))
 
@@ -146,6 +157,7 @@ TARGETS: dict[str, Callable[[bytes], None]] = {
     one.__name__: one
     for one in (
         tsv, csv, jsonl, json, tmx, xliff, po, mo, moses, parquet, arrow, bicleaner, tar, tars, captions, lines,
-        translations, layouts, licence, recipe, override, plan, card, adapter, archive,
+        translations, layouts, licence, recipe, override, plan, card, adapter, tokenizer,
+        weights, archive,
     )
 }  # fmt: skip

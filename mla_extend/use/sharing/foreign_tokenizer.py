@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 TOKENIZER, PIECES = "tokenizer.json", "sentencepiece.model"
 MAX_BYTES = 64 << 20
+MOST_VALUES = 4_000_000
+"""In a `tokenizer.json`: of empty lists, 64 MiB would take 2 GiB once read."""
 LONGEST = 200
 """Characters of a piece: SentencePiece learns 16 at most, and word lists hold longer words."""
 MOST_STEPS = 100
@@ -43,14 +45,17 @@ def check_tokenizer(folder: Path, rows: int, table: "FrozenTable | None", what: 
     try:
         if (folder / TOKENIZER).stat().st_size > MAX_BYTES:
             raise DataError(f"{what}: {TOKENIZER} has more than {MAX_BYTES:,} bytes. {NOTHING}")
-        values = json.loads(read_plain(folder / TOKENIZER).decode())
+        content = read_plain(folder / TOKENIZER)
+        if sum(map(content.count, (b"[", b"{", b","))) > MOST_VALUES:
+            raise DataError(f"{what}: {TOKENIZER} holds more than {MOST_VALUES:,} values. {NOTHING}")
+        values = json.loads(content.decode())
     except (OSError, ValueError, RecursionError) as error:
         raise DataError(f"{what}: {TOKENIZER} cannot be read ({first_line(error)}). {NOTHING}") from error
     fault = _table_fault(values, table) if table is not None else _fault(values, rows)
     if fault is None and table is None and (folder / PIECES).exists():
         fault = _pieces_fault(folder / PIECES, values["model"]["vocab"])
     if fault is None:
-        fault = _trial(folder)
+        fault = trial(folder)
     if fault is not None:
         raise DataError(f"{what}: {TOKENIZER} {fault}. {NOTHING}")
 
@@ -96,7 +101,7 @@ def _steps_fault(normaliser: Any) -> str | None:
     known = known_steps()
     if len(steps) > MOST_STEPS or any(step not in known or steps.count(step) > known.count(step) for step in steps):
         odd = next((step for step in steps if step not in known), "too many steps")
-        return f"spells text in a way that no language's does ({str(odd)[:60]})"
+        return f"spells text in a way that no language's does ({str(odd)[:60]!a})"
     return None
 
 
@@ -142,10 +147,10 @@ def _table_fault(values: Any, table: "FrozenTable") -> str | None:
     return None if values in known else f"is not that of the table from {table.source!r}"
 
 
-def _trial(folder: Path) -> str | None:
+def trial(folder: Path) -> str | None:
     """Run a tokenizer over some texts in a process with limits; return what came of it, `None` if it did well."""
     limits = [str(folder.absolute()), str(SECONDS), str(MEMORY)]
-    command = [sys.executable, "-m", "mla_extend.use.sharing.trial", *limits]
+    command = [sys.executable, "-P", "-m", "mla_extend.use.sharing.trial", *limits]  # -P: no module of where it is run
     try:
         done = subprocess.run(command, capture_output=True, timeout=3 * SECONDS, check=False)
     except subprocess.TimeoutExpired:

@@ -9,11 +9,13 @@ import contextlib
 import json
 import os
 import re
+import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future
 from http import HTTPStatus
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote
 
 from mla_extend import __version__
@@ -39,6 +41,7 @@ COMMIT = re.compile(r"[0-9a-f]{40}([0-9a-f]{24})?")
 VERSION_README = "README.version.md"
 MAIN = "main"
 TOKEN = "HF_TOKEN"
+T = TypeVar("T")
 PATIENCE, SLOWEST = 30.0, 20_000
 """Seconds that an answer may take beside a second for so many bytes of it."""
 ERROR_BYTES = 4096
@@ -334,7 +337,10 @@ def _get(api: "HfApi", url: str, most: int, params: Mapping[str, str] | None = N
     if api.token:
         headers["authorization"] = f"Bearer {api.token}"
     arrived, begun = 0, time.monotonic()
-    with get_session().stream("GET", url, headers=headers, params=params, timeout=PATIENCE) as response:
+    asked = get_session().stream("GET", url, headers=headers, params=params, timeout=PATIENCE)
+    with contextlib.ExitStack() as left:
+        response = _within(PATIENCE, asked.__enter__, url)
+        left.push(asked)
         if response.status_code >= HTTPStatus.BAD_REQUEST:  # the library would read the answer whole, for its message
             first = next(response.iter_raw(), b"")[:ERROR_BYTES]
             hf_raise_for_status(
@@ -351,6 +357,29 @@ def _get(api: "HfApi", url: str, most: int, params: Mapping[str, str] | None = N
                     f"{url} has given {arrived:,} bytes in {time.monotonic() - begun:.0f} s. Try again later."
                 )
             yield part
+
+
+def _within(seconds: float, call: Callable[[], T], url: str) -> T:
+    """Return what a call gives within some seconds, which no timeout bounds of one that waits many times.
+
+    Raises:
+        DataError: it takes longer. It then waits on in a thread that keeps no process alive.
+    """
+    answer: Future[T] = Future()
+
+    def run() -> None:
+        try:
+            answer.set_result(call())
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is raised where it was asked for
+            answer.set_exception(error)
+
+    threading.Thread(target=run, daemon=True).start()
+    try:
+        return answer.result(seconds)
+    except TimeoutError as error:
+        if answer.done():  # the call's own
+            raise
+        raise DataError(f"{url} has begun no answer in {seconds:.0f} s. Try again later.") from error
 
 
 def _sizes(info: "ModelInfo", what: str) -> dict[str, int | None]:
