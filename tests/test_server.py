@@ -187,6 +187,8 @@ def test_a_language_whose_tokenizer_panics_costs_that_language_alone(own: Site) 
     with serving(searcher) as url, httpx.Client(base_url=url, timeout=60, trust_env=False) as client:
         problem = refused(client.get("/search", params={"q": QUERIES["am"], "lang": "am"}), 503)
         assert "The language's tokenizer fails (PanicException: no entry found for key)" in problem
+        told = {row["language"]: row["problem"] for row in client.get("/languages").json()["languages"]}
+        assert "tokenizer fails" in told["am"]
         for tag in ("sw", "ar", "en"):
             for lang in (tag, "auto"):
                 assert client.get("/search", params={"q": QUERIES[tag], "lang": lang}).json()["hits"]

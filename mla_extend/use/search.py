@@ -181,10 +181,10 @@ class Searcher:
                         self.model.encode_text([text for text, one in rows if one == tag], tag)
                     except (BaseMismatchError, RegistryError) as error:
                         failing[tag] = str(error)
+                self.model.problems.update(failing)
                 if not failing.keys() & {tag for i in routed for tag in kept[i]}:
                     raise
             self.router.problems.update(failing)
-            self.model.problems.update(failing)
             for i in routed:
                 kept[i] = tuple(tag for tag in kept[i] if tag not in failing) or (self.model.native,)
 
