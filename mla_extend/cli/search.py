@@ -73,7 +73,6 @@ def search(
             registry=registry,
             device=device,
             auto=language == AUTO,
-            quick=True,
             progress=bars,
         )
         bars.finish()

@@ -6,19 +6,16 @@ Nothing here imports torch before a model is opened, so that a wrong query or in
 import threading
 import time
 from collections.abc import Collection, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mla_extend.bases.source import DEMO, base_folder
 from mla_extend.data.codes import closest, language_tag
 from mla_extend.errors import BaseMismatchError, DataError, RegistryError
 from mla_extend.progress import SILENT, Progress
 from mla_extend.registry.place import registry_root
 from mla_extend.registry.store import Registry
 from mla_extend.use.index import Entry, ImageIndex
-from mla_extend.use.quick import quick_imports
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -249,7 +246,6 @@ def open_searcher(
     registry: str | Path | None = None,
     device: str = "auto",
     auto: bool = False,
-    quick: bool = False,
     progress: Progress = SILENT,
 ) -> Searcher:
     """Open an index with the base and the registry that it is searched with.
@@ -261,7 +257,6 @@ def open_searcher(
         registry: as `load_model` takes it.
         device: `cpu`, `cuda`, `mps`, or `auto` for the best there is.
         auto: languages will have to be found out, which is made ready while the base is opened.
-        quick: the process is there for this alone (see `quick_imports`).
         progress: told of a base that has to be built or fetched.
 
     Raises:
@@ -276,12 +271,9 @@ def open_searcher(
             from mla_extend.data.speech import identifier  # noqa: PLC0415 - not where the language is said
 
             threading.Thread(target=identifier, daemon=True).start()
-        if source == DEMO:
-            base_folder(source, progress)  # built first, if it has to be: that needs everything
-        with quick_imports() if quick else nullcontext():
-            from mla_extend.use.load import load_model  # noqa: PLC0415 - imports torch; a wrong index is said before
+        from mla_extend.use.load import load_model  # noqa: PLC0415 - imports torch; a wrong index is said before
 
-            return Searcher(load_model(source, registry, device=device, progress=progress), opened)
+        return Searcher(load_model(source, registry, device=device, progress=progress), opened)
     except BaseException:
         opened.close()
         raise
