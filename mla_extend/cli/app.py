@@ -15,7 +15,6 @@ from mla_extend.cli.add_languages import add_languages
 from mla_extend.cli.cache import cache
 from mla_extend.cli.compare import compare
 from mla_extend.cli.console import ERR, OUT, print_json, progress, write_out_what_cannot_be_shown
-from mla_extend.cli.continual import continual
 from mla_extend.cli.export import export
 from mla_extend.cli.history import card, history, prune, rollback
 from mla_extend.cli.index import index
@@ -328,7 +327,7 @@ def remove(
 
 PANELS = {
     "Languages": (add_languages,),
-    "Data and figures": (sources, inspect, compare, continual, report),
+    "Data and figures": (sources, inspect, compare, report),
     "Search": (index, search, serve),
     "Registry": (verify, history, rollback, prune, card, cache),
     "Elsewhere": (export, pack, unpack, push, pull),
