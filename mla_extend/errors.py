@@ -18,6 +18,9 @@ Each message says what happened, with the value, and what to do. The command lin
 exit code 1; nothing else catches them.
 """
 
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+
 
 class MlaExtendError(Exception):
     """Root of the package's errors."""
@@ -73,3 +76,41 @@ class FetchError(MlaExtendError):
 
 class CacheError(MlaExtendError):
     """Say which file of the cache cannot be used."""
+
+
+@contextmanager
+def library_errors(kind: type[MlaExtendError], what: str, remedy: str) -> Iterator[None]:
+    """Turn whatever a native library raises into an error of the package's own.
+
+    A panic of the `tokenizers` library is no Exception, so that it would end whatever runs it.
+
+    Args:
+        kind: of the error.
+        what: what failed, as the beginning of a sentence.
+        remedy: what to do.
+    """
+    try:
+        yield
+    except (KeyboardInterrupt, SystemExit, GeneratorExit, MemoryError, MlaExtendError):
+        raise
+    except BaseException as error:
+        line = next(iter(str(error).strip().splitlines()), "")[:200]
+        raise kind(f"{what} fails ({type(error).__name__}: {line}). {remedy}") from error
+
+
+def base_errors(name: str = "") -> AbstractContextManager[None]:
+    """Turn whatever the library of a base's tokenizer raises into a BaseError."""
+    return library_errors(
+        BaseError,
+        f"The tokenizer of the base{f' {name!r}' if name else ''}",
+        "Copy the base from where it came once more, or use another one.",
+    )
+
+
+def language_errors(file: object = "") -> AbstractContextManager[None]:
+    """Turn whatever the library of a language's tokenizer raises into a RegistryError that names a file of it."""
+    return library_errors(
+        RegistryError,
+        f"The language's tokenizer{f' {file}' if file else ''}",
+        "Take the version from a backup, or add the language again.",
+    )

@@ -3,6 +3,7 @@
 import itertools
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from mla_extend.language.pieces import train_pieces
 from mla_extend.registry.languages import BaseRegistry
 from mla_extend.registry.layout import Version
 from mla_extend.use import route as routing
+from mla_extend.use import route_parts
 from mla_extend.use.load import RegistryModel
 from mla_extend.use.route import SURE, NativeVocabulary, Route, Router, open_router, posterior, router_of
 from mla_extend.use.route_parts import Pieces, foreign_letters, latin_letters, part_of
@@ -269,6 +271,26 @@ def test_pieces_that_are_none_are_named_even_if_the_card_knows_them(tmp_path: Pa
     version = add(base, "sw", b"rubbish")
     router = open_router(base, "en")
     assert str(version.folder / "sentencepiece.model") in router.problems["sw"]
+
+
+def test_pieces_over_which_the_library_panics_keep_their_language_out(
+    registry: BaseRegistry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = route_parts.Pieces
+
+    class Panic(BaseException):
+        """As a native library raises it."""
+
+    def pieces(model: bytes, normalise: Callable[[str], str] | None = None) -> Pieces:
+        if model == PIECES["sw"]:
+            raise Panic("index out of range")
+        return real(model, normalise)
+
+    route_parts._read.cache_clear()
+    monkeypatch.setattr(route_parts, "Pieces", pieces)
+    router = open_router(registry, "en")
+    assert "sw" not in router.languages
+    assert "sentencepiece.model fails (Panic: index out of range)" in router.problems["sw"]
 
 
 def test_a_character_that_the_pieces_lack_is_charged_once() -> None:

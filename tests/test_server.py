@@ -12,9 +12,10 @@ import threading
 import time
 import zlib
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import httpx
 import numpy as np
@@ -32,8 +33,9 @@ from mla_extend.use.load import RegistryModel, load_model
 from mla_extend.use.search import Answer, Query, Searcher
 from mla_extend.use.server import allowed_hosts, listen, open_service
 from mla_extend.use.serving import app as serving_app
+from mla_extend.use.serving.languages import Cards
 from mla_extend.use.serving.limits import Limits
-from mla_extend.use.serving.queries import Queries
+from mla_extend.use.serving.queries import Asked, Queries
 
 SECRET = b"root:x:0:0:nobody may read this"
 
@@ -198,6 +200,11 @@ def test_a_language_whose_tokenizer_panics_costs_that_language_alone(own: Site) 
         told = {row["language"]: row["problem"] for row in client.get("/languages").json()["languages"]}
         assert "tokenizer fails" in told["am"]
         assert told["sw"] is None
+        texts = {"texts": [QUERIES["am"], QUERIES["sw"]]}
+        guessed = client.post("/embed", json=texts).raise_for_status().json()["languages"]
+        assert guessed[0] != "am"
+        assert guessed[1] == "sw"
+        refused(client.post("/embed", json={**texts, "languages": ["am", "sw"]}), 503)
         assert client.get("/health").json()["restarts"] == 0
 
 
@@ -214,6 +221,44 @@ def test_pieces_that_fail_cost_the_routing_to_their_language_alone(own: Site, mo
         assert router.route([QUERIES[tag]])[0].languages[0] == tag
     assert "am" not in router.route([QUERIES["am"]])[0].languages
     assert "tokenizer fails (Panic" in router.problems["am"]
+
+
+def test_a_language_that_cannot_be_found_out_is_told_of(own: Site) -> None:
+    searcher = own.searcher()
+    searcher.router.problems["am"] = "The language's tokenizer fails."
+    told = {row.language: row.problem for row in Cards(searcher).all()}
+    assert told == {"en": None, "am": "The language's tokenizer fails.", "ar": None, "sw": None}
+
+
+def test_a_base_whose_tokenizer_panics_costs_the_native_language_alone(
+    own: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    searcher = own.searcher()
+
+    def panic(*_args: object) -> None:
+        raise Panic("index out of range")
+
+    monkeypatch.setattr(type(searcher.model.base.family), "native_encoding", panic)
+    searcher.router._vocabulary = Mock(scores=panic)
+    with serving(searcher) as url, httpx.Client(base_url=url, timeout=60, trust_env=False) as client:
+        told = refused(client.get("/search", params={"q": "dog", "lang": "en"}), 503)
+        assert told.startswith("The tokenizer of the base 'tiny-dual' fails (Panic: index out of range).")
+        for lang in ("sw", "auto"):
+            assert client.get("/search", params={"q": QUERIES["sw"], "lang": lang}).json()["hits"]
+        problems = {row["language"]: row["problem"] for row in client.get("/languages").json()["languages"]}
+        assert "tokenizer of the base" in problems["en"]
+        assert problems["sw"] is None
+
+
+def test_a_query_that_cannot_be_looked_at_ends_nothing(own: Site) -> None:
+    queries = Queries(own.searcher(), Limits())
+    answered: Future[Answer] = Future()
+    answered.set_exception(ValueError())  # which makes it an error to begin with it
+    queries._waiting.put(Asked(Query("x"), answered))
+    while not queries.restarts and queries.alive:
+        time.sleep(0.01)
+    assert queries.ask(QUERIES["sw"], "sw", 3).result(60).hits
+    queries.close()
 
 
 def test_few_pictures_are_held_decoded_at_once(own: Site, monkeypatch: pytest.MonkeyPatch) -> None:

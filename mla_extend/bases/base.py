@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from itertools import islice
@@ -15,7 +16,7 @@ from torch.nn import functional as F
 
 from mla_extend.bases.family import Family
 from mla_extend.bases.video import is_video, pool_frames, read_frames
-from mla_extend.errors import BaseError, DataError
+from mla_extend.errors import BaseError, DataError, base_errors
 from mla_extend.images.open import open_image
 from mla_extend.registry.base_record import BaseRecord
 
@@ -26,7 +27,7 @@ ImageLike = str | Path | Image.Image
 TEXT_BATCH, CPU_TEXT_BATCH = 256, 64
 IMAGE_BATCH = 16
 """Texts and images a step: on a CPU small batches stay in the cache, and are faster than large ones."""
-TOKENIZING = threading.Lock()
+_TOKENIZING = threading.Lock()
 """Held while a base's tokenizer runs: each call tells it anew how to cut, which two threads may not do at once."""
 
 
@@ -86,7 +87,8 @@ class Base:
     @cached_property
     def begins(self) -> bool:
         """Say whether native text begins with a token of its own, as a language's text then does."""
-        whole, plain = (self.tokenizer(["a"], add_special_tokens=special)["input_ids"][0] for special in (True, False))
+        with self.tokenizing():
+            whole, plain = (self.tokenizer(["a"], add_special_tokens=added)["input_ids"][0] for added in (True, False))
         return bool(whole[:1] != plain[:1])
 
     def record(self) -> BaseRecord:
@@ -98,10 +100,20 @@ class Base:
         self.model.to(device)
         return self
 
+    @contextmanager
+    def tokenizing(self) -> Iterator[None]:
+        """Keep the base's tokenizer to one thread while the context lasts.
+
+        Raises:
+            BaseError: the tokenizer fails.
+        """
+        with _TOKENIZING, base_errors(self.identity.name):
+            yield
+
     def native_ids(self, texts: Sequence[str]) -> list[list[int]]:
         """Tokenise native text without special tokens and without truncation, for alignment."""
         # The tokenizer warns of text longer than the tower; alignment does not run the tower.
-        with TOKENIZING:
+        with self.tokenizing():
             encoded = self.tokenizer(list(texts), add_special_tokens=False, truncation=False, verbose=False)
         ids: list[list[int]] = encoded["input_ids"]
         return ids
@@ -119,7 +131,7 @@ class Base:
         rows: list[Tensor] = [torch.empty(0)] * len(texts)
         size = CPU_TEXT_BATCH if self.device.type == "cpu" else TEXT_BATCH
         for chunk in chunks(order, size):
-            with TOKENIZING:
+            with self.tokenizing():
                 ids, mask = self.family.native_encoding(self.tokenizer, [texts[i] for i in chunk], self.max_tokens)
             vectors = self.family.native_features(self.model, ids.to(self.device), mask.to(self.device)).float().cpu()
             for i, vector in zip(chunk, vectors, strict=True):

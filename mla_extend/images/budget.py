@@ -4,8 +4,8 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-MOST_BYTES = 1 << 30
-"""Of one picture that is decoded."""
+MOST_BYTES = 900_000_000
+"""Of one picture that is decoded: with what a decoder takes beside it, a process grows by less than 1 GiB."""
 AT_ONCE = 400_000_000
 """Bytes of the pictures that are decoded at the same time, in all threads together; one that takes more goes alone."""
 DECODED = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16L": 2, "I;16B": 2, "I;16N": 2, "LA": 4, "PA": 4}

@@ -47,6 +47,9 @@ DEPTHS = (1_023.0, 4_095.0, 16_383.0, 65_535.0)
 CLEAR = ("RGBA", "LA", "PA", "La", "RGBa")
 DEEP = ("I", "F", "I;16", "I;16L", "I;16B", "I;16N")
 
+Image.core.set_block_size(1 << 30)  # type: ignore[attr-defined]
+"""One block of memory a picture, which goes back to the system when the picture does: many small ones stay."""
+
 _HEADER = threading.Lock()
 """Held while Pillow reads a header: what it holds against large pictures is a setting of the whole process."""
 

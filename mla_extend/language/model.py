@@ -18,7 +18,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mla_extend.bases.base import TOKENIZING, Base, ImageLike, chunks
+from mla_extend.bases.base import Base, ImageLike, chunks
 from mla_extend.data.codes import adapter_name
 from mla_extend.errors import BaseError, DataError, LanguageError, RegistryError
 from mla_extend.language.peft_method import (
@@ -307,7 +307,7 @@ class MultilingualModel:
         if tokenizer is not None:
             return self.as_begun(tokenizer.ids(texts))
         composed = [unicodedata.normalize("NFC", text) for text in texts]
-        with TOKENIZING:
+        with self.base.tokenizing():
             encoded: Any = self.base.tokenizer(composed, truncation=True, max_length=self.base.max_tokens)
         ids: list[list[int]] = encoded["input_ids"]
         return ids

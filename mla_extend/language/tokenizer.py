@@ -12,7 +12,7 @@ import torch
 from tokenizers import Tokenizer
 from torch import Tensor
 
-from mla_extend.language.library_errors import library_errors
+from mla_extend.errors import language_errors
 from mla_extend.language.native_words import NativeWords, add_native, lexicon_pieces, native_pieces
 from mla_extend.language.normaliser import learn_normaliser, read_normaliser
 from mla_extend.language.pieces import (
@@ -76,7 +76,7 @@ class LanguageTokenizer:
 
     @property
     def _tokenizer(self) -> Tokenizer:
-        with library_errors():
+        with language_errors():
             return _ready(self._packed, self.max_tokens)
 
     @property
@@ -134,7 +134,7 @@ class LanguageTokenizer:
     def ids(self, texts: Sequence[str]) -> list[list[int]]:
         """Tokenise with begin and end, cut to the tower's positions."""
         tokenizer = self._tokenizer
-        with library_errors():
+        with language_errors():
             return [encoding.ids for encoding in tokenizer.encode_batch(list(texts))]
 
     def sampled_ids(self, texts: Sequence[str], alpha: float, seed: int) -> list[list[int]]:
@@ -163,7 +163,7 @@ class LanguageTokenizer:
 
     def plain_ids(self, texts: Sequence[str]) -> list[list[int]]:
         """Tokenise without special tokens and without cutting, for alignment and counts."""
-        with library_errors():
+        with language_errors():
             plain = _ready(self._packed, None)
             return [encoding.ids for encoding in plain.encode_batch(list(texts), add_special_tokens=False)]
 

@@ -8,15 +8,15 @@ languages share nothing. No torch is imported.
 Shapes: `N` texts, `L` languages, the native one first.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from mla_extend.data.speech import identifier
-from mla_extend.errors import LanguageError, RegistryError
-from mla_extend.language.library_errors import library_errors
+from mla_extend.errors import BaseError, LanguageError, RegistryError, base_errors, language_errors
 from mla_extend.registry.languages import BaseRegistry
 from mla_extend.use.route_parts import (
     VOCABULARY,
@@ -176,20 +176,27 @@ class Router:
         count = 1 if confidence >= SURE or not row[order[1]] else 2
         return Route(tuple(self.languages[place] for place in order[:count]), confidence, count == 1)
 
+    @contextmanager
+    def _contained(self, language: str, errors: AbstractContextManager[None]) -> Iterator[None]:
+        """Take what fails for a problem of the language."""
+        try:
+            with errors:
+                yield
+        except (BaseError, RegistryError) as error:
+            self.problems[language] = str(error)
+
     def evidence(self, texts: Sequence[str]) -> Evidence:
         """Return what texts with letters say of each language; `route` prepares them first."""
         lengths = np.array([len(text) for text in texts], dtype=np.float64)
         own = np.full((len(texts), len(self._parts)), np.nan)
         entries = np.zeros(len(texts))
-        if self._vocabulary is not None:
-            own[:, 0], entries = self._vocabulary.scores(texts)
+        if self._vocabulary is not None and self.languages[0] not in self.problems:
+            with self._contained(self.languages[0], base_errors()):
+                own[:, 0], entries = self._vocabulary.scores(texts)
         for column, part in enumerate(self._parts):
             if part.pieces is not None and part.language not in self.problems:
-                try:
-                    with library_errors():
-                        own[:, column] = part.pieces.scores(texts)
-                except RegistryError as error:
-                    self.problems[part.language] = str(error)
+                with self._contained(part.language, language_errors()):
+                    own[:, column] = part.pieces.scores(texts)
         found = identifier().probabilities(list(texts)).astype(np.float64)
         identified = np.where(self._known, found @ self._labels.T, np.nan)
         outside = np.clip(1 - found[:, self._labels.any(axis=0)].sum(axis=1), 0, 1)
@@ -259,7 +266,8 @@ def router_of(model: "RegistryModel") -> Router:
         own = getattr(own, "inner", None) or own  # open_clip's wrapper
         backend, unknown = getattr(own, "backend_tokenizer", None), getattr(own, "unk_token_id", None)
         if backend is not None:
-            vocabulary = NativeVocabulary.from_json(backend.to_str(), unknown)
+            with model.base.tokenizing():
+                vocabulary = NativeVocabulary.from_json(backend.to_str(), unknown)
         else:
             vocabulary = NativeVocabulary(model.base.native_ids, size, unknown)
     return open_router(model.registry, model.native, vocabulary=vocabulary)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from mla_extend.data.speech import Speech, identifier, macrolanguage, of_scripts
-from mla_extend.errors import RegistryError
+from mla_extend.errors import RegistryError, language_errors
 from mla_extend.files import sha256_file
 from mla_extend.language.normaliser import read_normaliser
 from mla_extend.language.pieces import LACKING, RARE, without_normaliser
@@ -152,7 +152,7 @@ def _read(language: str, folder: Path) -> Part:
     path, files = folder / PIECES, read_card(folder).files
     if PIECES not in files:
         return part_of(language)
-    try:
+    with language_errors(path):
         if sha256_file(path) != files[PIECES]:
             raise RegistryError(f"{path} is not as the card says: its SHA-256 differs. {AGAIN}")
         normalise = None
@@ -160,10 +160,6 @@ def _read(language: str, folder: Path) -> Part:
             parts = json.loads((folder / TOKENIZER).read_bytes())
             normalise = read_normaliser(json.dumps(parts["normalizer"])).normalize_str
         return part_of(language, Pieces(path.read_bytes(), normalise))
-    except (OSError, RuntimeError, ValueError, KeyError) as error:
-        if isinstance(error, RegistryError):
-            raise
-        raise RegistryError(f"{path} cannot be read ({error}). {AGAIN}") from error
 
 
 @functools.cache

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mla_extend.data.codes import closest, language_tag
-from mla_extend.errors import BaseMismatchError, DataError, RegistryError
+from mla_extend.errors import BaseError, DataError, RegistryError
 from mla_extend.progress import SILENT, Progress
 from mla_extend.registry.place import registry_root
 from mla_extend.registry.store import Registry
@@ -165,25 +165,44 @@ class Searcher:
         A language that fails is left out of the texts whose language was found out, and not looked for again.
 
         Raises:
-            RegistryError: a text's only language fails.
+            RegistryError, BaseError: a text's only language fails.
         """
-        kept, failing = list(languages), dict[str, str]()
-        while True:
-            rows = [(text, tag) for text, tags in zip(texts, kept, strict=True) for tag in tags]
-            try:
-                return kept, self.model.encode_text([text for text, _ in rows], [tag for _, tag in rows])
-            except (BaseMismatchError, RegistryError):
-                for tag in {tag for _, tag in rows}:
-                    try:
-                        self.model.encode_text([text for text, one in rows if one == tag], tag)
-                    except (BaseMismatchError, RegistryError) as error:
-                        failing[tag] = str(error)
-                self.model.problems.update(failing)
-                if not failing.keys() & {tag for i in routed for tag in kept[i]}:
-                    raise
-            self.router.problems.update(failing)
+        rows = [(text, tag) for text, tags in zip(texts, languages, strict=True) for tag in tags]
+        try:
+            return list(languages), self.model.encode_text([text for text, _ in rows], [tag for _, tag in rows])
+        except (BaseError, RegistryError):
+            failing: dict[str, str] = {}
+            for tag in {tag for _, tag in rows}:
+                try:
+                    self.model.encode_text([text for text, one in rows if one == tag], tag)
+                except (BaseError, RegistryError) as error:
+                    failing[tag] = str(error)
+            self.model.problems.update(failing)
+            kept = list(languages)
             for i in routed:
                 kept[i] = tuple(tag for tag in kept[i] if tag not in failing) or (self.model.native,)
+            if kept == list(languages):
+                raise
+        self.router.problems.update(failing)
+        return self._encode(texts, kept, routed)
+
+    def encode(self, texts: Sequence[str], languages: Sequence[str]) -> tuple[list[str], "Tensor"]:
+        """Return each text's language, found out where it is `auto`, and the unit vectors `[B, D]`.
+
+        Args:
+            texts: to encode.
+            languages: a language's tag as the registry writes it, or `auto`, for each text.
+
+        Raises:
+            LanguageError: a language is not in the registry.
+            RegistryError, BaseError: a text's language fails, and it was said.
+        """
+        open_ = [i for i, language in enumerate(languages) if language == AUTO]
+        chosen: list[tuple[str, ...]] = [(language,) for language in languages]
+        for i, route in zip(open_, self.router.route([texts[i] for i in open_]) if open_ else (), strict=True):
+            chosen[i] = route.languages[:1]
+        kept, vectors = self._encode(texts, chosen, open_)
+        return [tags[0] for tags in kept], vectors
 
     def search_image(self, image: "ImageLike", top: int = 10) -> Answer:
         """Find the images that look like an image.

@@ -73,7 +73,9 @@ class LanguageOut(BaseModel):
     data: list[dict[str, Any]] = Field(default=[], description="What it was made from, with rows and licence.")
     noncommercial: bool = False
     licence: str | None = Field(default=None, description="The base's, for the native language.")
-    problem: str | None = Field(default=None, description="Why it, or its newest version, cannot be used.")
+    problem: str | None = Field(
+        default=None, description="Why it, or its newest version, cannot be used or be found out."
+    )
 
 
 class Languages(BaseModel):

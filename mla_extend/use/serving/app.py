@@ -89,7 +89,7 @@ class _Work:
         self.searcher = searcher
         self.limits = limits
         self.queries = Queries(searcher, limits)
-        self.cards = Cards(searcher.model)
+        self.cards = Cards(searcher)
         self.pictures = Pictures(searcher.index, limits)
         self.opened = asyncio.Semaphore(limits.opened)
         self._encoding = ThreadPoolExecutor(1, "encoding")

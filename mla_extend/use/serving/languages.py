@@ -6,7 +6,7 @@ from typing import Any
 from mla_extend.data.codes import language_name
 from mla_extend.errors import MlaExtendError
 from mla_extend.registry.card import Card
-from mla_extend.use.load import RegistryModel
+from mla_extend.use.search import Searcher
 from mla_extend.use.serving.answers import LanguageOut
 
 QUALITY = (
@@ -19,23 +19,33 @@ DATA = ("role", "path", "format", "pairs", "kept", "licence", "noncommercial")
 class Cards:
     """Tell of the languages of a model; a version's card never changes, so that each is read once."""
 
-    def __init__(self, model: RegistryModel) -> None:
-        self._model = model
+    def __init__(self, searcher: Searcher) -> None:
+        self._searcher = searcher
+        self._model = searcher.model
         self._lock = threading.Lock()
         self._known: dict[tuple[str, str], LanguageOut] = {}
 
     def all(self) -> list[LanguageOut]:
         """Return every language, the native one first, those that cannot be used with their problem."""
         base = self._model.base.identity
-        native = LanguageOut(language=base.native, name=language_name(base.native), native=True, licence=base.licence)
+        native = LanguageOut(
+            language=base.native,
+            name=language_name(base.native),
+            native=True,
+            licence=base.licence,
+            problem=self._problem(base.native),
+        )
         return [native, *(self._one(tag) for tag in self._model.languages[1:])]
+
+    def _problem(self, tag: str) -> str | None:
+        return self._model.problems.get(tag) or self._searcher.router.problems.get(tag)
 
     def _one(self, tag: str) -> LanguageOut:
         registry = self._model.registry
         bare = LanguageOut(language=tag, name=language_name(tag), native=False)
         if registry is None or (self._model.is_loaded(tag) and self._model.version(tag) is None):
             return bare
-        problem = self._model.problems.get(tag)
+        problem = self._problem(tag)
         try:
             name = self._model.version(tag) or registry.current(tag).name
             with self._lock:

@@ -5,7 +5,8 @@ import queue
 import threading
 import time
 from collections.abc import Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, InvalidStateError
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from mla_extend.errors import MlaExtendError
@@ -82,10 +83,9 @@ class Queries:
         vectors: list[list[float]] = []
         for start in range(0, len(texts), self._limits.batch):  # so that what is loaded need not wait for all
             part, asked = texts[start : start + self._limits.batch], languages[start : start + self._limits.batch]
-            unsaid = [text for text, tag in zip(part, asked, strict=True) if tag == AUTO]
-            routes = iter(self.searcher.router.route(unsaid))
-            chosen = [next(routes).languages[0] if tag == AUTO else self.searcher.tag(tag) for tag in asked]
-            vectors += self.model.encode_text(part, chosen).tolist()
+            said = [tag if tag == AUTO else self.searcher.tag(tag) for tag in asked]
+            chosen, encoded = self.searcher.encode(part, said)
+            vectors += encoded.tolist()
             tags += chosen
         return tags, vectors
 
@@ -115,18 +115,18 @@ class Queries:
         ending = False
         while not ending:
             batch = [self._waiting.get()]
-            while len(batch) < self._limits.batch and not self._waiting.empty():
-                batch.append(self._waiting.get())
-            ending = None in batch
-            asked = [one for one in batch if one is not None and one.answer.set_running_or_notify_cancel()]
             try:
-                self._answer(asked)
+                while len(batch) < self._limits.batch and not self._waiting.empty():
+                    batch.append(self._waiting.get())
+                self._answer([one for one in batch if one is not None and one.answer.set_running_or_notify_cancel()])
             except BaseException as error:  # this thread is the only one that answers
                 LOG.exception("Answering failed, and goes on")
                 self.restarts += 1
-                for one in asked:
-                    if not one.answer.done():
-                        one.answer.set_exception(as_exception(error))
+                for one in batch:
+                    with suppress(InvalidStateError):  # it was answered, or nobody waits for it any more
+                        if one is not None:
+                            one.answer.set_exception(as_exception(error))
+            ending = None in batch
 
     def _answer(self, batch: list[Asked]) -> None:
         """Answer a batch; what cannot be answered fails by itself."""
