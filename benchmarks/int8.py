@@ -19,10 +19,10 @@ from tokenizers import Tokenizer
 from mla_extend import load_model
 from mla_extend.bases.features import Features
 from mla_extend.data.pairs import ImageText
-from mla_extend.evaluate import card_test_set
 from mla_extend.evaluation import evaluate_retrieval
+from mla_extend.evaluation.evaluate import card_test_set
+from mla_extend.exports.run import export_language
 from mla_extend.training.prepare import image_vectors
-from mla_extend.use.export.run import export_language
 
 PAGE = ROOT / "docs" / "exports.md"
 KINDS = {"float32": False, "int8": True}

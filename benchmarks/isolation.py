@@ -18,9 +18,9 @@ from common import machine, save
 from mla_extend.bases.open import open_base
 from mla_extend.language.tokenizer import LanguageTokenizer
 from mla_extend.registry.card import Card
+from mla_extend.registry.load import RegistryModel
+from mla_extend.registry.prove import native_probe, prove
 from mla_extend.registry.store import Registry
-from mla_extend.use.load import RegistryModel
-from mla_extend.use.prove import native_probe, prove
 
 TEXTS = ["paka mweusi", "mbwa mwekundu chini ya mti", "nyumba kubwa kando ya ziwa"] * 50
 

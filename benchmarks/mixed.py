@@ -29,11 +29,11 @@ from mla_extend.evaluation import split_report
 from mla_extend.language.alignment import align
 from mla_extend.language.build import build_language
 from mla_extend.language.tokenizer import LanguageTokenizer
+from mla_extend.registry.load import RegistryModel
+from mla_extend.search.route import router_of
+from mla_extend.search.searcher import best_ranks
 from mla_extend.training.prepare import image_vectors, split
 from mla_extend.training.recipe import load_recipe
-from mla_extend.use.load import RegistryModel
-from mla_extend.use.route import router_of
-from mla_extend.use.search import best_ranks
 
 PAGE = ROOT / "docs" / "native-words.md"
 SEED = 0

@@ -39,7 +39,7 @@ from mla_extend.bases.icons import concepts
 from mla_extend.data.demo import Composition, held_out, parallel_pairs
 from mla_extend.data.demo_locales import demo_languages, names_of
 from mla_extend.language.pieces import train_pieces
-from mla_extend.use.route import (
+from mla_extend.search.route import (
     WEIGHTS,
     Evidence,
     NativeVocabulary,
@@ -48,7 +48,7 @@ from mla_extend.use.route import (
     Weights,
     posterior,
 )
-from mla_extend.use.route_parts import Part, Pieces, part_of
+from mla_extend.search.route_parts import Part, Pieces, part_of
 
 TWELVE = ("am", "ar", "cy", "de", "fi", "hi", "ja", "ko", "ru", "sw", "zh", "zu")
 NATIVE = "en"
@@ -285,8 +285,8 @@ def trained_on_captions() -> Part | None:
 OPENING = """
 import sys, time
 from pathlib import Path
-from mla_extend.use.route import Router
-from mla_extend.use.route_parts import Pieces, part_of
+from mla_extend.search.route import Router
+from mla_extend.search.route_parts import Pieces, part_of
 imported = time.process_time()
 parts = [part_of(path.stem, Pieces(path.read_bytes())) for path in sorted(Path(sys.argv[1]).iterdir())]
 Router(part_of("en"), parts).route(["dog"])

@@ -85,8 +85,8 @@ def child(part: str, registry: Path, index: Path | None, together: int) -> "subp
 
 def run_server(registry: Path, index: Path, together: int) -> None:
     """Serve, and print the address."""
-    from mla_extend.use.server import open_service
-    from mla_extend.use.serving.limits import Limits
+    from mla_extend.serve.limits import Limits
+    from mla_extend.serve.server import open_service
 
     service = open_service(index, port=0, registry=registry, limits=Limits(batch=together))
     print(service.url, flush=True)
@@ -98,7 +98,7 @@ def make_index(folder: Path) -> Path:
     from mla_extend import load_model
     from mla_extend.bases.demo import demo_images
     from mla_extend.bases.icons import TEST_STYLE
-    from mla_extend.use.index.build import index_images
+    from mla_extend.search.index.build import index_images
 
     index_images(demo_images() / TEST_STYLE, folder, load_model("demo").base)
     return folder

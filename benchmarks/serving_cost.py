@@ -33,9 +33,9 @@ from mla_extend.language.model import MultilingualModel
 from mla_extend.language.peft_method import adapter_tensors
 from mla_extend.language.tokenizer import LanguageTokenizer, pad
 from mla_extend.registry.card import Card
+from mla_extend.registry.load import RegistryModel
 from mla_extend.registry.store import Registry
 from mla_extend.training.recipe import load_recipe
-from mla_extend.use.load import RegistryModel
 
 BATCH, TOKENS, MIXED = 64, 16, 8
 REPEATS = 9

@@ -33,7 +33,7 @@ from common import ROOT, SPLITS, load, machine, markdown, put, save
 from figures import command
 
 from mla_extend.data.demo import demo_data
-from mla_extend.use.load import load_model
+from mla_extend.registry.load import load_model
 
 PAGE = ROOT / "docs" / "results.md"
 MODES = Path("/usr/share/apertium/modes")

@@ -32,7 +32,7 @@ from mla_extend.bases.video import FRAMES
 from mla_extend.data.demo import demo_data
 from mla_extend.data.formats.format import Wanted
 from mla_extend.data.test_sets import read_test_set
-from mla_extend.use.evaluate import evaluate_model
+from mla_extend.evaluation.evaluate import evaluate_model
 
 KINDS = ("stills", "moving", "faded")
 LENGTH, RATE = 30, 10

@@ -9,10 +9,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from mla_extend.add import add_language
     from mla_extend.language.model import MultilingualModel
+    from mla_extend.registry.load import load_model
     from mla_extend.registry.store import Registry
-    from mla_extend.use.load import load_model
-    from mla_extend.workflow import add_language
 
 __all__ = ["MultilingualModel", "Registry", "__version__", "add_language", "load_model"]
 __version__ = "0.1.0"
@@ -20,8 +20,8 @@ __version__ = "0.1.0"
 _HOMES = {
     "MultilingualModel": "mla_extend.language.model",
     "Registry": "mla_extend.registry.store",
-    "add_language": "mla_extend.workflow",
-    "load_model": "mla_extend.use.load",
+    "add_language": "mla_extend.add",
+    "load_model": "mla_extend.registry.load",
 }
 
 

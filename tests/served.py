@@ -11,11 +11,11 @@ import pytest
 from conftest import NATIVE_WORDS, TARGET_WORDS, sentences
 from PIL import Image
 
-from mla_extend.use.index.make import make_index
-from mla_extend.use.search import Searcher, open_searcher
-from mla_extend.use.server import listen, serve_searcher
-from mla_extend.use.serving.limits import Limits
-from mla_extend.workflow import add_language
+from mla_extend.add import add_language
+from mla_extend.search.index.make import make_index
+from mla_extend.search.searcher import Searcher, open_searcher
+from mla_extend.serve.limits import Limits
+from mla_extend.serve.server import listen, serve_searcher
 
 AMHARIC = ["አንድ", "ቀይ", "አረንጓዴ", "ሰማያዊ", "ድመት", "ውሻ", "ወፍ", "ዛፍ", "ቤት", "ጀልባ"]
 AMHARIC += ["ይሮጣል", "ይተኛል", "ይቀመጣል", "ስር", "በላይ", "አጠገብ", "ያ", "ትልቅ", "ትንሽ", "አሮጌ"]

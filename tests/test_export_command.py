@@ -9,8 +9,8 @@ from typer.testing import CliRunner
 
 from mla_extend.cli.app import app
 from mla_extend.errors import DataError, LanguageError
-from mla_extend.use.export.folder import check_free, export_folder, finish
-from mla_extend.use.export.run import export_language
+from mla_extend.exports.folder import check_free, export_folder, finish
+from mla_extend.exports.run import export_language
 from tests.test_cli_end_to_end import add
 
 RUNNER = CliRunner()

@@ -18,13 +18,13 @@ from tokenizers import Tokenizer
 
 from mla_extend.bases.open import open_base
 from mla_extend.errors import BaseError, DataError
+from mla_extend.exports import immich, onnx_files, onnx_towers
+from mla_extend.exports.images import prepared
+from mla_extend.exports.subject import Subject
 from mla_extend.files import sha256_file
 from mla_extend.language.peft_method import adapter_parameters
 from mla_extend.language.tokenizer import LanguageTokenizer
-from mla_extend.use.export import immich, onnx_files, onnx_towers
-from mla_extend.use.export.images import prepared
-from mla_extend.use.export.subject import Subject
-from mla_extend.use.load import RegistryModel
+from mla_extend.registry.load import RegistryModel
 from tests import families_hf, families_text
 from tests.conftest import sentences
 

@@ -12,11 +12,11 @@ from sentence_transformers import SentenceTransformer
 from transformers import BertConfig, BertModel
 
 from mla_extend.errors import DataError
+from mla_extend.exports import sentence_transformers
+from mla_extend.exports.subject import Subject
+from mla_extend.exports.xmod import xmod
 from mla_extend.language.acquirer import Acquirer
-from mla_extend.use.export import sentence_transformers
-from mla_extend.use.export.subject import Subject
-from mla_extend.use.export.xmod import xmod
-from mla_extend.use.load import RegistryModel
+from mla_extend.registry.load import RegistryModel
 from tests import families_hf, families_text
 from tests.test_export_onnx import BUILDERS, TEXTS, tiny
 

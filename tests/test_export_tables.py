@@ -9,14 +9,14 @@ import torch
 from sentence_transformers import SentenceTransformer
 
 from mla_extend.bases.open import open_base
+from mla_extend.exports import onnx_towers, sentence_transformers
+from mla_extend.exports.hub_tokenizer import hub_tokenizer, model_ids
+from mla_extend.exports.subject import Subject
 from mla_extend.language import pretrained
 from mla_extend.language.peft_method import adapter_tensors
 from mla_extend.language.pretrained import open_table
 from mla_extend.language.tokenizer import LanguageTokenizer
-from mla_extend.use.export import onnx_towers, sentence_transformers
-from mla_extend.use.export.hub_tokenizer import hub_tokenizer, model_ids
-from mla_extend.use.export.subject import Subject
-from mla_extend.use.load import RegistryModel
+from mla_extend.registry.load import RegistryModel
 from tests import families_hf, families_text
 from tests.test_export_onnx import TEXTS, run
 from tests.test_pretrained import save_bert

@@ -15,9 +15,9 @@ from mla_extend.errors import DataError, RegistryError
 from mla_extend.language import pretrained
 from mla_extend.language.normaliser import composed_first, known_steps, learn_normaliser
 from mla_extend.language.tokenizer import LanguageTokenizer
-from mla_extend.use.sharing import foreign_tokenizer
-from mla_extend.use.sharing.foreign_adapter import _table, numbers_held
-from mla_extend.use.sharing.foreign_tokenizer import check_tokenizer, trial
+from mla_extend.share import foreign_tokenizer
+from mla_extend.share.foreign_adapter import _table, numbers_held
+from mla_extend.share.foreign_tokenizer import check_tokenizer, trial
 
 TEXTS = {
     "sw": ["mbwa mwekundu anakimbia", "paka wa Toyota amelala"],

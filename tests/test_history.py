@@ -30,10 +30,10 @@ from mla_extend.registry import history as recording
 from mla_extend.registry.history import record_of
 from mla_extend.registry.languages import BaseRegistry
 from mla_extend.registry.model_card import model_card
+from mla_extend.registry.prove import remove, roll_back
 from mla_extend.registry.store import Registry
 from mla_extend.registry.summary import find_homes, history
 from mla_extend.registry.verify import check_version, verify
-from mla_extend.use.prove import remove, roll_back
 
 pytestmark = pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 RUNNER = CliRunner()

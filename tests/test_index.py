@@ -21,11 +21,11 @@ from mla_extend.bases.open import open_base
 from mla_extend.cli.app import app
 from mla_extend.errors import BaseError, BaseMismatchError, DataError
 from mla_extend.progress import Silent
-from mla_extend.use.index import ImageIndex, ahead, graph, store
-from mla_extend.use.index.build import index_images
-from mla_extend.use.index.make import make_index
-from mla_extend.use.index.store import About, Item, writing
-from mla_extend.use.index.take_in import recognise, take_in
+from mla_extend.search.index import ImageIndex, ahead, graph, store
+from mla_extend.search.index.build import index_images
+from mla_extend.search.index.make import make_index
+from mla_extend.search.index.store import About, Item, writing
+from mla_extend.search.index.take_in import recognise, take_in
 from tests.families_text import sentence_bert
 from tests.test_images_open import damaged_pictures
 
@@ -244,8 +244,8 @@ DYING = """
 import os, signal, sqlite3, sys
 from pathlib import Path
 import numpy as np
-from mla_extend.use.index import store
-from mla_extend.use.index.store import About, Item, writing
+from mla_extend.search.index import store
+from mla_extend.search.index.store import About, Item, writing
 
 folder, point = Path(sys.argv[1]), sys.argv[2]
 die = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
@@ -518,7 +518,7 @@ def test_without_the_library_all_are_compared_and_a_note_says_so(
 ) -> None:
     folder, vectors = many
     monkeypatch.setattr(graph, "is_installed", lambda: False)
-    monkeypatch.setattr("mla_extend.use.index.reader.is_installed", lambda: False)
+    monkeypatch.setattr("mla_extend.search.index.reader.is_installed", lambda: False)
     index = ImageIndex.open(folder)
     assert [row[0][0] for row in index.nearest(vectors[:50], 1)] == list(range(1, 51))
     index.close()

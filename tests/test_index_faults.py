@@ -16,8 +16,8 @@ import pytest
 from mla_extend.bases.open import open_base
 from mla_extend.cli import app
 from mla_extend.errors import DataError
-from mla_extend.use.index import ImageIndex, graph, store
-from mla_extend.use.index.build import index_images
+from mla_extend.search.index import ImageIndex, graph, store
+from mla_extend.search.index.build import index_images
 from tests.test_index import DYING, fill, names, picture, shards, unit
 
 FULL = r"index cannot be written \(.*What it held counts on\. Free some space"

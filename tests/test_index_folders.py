@@ -20,12 +20,12 @@ from mla_extend.errors import DataError
 from mla_extend.images import open as opening
 from mla_extend.images.budget import Budget
 from mla_extend.progress import Silent
-from mla_extend.use.index import ImageIndex, ahead, exclude, kinds, store
-from mla_extend.use.index.ahead import opened_ahead
-from mla_extend.use.index.build import index_images
-from mla_extend.use.index.exclude import Excludes
-from mla_extend.use.index.make import make_index
-from mla_extend.use.index.walk import Found, find_images
+from mla_extend.search.index import ImageIndex, ahead, exclude, kinds, store
+from mla_extend.search.index.ahead import opened_ahead
+from mla_extend.search.index.build import index_images
+from mla_extend.search.index.exclude import Excludes
+from mla_extend.search.index.make import make_index
+from mla_extend.search.index.walk import Found, find_images
 from tests.test_index import names, picture, run, unit
 
 HEIC = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic"

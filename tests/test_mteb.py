@@ -14,14 +14,14 @@ import pytest
 import torch
 from PIL import Image
 
+from mla_extend.add import add_language
 from mla_extend.bases.open import open_base
 from mla_extend.errors import BaseError, DataError, LanguageError
 from mla_extend.evaluation import METRICS, evaluate_retrieval
+from mla_extend.evaluation.mteb_model import MtebModel, mteb_language, subset_language
 from mla_extend.language.build import build_language
 from mla_extend.language.model import MultilingualModel
-from mla_extend.use.load import load_model
-from mla_extend.use.mteb_model import MtebModel, mteb_language, subset_language
-from mla_extend.workflow import add_language
+from mla_extend.registry.load import load_model
 from tests.conftest import NATIVE_WORDS, TARGET_WORDS, save_clip
 
 GERMAN_WORDS = ["ein", "rot", "grün", "blau", "Katze", "Hund", "Vogel", "Baum", "Haus", "Boot", "läuft", "schläft"]

@@ -20,15 +20,15 @@ import pytest
 from safetensors.numpy import load, save
 
 from mla_extend import load_model
+from mla_extend.add import add_language
 from mla_extend.errors import BaseMismatchError, DataError, LanguageError, MlaExtendError, RegistryError
 from mla_extend.registry import publish
 from mla_extend.registry.card import card_text, read_card
 from mla_extend.registry.contents import MAX_FILES
 from mla_extend.registry.store import Registry
 from mla_extend.registry.verify import verify
-from mla_extend.use.sharing.pack import pack, unpack
-from mla_extend.use.sharing.take_in import RECEIVED, read_received
-from mla_extend.workflow import add_language
+from mla_extend.share.pack import pack, unpack
+from mla_extend.share.take_in import RECEIVED, read_received
 from tests.conftest import NATIVE_WORDS, TARGET_WORDS
 from tests.test_cli_end_to_end import run, tree
 

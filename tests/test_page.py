@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from served import QUERIES, Site, build, serving
 
-from mla_extend.use.serving.limits import Limits
+from mla_extend.serve.limits import Limits
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
 axe_api = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe is not installed")

@@ -14,10 +14,12 @@ from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 
-from mla_extend import load_model, workflow
+from mla_extend import add as workflow
+from mla_extend import load_model
 from mla_extend.bases.open import open_base
 from mla_extend.cache import cache_folder
 from mla_extend.errors import DataError, Interrupted, RecipeError, RegistryError
+from mla_extend.exports.hub_tokenizer import hub_tokenizer
 from mla_extend.language import pretrained
 from mla_extend.language.build import build_language
 from mla_extend.language.model import MultilingualModel
@@ -27,7 +29,6 @@ from mla_extend.language.related import Related
 from mla_extend.language.stored import read_stored
 from mla_extend.language.tokenizer import LanguageTokenizer
 from mla_extend.training.recipe import load_recipe
-from mla_extend.use.export.hub_tokenizer import hub_tokenizer
 from tests.conftest import assert_close, sentences
 from tests.test_start_from import SHORT, StopAtOnce
 

@@ -15,11 +15,11 @@ from mla_extend.bases.open import open_base
 from mla_extend.language.pieces import train_pieces
 from mla_extend.registry.languages import BaseRegistry
 from mla_extend.registry.layout import Version
-from mla_extend.use import route as routing
-from mla_extend.use import route_parts
-from mla_extend.use.load import RegistryModel
-from mla_extend.use.route import SURE, NativeVocabulary, Route, Router, open_router, posterior, router_of
-from mla_extend.use.route_parts import Pieces, foreign_letters, latin_letters, part_of
+from mla_extend.registry.load import RegistryModel
+from mla_extend.search import route as routing
+from mla_extend.search import route_parts
+from mla_extend.search.route import SURE, NativeVocabulary, Route, Router, open_router, posterior, router_of
+from mla_extend.search.route_parts import Pieces, foreign_letters, latin_letters, part_of
 
 WORDS = {
     "am": (
@@ -378,7 +378,7 @@ def test_a_vocabulary_cuts_no_text_and_leaves_the_bases_tokenizer_alone(dual_fol
 
 def test_routing_imports_no_torch() -> None:
     code = (
-        "import sys; from mla_extend.use.route import open_router; open_router(None, 'en').route(['dog']); "
+        "import sys; from mla_extend.search.route import open_router; open_router(None, 'en').route(['dog']); "
         "sys.exit('torch' in sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

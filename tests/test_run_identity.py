@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mla_extend import workflow
+from mla_extend import add as workflow
 from mla_extend.bases.base import Base
 from mla_extend.data.pairs import ParallelText, Part
 from mla_extend.errors import DataError, Interrupted, TrainingError

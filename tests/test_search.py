@@ -10,16 +10,16 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 
+from mla_extend.add import add_language
 from mla_extend.cli import app as cli
 from mla_extend.cli import search as command
 from mla_extend.cli.app import app
 from mla_extend.cli.search import answer_table, how, preview
 from mla_extend.errors import BaseMismatchError, DataError, LanguageError
-from mla_extend.use.index import Entry, ImageIndex
-from mla_extend.use.index.make import make_index
-from mla_extend.use.route import Route
-from mla_extend.use.search import Answer, Hit, Searcher, best_ranks, open_searcher
-from mla_extend.workflow import add_language
+from mla_extend.search.index import Entry, ImageIndex
+from mla_extend.search.index.make import make_index
+from mla_extend.search.route import Route
+from mla_extend.search.searcher import Answer, Hit, Searcher, best_ranks, open_searcher
 
 
 def add(language: str, data: dict[str, Path], base: Path, registry: Path) -> None:

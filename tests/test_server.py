@@ -28,14 +28,14 @@ from mla_extend.bases.base import open_image
 from mla_extend.cli.app import app as cli
 from mla_extend.errors import DataError, LanguageError, RegistryError
 from mla_extend.registry.languages import BaseRegistry
+from mla_extend.registry.load import RegistryModel, load_model
 from mla_extend.registry.store import Registry
-from mla_extend.use.load import RegistryModel, load_model
-from mla_extend.use.search import Answer, Query, Searcher
-from mla_extend.use.server import allowed_hosts, listen, open_service
-from mla_extend.use.serving import app as serving_app
-from mla_extend.use.serving.languages import Cards
-from mla_extend.use.serving.limits import Limits
-from mla_extend.use.serving.queries import Asked, Queries
+from mla_extend.search.searcher import Answer, Query, Searcher
+from mla_extend.serve import app as serving_app
+from mla_extend.serve.languages import Cards
+from mla_extend.serve.limits import Limits
+from mla_extend.serve.queries import Asked, Queries
+from mla_extend.serve.server import allowed_hosts, listen, open_service
 
 SECRET = b"root:x:0:0:nobody may read this"
 
@@ -377,7 +377,7 @@ def test_what_has_come_to_lie_under_a_picture_s_name_is_not_given(site: Site, tm
     """Neither a link to a secret, nor text, nor a file that is gone."""
     pictures = tmp_path / "pictures"
     shutil.copytree(site.pictures, pictures)
-    from mla_extend.use.index.make import make_index
+    from mla_extend.search.index.make import make_index
 
     make_index(pictures, tmp_path / "index", base=str(site.base), registry=site.registry)
     (tmp_path / "passwd").write_bytes(SECRET)
@@ -400,7 +400,7 @@ def test_a_video_is_found_and_given_whole_in_parts_and_small(site: Site, tmp_pat
     """A player asks for parts; what has come to lie under the name of a video is no video and is not given."""
     from clips import encode
 
-    from mla_extend.use.index.make import make_index
+    from mla_extend.search.index.make import make_index
 
     folder = tmp_path / "clips"
     folder.mkdir()
@@ -438,7 +438,7 @@ def test_a_video_is_found_and_given_whole_in_parts_and_small(site: Site, tmp_pat
 
 def test_small_pictures_are_kept_within_their_bound(searcher: Searcher) -> None:
     """What does not fit is made again."""
-    from mla_extend.use.serving.pictures import Pictures
+    from mla_extend.serve.pictures import Pictures
 
     kept = Pictures(searcher.index, Limits(thumbnails_bytes=4000))
     keys = [hit.key for hit in searcher.search("mbwa", "sw", 60).hits]
@@ -891,7 +891,7 @@ def test_a_taken_port_and_an_unknown_host_are_said(site: Site) -> None:
 
 def test_the_missing_libraries_are_named(site: Site) -> None:
     """And how to install them."""
-    code = "import sys; sys.modules['fastapi'] = None; import mla_extend.use.server"
+    code = "import sys; sys.modules['fastapi'] = None; import mla_extend.serve.server"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert "DataError: The server needs fastapi" in result.stderr
     assert "pip install 'mla-extend[serve]'" in result.stderr

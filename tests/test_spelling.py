@@ -19,7 +19,7 @@ from mla_extend.language.normaliser import JOINERS, learn_normaliser
 from mla_extend.language.pieces import train_pieces, usual_letters, without_normaliser
 from mla_extend.language.sampling import SHORT, RandomCuts
 from mla_extend.language.tokenizer import LanguageTokenizer
-from mla_extend.use.route_parts import Pieces
+from mla_extend.search.route_parts import Pieces
 
 TEXTS = {
     "sw": ["ng'ombe mweusi anakimbia kwenye nyasi", "mbwa na paka mweupe"],

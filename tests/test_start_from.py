@@ -11,7 +11,7 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from mla_extend import workflow
+from mla_extend import add as workflow
 from mla_extend.bases.open import open_base
 from mla_extend.cli.app import app
 from mla_extend.errors import BaseMismatchError, DataError, Interrupted, LanguageError, RegistryError
@@ -22,8 +22,8 @@ from mla_extend.language.pieces import BEGIN_ID, END_ID, PAD_ID
 from mla_extend.language.related import EVIDENCE, Related
 from mla_extend.language.stored import read_stored
 from mla_extend.progress import Silent
+from mla_extend.registry.load import RegistryModel
 from mla_extend.registry.store import Registry
-from mla_extend.use.load import RegistryModel
 from tests.conftest import sentences
 
 NATIVE, TARGET = sentences(300)

@@ -26,10 +26,10 @@ from mla_extend.language.tokenizer import LanguageTokenizer
 from mla_extend.registry.card import Card
 from mla_extend.registry.languages import BaseRegistry
 from mla_extend.registry.layout import Version
+from mla_extend.registry.load import RegistryModel
+from mla_extend.registry.prove import TOLERANCE, native_probe, prove, verify_deep
 from mla_extend.registry.store import Registry
 from mla_extend.registry.verify import verify
-from mla_extend.use.load import RegistryModel
-from mla_extend.use.prove import TOLERANCE, native_probe, prove, verify_deep
 
 ADAPTER = "adapter_model.safetensors"
 RUNNER = CliRunner()

@@ -278,7 +278,7 @@ def evaluate(
     """Evaluate a language: recall in both directions, beside the base's own, the floor and chance."""
     with progress() as bars:
         bars.start("Loading")
-        from mla_extend.evaluate import evaluate_language  # noqa: PLC0415 - imports torch
+        from mla_extend.evaluation.evaluate import evaluate_language  # noqa: PLC0415 - imports torch
 
         bars.finish()
         evaluation = evaluate_language(
@@ -318,7 +318,7 @@ def remove(
         typer.confirm(f"Remove {tag} ({count} version(s)) from {home.folder}?", abort=True)
     with progress() as bars:
         bars.start("Proving isolation")
-        from mla_extend.use.prove import remove as prove_and_remove  # noqa: PLC0415 - imports torch
+        from mla_extend.registry.prove import remove as prove_and_remove  # noqa: PLC0415 - imports torch
 
         prove_and_remove(home, tag, device=device, progress=bars)
         bars.finish()

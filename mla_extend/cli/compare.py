@@ -57,7 +57,7 @@ def compare(
     """Compare two versions, two languages, or a language with translate-then-search, on the same images."""
     with progress() as bars:
         bars.start("Loading")
-        from mla_extend.compare import compare as run  # noqa: PLC0415 - imports torch
+        from mla_extend.evaluation.compare import compare as run  # noqa: PLC0415 - imports torch
 
         bars.finish()
         found = run(

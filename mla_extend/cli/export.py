@@ -42,7 +42,7 @@ def export(
     """Export a language for another tool: onnxruntime, sentence-transformers or Immich."""
     with progress() as bars:
         bars.start("Loading")
-        from mla_extend.use.export.run import export_language  # noqa: PLC0415 - imports torch
+        from mla_extend.exports.run import export_language  # noqa: PLC0415 - imports torch
 
         bars.finish()
         found = export_language(

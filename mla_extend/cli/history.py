@@ -64,7 +64,7 @@ def rollback(
         typer.confirm(f"Put {tag} {chosen.name} into use in {home.folder}?", abort=True, err=json)
     with progress() as bars:
         bars.start("Proving isolation")
-        from mla_extend.use.prove import roll_back  # noqa: PLC0415 - imports torch
+        from mla_extend.registry.prove import roll_back  # noqa: PLC0415 - imports torch
 
         done = roll_back(home, tag, chosen.name, device=device, progress=bars)
         bars.finish()

@@ -10,7 +10,7 @@ from mla_extend.cli.console import ERR, OUT, duration, print_json, progress
 from mla_extend.cli.options import BaseSource, Device, Json, RegistryFolder
 
 if TYPE_CHECKING:
-    from mla_extend.use.index import ImageIndex
+    from mla_extend.search.index import ImageIndex
 
 DEFAULT = Path("image-index")
 """Where the index is, unless it is said."""
@@ -71,7 +71,7 @@ def index(
     """Encode images once, to search them in every language. Run it again after changes: only they are encoded."""
     with progress() as bars:
         bars.start("Loading")
-        from mla_extend.use.index.make import make_index  # noqa: PLC0415 - imports torch
+        from mla_extend.search.index.make import make_index  # noqa: PLC0415 - imports torch
 
         bars.finish()
         summary = make_index(

@@ -12,7 +12,7 @@ from mla_extend.cli.index import DEFAULT, IndexFolder, tell_of
 from mla_extend.cli.options import BaseSource, Device, Json, RegistryFolder, languages_there
 
 if TYPE_CHECKING:
-    from mla_extend.use.search import Answer
+    from mla_extend.search.searcher import Answer
 
 PREVIEW_WIDTH, PREVIEW_HEIGHT = 16, 14
 """Pixels of a preview: a character shows one across and two down."""
@@ -58,7 +58,7 @@ def search(
 ) -> None:
     """Search an index of images with words."""
     from mla_extend.report.render import page_path  # noqa: PLC0415
-    from mla_extend.use.search import AUTO, check_query, check_top, open_searcher  # noqa: PLC0415 - imports numpy
+    from mla_extend.search.searcher import AUTO, check_query, check_top, open_searcher  # noqa: PLC0415 - imports numpy
 
     for query in queries:
         check_query(query)

@@ -25,7 +25,7 @@ def serve(
     """Serve an image index: a page to search it in any language, and the same as JSON."""
     with progress() as bars:
         bars.start("Loading")
-        from mla_extend.use.server import open_service  # noqa: PLC0415 - imports torch
+        from mla_extend.serve.server import open_service  # noqa: PLC0415 - imports torch
 
         service = open_service(folder, host=host, port=port, base=base, registry=registry, device=device, progress=bars)
         bars.finish()

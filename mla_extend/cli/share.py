@@ -40,7 +40,7 @@ def pack(
     json: Json = False,
 ) -> None:
     """Pack a version of a language into one archive, whose bytes depend on the version alone."""
-    from mla_extend.use.sharing.pack import pack as run  # noqa: PLC0415 - the registry need not be imported for --help
+    from mla_extend.share.pack import pack as run  # noqa: PLC0415 - the registry need not be imported for --help
 
     found = run(language, version=version, out=out, base=base, registry=registry)
     if json:
@@ -65,7 +65,7 @@ def unpack(
     """Take a packed language into the registry: check every file, prove isolation, publish."""
     with progress() as bars:
         bars.start("Loading")
-        from mla_extend.use.sharing.pack import unpack as run  # noqa: PLC0415 - imports torch
+        from mla_extend.share.pack import unpack as run  # noqa: PLC0415 - imports torch
 
         bars.finish()
         found = run(file, base=base, registry=registry, replace=replace, device=device, progress=bars)
@@ -87,7 +87,7 @@ def push(
 ) -> None:
     """Send a version of a language to the hub in one commit; the token is taken from HF_TOKEN or the hub's login."""
     with progress() as bars:
-        from mla_extend.use.sharing.hub import push as run  # noqa: PLC0415 - the hub's library is slow to import
+        from mla_extend.share.hub import push as run  # noqa: PLC0415 - the hub's library is slow to import
 
         found = run(
             language,
@@ -134,7 +134,7 @@ def pull(
     """Take a language from the hub into the registry: check every file, prove isolation, publish."""
     with progress() as bars:
         bars.start("Loading")
-        from mla_extend.use.sharing.hub import pull as run  # noqa: PLC0415 - imports torch
+        from mla_extend.share.hub import pull as run  # noqa: PLC0415 - imports torch
 
         bars.finish()
         found = run(

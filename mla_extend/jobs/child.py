@@ -155,9 +155,9 @@ def _alone(folder: JobFolder) -> Iterator[None]:
 def _add(job: dict[str, Any], progress: JobProgress) -> dict[str, Any]:
     """Add the language, going on with an interrupted attempt where there is one; return what the table says of it."""
     ask_for_huge_pages()
+    from mla_extend.add import add_language  # noqa: PLC0415 - imports torch
     from mla_extend.jobs.outcome import outcome  # noqa: PLC0415 - stopping early must not wait for these
     from mla_extend.jobs.plan import home_of  # noqa: PLC0415
-    from mla_extend.workflow import add_language  # noqa: PLC0415 - imports torch
 
     language, arguments = job["language"], job["arguments"]
     home = home_of(arguments["registry"], arguments["base"])

@@ -7,7 +7,7 @@ from mla_extend.errors import DataError
 from mla_extend.files import atomic_path
 from mla_extend.report.examples import thumbnail
 from mla_extend.report.render import page_path, render
-from mla_extend.use.search import Answer
+from mla_extend.search.searcher import Answer
 
 
 def write_answers(answers: Sequence[Answer], out: Path) -> Path:

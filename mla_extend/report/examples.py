@@ -18,7 +18,7 @@ from mla_extend.registry.languages import BaseRegistry
 
 if TYPE_CHECKING:
     from mla_extend.data.pairs import ImageText
-    from mla_extend.use.load import RegistryModel
+    from mla_extend.registry.load import RegistryModel
 
 MOST = 6
 """Queries of one kind for one language."""
@@ -205,8 +205,8 @@ def _without(card: Card) -> str | None:
 def _open(home: BaseRegistry, device: str, progress: Progress) -> "RegistryModel":
     progress.start(f"Opening the base {home.base.name}")
     from mla_extend.bases.open import open_base  # noqa: PLC0415 - imports torch
+    from mla_extend.registry.load import RegistryModel  # noqa: PLC0415
     from mla_extend.training.precision import pick_device  # noqa: PLC0415
-    from mla_extend.use.load import RegistryModel  # noqa: PLC0415
 
     base = home.base
     opened = open_base(base.source, device=str(pick_device(device)), native=base.native, progress=progress)
@@ -217,7 +217,7 @@ def _open(home: BaseRegistry, device: str, progress: Progress) -> "RegistryModel
 def _examples(model: "RegistryModel", card: Card, seed: int, progress: Progress) -> Examples:
     from mla_extend.bases.features import Features  # noqa: PLC0415 - imports torch
     from mla_extend.data.pairs import ImageText  # noqa: PLC0415 - only examples read data
-    from mla_extend.evaluate import card_test_set  # noqa: PLC0415 - imports torch
+    from mla_extend.evaluation.evaluate import card_test_set  # noqa: PLC0415 - imports torch
     from mla_extend.training.prepare import image_vectors  # noqa: PLC0415
 
     model.require(card.language)

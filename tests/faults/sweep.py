@@ -226,7 +226,7 @@ def registry_operations() -> dict[str, Operation]:
     from test_registry_store import make_base, make_card, publish, stage
 
     from mla_extend.registry.store import Registry, open_base_registry
-    from mla_extend.use.sharing.pack import pack
+    from mla_extend.share.pack import pack
 
     def prepared(versions: int) -> Callable[[Path], None]:
         def prepare(folder: Path) -> None:
@@ -312,7 +312,7 @@ def index_operations() -> dict[str, Operation]:
     from PIL import Image
 
     from mla_extend.errors import DataError
-    from mla_extend.use.index import ImageIndex, build
+    from mla_extend.search.index import ImageIndex, build
 
     class Pixels:
         """Stand for a base."""
@@ -379,7 +379,7 @@ def unpack_operations(place: Path) -> dict[str, Operation]:
     from conftest import save_dual_encoder
     from test_pack import add
 
-    from mla_extend.use.sharing.pack import pack, unpack
+    from mla_extend.share.pack import pack, unpack
 
     os.environ["MLA_EXTEND_CACHE"] = str(place / "cache")
     base = save_dual_encoder(place / "tiny")

@@ -13,10 +13,10 @@ from mla_extend.data.read import read_image_text, read_parallel
 from mla_extend.data.translations import read_translations
 from mla_extend.jobs.plan import read_plan
 from mla_extend.registry.foreign_card import foreign_card
+from mla_extend.share import foreign_tokenizer
+from mla_extend.share.archive import extract
+from mla_extend.share.foreign_adapter import _read_settings, numbers_held
 from mla_extend.training.recipe import load_recipe
-from mla_extend.use.sharing import foreign_tokenizer
-from mla_extend.use.sharing.archive import extract
-from mla_extend.use.sharing.foreign_adapter import _read_settings, numbers_held
 
 WANTED = Wanted("sw")
 FOLDER = Path(tempfile.mkdtemp(prefix="fuzz-"))

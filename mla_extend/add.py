@@ -1,0 +1,356 @@
+"""The main job: add a language. It reads as a list of verbs; how each is done is in the room of its name."""
+
+import dataclasses
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from mla_extend.bases.contents import image_keys
+from mla_extend.bases.features import Features
+from mla_extend.bases.open import open_base
+from mla_extend.data.codes import language_name
+from mla_extend.data.pairs import ImageText
+from mla_extend.errors import BaseError
+from mla_extend.evaluation.evaluate import evaluate_held_out, evaluate_model
+from mla_extend.language.related import Related, check_related
+from mla_extend.processes import join_processes
+from mla_extend.progress import SILENT, Progress
+from mla_extend.registry.card import Card, read_card
+from mla_extend.registry.languages import BaseRegistry
+from mla_extend.registry.load import RegistryModel, find_base
+from mla_extend.registry.place import registry_root
+from mla_extend.registry.prove import native_probe, prove
+from mla_extend.registry.store import Registry
+from mla_extend.request import Asked, Request, as_sources, drop_unreadable, read_request
+from mla_extend.stop import StopRequest
+from mla_extend.training.measure import Measure, estimate, package_versions
+from mla_extend.training.precision import pick_device
+from mla_extend.training.prepare import Split, image_vectors, split
+from mla_extend.training.run_folder import RunFolder, claim_run
+from mla_extend.training.run_identity import run_identity
+from mla_extend.training.session import Session, Trained, write_log
+
+Data = str | Path | Sequence[str | Path]
+
+
+def add_language(
+    language: str,
+    *,
+    parallel_data: Data,
+    image_text: Data = (),
+    lexicon: Data = (),
+    text: Data = (),
+    base: str | None = None,
+    registry: str | Path | None = None,
+    recipe: str = "default",
+    overrides: Sequence[str] = (),
+    test_set: str | Path | None = None,
+    licence: str | None = None,
+    columns: str | None = None,
+    format: str | None = None,  # noqa: A002 - named as the option is
+    filter: str = "default",  # noqa: A002
+    seed: int = 0,
+    device: str = "auto",
+    resume: bool = False,
+    replace: bool = False,
+    start_from: str | None = None,
+    progress: Progress = SILENT,
+) -> Card:
+    """Add a language to a base: build, transfer, expose, evaluate, prove isolation, publish.
+
+    Processes that `accelerate launch` has started train it together; the first one does the rest, and all return its
+    card.
+
+    Args:
+        language: a language code (BCP-47); it is checked and normalised.
+        parallel_data: parallel text, or `demo`; one or several, each as `[FORMAT:]PATH[#SPLIT][=WEIGHT]`. With an image
+            column it serves both stages.
+        image_text: images with text in the language, or `demo`, given alike; none skips Language Exposure.
+        lexicon: word lists, native words and words of the language, given alike.
+        text: files of text of the language, a sentence a line.
+        base: `demo`, a model folder or a hub id; `None` takes the one that the registry holds, else the demo base.
+        registry: the registry's folder; `None` takes `MLA_EXTEND_REGISTRY`, else `adapters/` in the current folder.
+        recipe: a recipe's name, or a YAML file.
+        overrides: `key=value` of recipe values.
+        test_set: what to evaluate on; `None` takes the demo's for demo data, else the held-out slice. Training rows
+            that stand in it are dropped.
+        licence: licence of the data, for the card; `None` takes what the data says of itself.
+        columns: `ROLE=COLUMN,...`, where the columns have names of their own (`native`, `target`, `image`, `text`).
+        format: name of the data's format, where it is not recognised.
+        filter: `strict`, `default` or `off`: which faulty rows the checks drop.
+        seed: decides everything that is drawn.
+        device: `cpu`, `cuda`, `mps` or `auto`.
+        resume: continue an interrupted run of the same data, recipe and seed.
+        replace: the language may be there already; its older version stays beside the new one.
+        start_from: a language of the same registry whose acquirers and shared pieces are copied as the start; what is
+            trained then is the copy.
+        progress: told of all long work.
+
+    Returns:
+        The card of the published version.
+
+    Raises:
+        MlaExtendError: what was given cannot be used, training went wrong, or something else would have moved. The
+            registry is then as it was.
+    """
+    measure = Measure()
+    asked = Asked(
+        language,
+        as_sources(parallel_data),
+        as_sources(image_text),
+        lexicon=as_sources(lexicon),
+        text=as_sources(text),
+        test_set=test_set,
+        recipe=recipe,
+        overrides=overrides,
+        licence=licence,
+        columns=columns,
+        format=format,
+        filter=filter,
+        seed=seed,
+        start_from=start_from,
+    )
+    processes = join_processes(device)
+    source, native = find_base(Registry(registry_root(registry)), base, progress)
+    request = read_request(asked, native, progress)
+    model, home = _open(source, native, registry, str(processes.device or device), progress)
+    home.check_name(request.tag, replace=replace)
+    _refuse_images(model, request)
+    related = _related(model, request)
+    bare = native_probe(model)
+    with StopRequest().listening() as stop:
+        features = Features(model.base, progress, processes, stop)
+        request, images = _with_images(request, features)
+        held_out = split(request.parallel, request.image_text, request.recipe, request.lexicon, request.text)
+        identity = run_identity(request, held_out, model.base, images, related.to_json() if related else None)
+        with claim_run(home, request.tag, identity, resume, processes) as run:
+            if run.note:
+                progress.note(run.note)
+            stop.remedy = "Continue with the same command and --resume."
+            trained = _train(
+                run, model, request, held_out, features, related, resume=resume, stop=stop, progress=progress
+            )
+            if not processes.first:
+                processes.wait()
+                return read_card(home.current(request.tag).folder)
+            metrics = _evaluate(model, request, held_out, Features(model.base, progress, stop=stop), progress)
+            staged = _stage(run, model, request.tag, trained)
+            card = _card(model, request, trained, metrics, measure, related)
+            model.remove(request.tag)
+            progress.start("Proving isolation")
+            version = home.publish(
+                request.tag,
+                staged,
+                card,
+                replace=replace,
+                prove=lambda folder: prove(model, home, request.tag, folder, bare),
+            )
+            progress.finish()
+            run.done = True
+    processes.wait()
+    return read_card(version.folder)
+
+
+def plan_language(
+    language: str,
+    *,
+    base: str | None = None,
+    registry: str | Path | None = None,
+    device: str = "auto",
+    replace: bool = False,
+    progress: Progress = SILENT,
+    **asked: Any,
+) -> dict[str, Any]:
+    """Say what `add_language` would do with the same arguments (`asked`): data, parameters, steps, time, memory.
+
+    The language is built for that and a few steps are timed, in a folder that is thrown away; nothing is written to
+    the registry.
+
+    Raises:
+        MlaExtendError: as `add_language` does for what it is given.
+    """
+    measure = Measure()
+    parallel, images = as_sources(asked.pop("parallel_data")), as_sources(asked.pop("image_text", ()))
+    asked |= {name: as_sources(asked.get(name)) for name in ("lexicon", "text")}
+    source, native = find_base(Registry(registry_root(registry)), base, progress)
+    request = read_request(Asked(language, parallel, images, **asked), native, progress)
+    model, home = _open(source, native, registry, device, progress, create=False)
+    if home is not None:
+        home.check_name(request.tag, replace=replace)
+    _refuse_images(model, request)
+    related = _related(model, request)
+    if request.image_text is not None:
+        contents = image_keys(request.image_text.images, progress)
+        request = dataclasses.replace(request, image_text=request.image_text.joined(contents))
+    held_out = split(request.parallel, request.image_text, request.recipe, request.lexicon, request.text)
+    recipe, pictures = request.recipe, held_out.image_text
+    return {
+        "language": request.tag,
+        "language_name": language_name(request.tag),
+        "base": model.base.identity.name,
+        "recipe": recipe.name,
+        "start_from": related.to_json() if related else None,
+        "pairs": request.pairs_read,
+        "kept": len(request.parallel),
+        "data": request.data,
+        "image_text": len(pictures) if pictures else 0,
+        "lexicon": len(held_out.lexicon) if held_out.lexicon else 0,
+        "text": len(held_out.text),
+        "held_out": int(held_out.pairs.sum()),
+        **estimate(
+            model,
+            request.tag,
+            request.parallel,
+            pictures,
+            held_out,
+            recipe,
+            Features(model.base),
+            request.seed,
+            related,
+            before=measure.seconds(),
+        ),
+    }
+
+
+def _open(
+    source: str, native: str, registry: str | Path | None, device: str, progress: Progress, *, create: bool = True
+) -> tuple[RegistryModel, Any]:
+    """Open the base, and its part of the registry (made if it is not there, unless nothing is to be written)."""
+    root = Registry(registry_root(registry))
+    opened = open_base(source, device=str(pick_device(device)), native=native, progress=progress)
+    there = opened.identity.name in root.bases()
+    home: BaseRegistry | None = root.create(opened.record()) if create or there else None
+    return RegistryModel(opened, home), home
+
+
+def _with_images(request: Request, features: Features) -> tuple[Request, list[bytes]]:
+    """Encode the images; return the request with those that can be read, and the content of each.
+
+    Pictures of the same content are one picture, and the rows of those that cannot be read are dropped; but of a test
+    set all must be read.
+    """
+    for tests in request.test_set.splits.values() if request.test_set else ():
+        if isinstance(tests, ImageText):
+            image_vectors(tests, features)
+    if request.image_text is None:
+        return request, []
+    _, unreadable = features.readable_images(request.image_text.images)
+    if unreadable:
+        request = drop_unreadable(request, unreadable)
+    assert request.image_text is not None
+    contents = image_keys(request.image_text.images)
+    return dataclasses.replace(request, image_text=request.image_text.joined(contents)), list(dict.fromkeys(contents))
+
+
+def _refuse_images(model: RegistryModel, request: Request) -> None:
+    """Refuse images for a base that has no image tower, before anything is built."""
+    tests = request.test_set.splits.values() if request.test_set else ()
+    pictures = request.image_text is not None or any(isinstance(split, ImageText) for split in tests)
+    if pictures and not model.base.family.has_images:
+        raise BaseError(
+            f"The base {model.base.identity.name!r} is a text model without an image tower, so that it cannot be "
+            "trained or evaluated with images. Give parallel text alone."
+        )
+
+
+def _related(model: RegistryModel, request: Request) -> Related | None:
+    """Return the language that the new one starts from, if it does, before anything is built."""
+    if request.start_from is None:
+        return None
+    related = model.related(request.start_from)
+    acquirer = request.recipe.acquirer
+    check_related(related, acquirer.kind, acquirer.bottleneck)
+    return related
+
+
+def _train(
+    run: RunFolder,
+    model: RegistryModel,
+    request: Request,
+    held_out: Split,
+    features: Features,
+    related: Related | None,
+    *,
+    resume: bool,
+    stop: StopRequest,
+    progress: Progress,
+) -> Trained:
+    session = Session(
+        run.folder,
+        model,
+        request.tag,
+        request.recipe,
+        seed=request.seed,
+        progress=progress,
+        related=related,
+        processes=features.processes,
+    )
+    return session.train(
+        request.parallel, held_out.image_text, held_out, features, resume=resume and run.found, stop=stop
+    )
+
+
+def _evaluate(
+    model: RegistryModel, request: Request, held_out: Split, features: Features, progress: Progress
+) -> dict[str, Any]:
+    progress.start("Evaluating")
+    try:
+        if request.test_set is not None:
+            return evaluate_model(model, request.tag, request.test_set, features, seed=request.seed)
+        return evaluate_held_out(
+            model, request.tag, request.parallel, held_out.image_text, held_out, features, seed=request.seed
+        )
+    finally:
+        progress.finish()
+
+
+def _stage(run: RunFolder, model: RegistryModel, tag: str, trained: Trained) -> Path:
+    """Write the version's files, all but the card, into a folder of the run."""
+    from mla_extend.training.curve import draw_curve  # noqa: PLC0415 - matplotlib is slow to import
+
+    staged = run.folder / "version"
+    shutil.rmtree(staged, ignore_errors=True)
+    staged.mkdir()
+    model.save(tag, staged)
+    write_log(staged / "training.jsonl", trained.log)
+    draw_curve(trained.log, staged / "curves.png", title=f"{language_name(tag)} ({tag})")
+    return staged
+
+
+def _card(
+    model: RegistryModel,
+    request: Request,
+    trained: Trained,
+    metrics: dict[str, Any],
+    measure: Measure,
+    related: Related | None,
+) -> Card:
+    record = model.base.record()
+    start = {"start_from": related.to_json()} if related else {}
+    return Card(
+        language=request.tag,
+        language_name=language_name(request.tag),
+        base={
+            "name": record.name,
+            "source": record.source,
+            "family": record.family,
+            "fingerprint": record.fingerprint,
+            "native": record.native,
+            "licence": record.licence,
+        },
+        recipe=request.recipe.model_dump(mode="json"),
+        data=[*request.data, *(related.records() if related else ())],
+        metrics=metrics,
+        versions=package_versions(),
+        seed=request.seed,
+        cost={
+            "seconds": round(measure.seconds(), 1),
+            "peak_memory_bytes": measure.peak_memory(),
+            "pairs": trained.pairs,
+            "device": str(model.base.device),
+            "precision": trained.precision,
+        },
+        parameters=trained.built.parameters,
+        stages=[{"stage": "build", **vars(trained.built), **start}, *trained.stages],
+    )

@@ -1,0 +1,196 @@
+"""Evaluate a language: encode a test set, and measure. The one file of the room that knows where vectors come from."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mla_extend.bases.features import Features
+from mla_extend.bases.open import open_base
+from mla_extend.data.formats.format import Wanted, text_lines
+from mla_extend.data.given import parse_columns
+from mla_extend.data.pairs import ImageText, ParallelText
+from mla_extend.data.test_sets import TestSet
+from mla_extend.errors import DataError
+from mla_extend.evaluation.recall import Protocol, check_protocol
+from mla_extend.evaluation.report import SplitReport, evaluation_json, split_report
+from mla_extend.evaluation.transfer import TextTransfer, text_transfer
+from mla_extend.language.model import MultilingualModel
+from mla_extend.progress import SILENT, Progress
+from mla_extend.registry.card import Card
+from mla_extend.registry.load import RegistryModel
+from mla_extend.registry.summary import find_home
+from mla_extend.request import read_tests
+from mla_extend.training.precision import pick_device
+from mla_extend.training.prepare import Split, image_vectors
+
+
+def evaluate_language(
+    language: str,
+    *,
+    test_set: str | Path | None = None,
+    columns: str | None = None,
+    protocol: str = "standard",
+    distractors: str | Path | None = None,
+    base: str | None = None,
+    registry: str | Path | None = None,
+    seed: int = 0,
+    device: str = "auto",
+    progress: Progress = SILENT,
+) -> dict[str, Any]:
+    """Evaluate the version in use of a language.
+
+    Args:
+        language: its code.
+        test_set: images with text, or parallel text, as `data/given.py` reads it, or `demo`; `None` takes the one on
+            the card.
+        columns: `ROLE=COLUMN,...` of the test set.
+        protocol: how several captions an image count, as for `evaluate_retrieval`.
+        distractors: a file of further native sentences, one a line, for parallel text.
+        base: a base's name or source, where several hold the language.
+        registry: the registry's folder.
+        seed: of the bootstrap.
+        device: `cpu`, `cuda`, `mps` or `auto`.
+        progress: told of long work.
+
+    Returns:
+        `{"language", "base", "test_set", "splits": {NAME: {...}}, ...}`; recalls are fractions.
+
+    Raises:
+        MlaExtendError: the language is not there or damaged, or the test set cannot be read.
+    """
+    counted = check_protocol(protocol)
+    tag, home = find_home(language, base, registry)
+    card = home.card(tag)
+    tests = card_test_set(card, home.base.native, progress, given=test_set, columns=columns)
+    more = [line.strip() for _, line in text_lines(Path(distractors).expanduser())] if distractors else []
+    opened = open_base(home.base.source, device=str(pick_device(device)), native=home.base.native, progress=progress)
+    model = RegistryModel(opened, home)
+    model.require(tag)
+    progress.start("Evaluating")
+    try:
+        evaluation = evaluate_model(
+            model,
+            tag,
+            tests,
+            Features(opened, progress),
+            seed=seed,
+            protocol=counted,
+            distractors=[line for line in more if line],
+        )
+    finally:
+        progress.finish()
+    return {**evaluation, "version": card.version}
+
+
+def card_test_set(
+    card: Card,
+    native: str,
+    progress: Progress = SILENT,
+    *,
+    given: str | Path | None = None,
+    columns: str | None = None,
+) -> TestSet:
+    """Return the test set that was given, or else the one that a card names.
+
+    Raises:
+        DataError: there is none, it is not there, or it cannot be used.
+    """
+    record = next((record for record in card.data if record["role"] == "test_set"), None)
+    if given is None and record is None:
+        raise DataError(
+            f"The card of {card.language!r} names no test set. Give one with --test-set: images with text in the "
+            "language, or parallel text."
+        )
+    if given is None and record is not None:
+        wanted = Wanted(card.language, native, parse_columns(columns or record.get("columns")))
+        return read_tests(record["path"], wanted, progress, record.get("format"))[1]
+    return read_tests(given or "", Wanted(card.language, native, parse_columns(columns)), progress)[1]
+
+
+def evaluate_model(
+    model: MultilingualModel,
+    tag: str,
+    test_set: TestSet,
+    features: Features,
+    *,
+    seed: int = 0,
+    protocol: Protocol = "standard",
+    distractors: Sequence[str] = (),
+) -> dict[str, Any]:
+    """Return the evaluation of one language on all splits of a test set, as `evaluation_json` lays it out.
+
+    Beside each figure stand the base's own on the same images (where the test set has native captions), the floor (the
+    base fed the language directly) and chance. Splits of parallel text have the figures of `text_transfer`.
+
+    Args:
+        model: holds the language.
+        tag: the language.
+        test_set: what it is evaluated on.
+        features: encodes images and native text, from the cache where they are known.
+        seed: of the bootstrap.
+        protocol: how several captions an image count.
+        distractors: further native sentences for splits of parallel text.
+
+    Raises:
+        DataError: an image cannot be read.
+    """
+    reports: dict[str, SplitReport | TextTransfer] = {}
+    for name, data in test_set.splits.items():
+        if isinstance(data, ImageText):
+            reports[name] = _retrieval(model, tag, data, features, seed, protocol)
+        else:
+            reports[name] = _transfer(model, tag, data, features, distractors)
+    return evaluation_json(tag, model.base.identity.name, test_set.name, reports, seed=seed, protocol=protocol)
+
+
+def evaluate_held_out(
+    model: MultilingualModel,
+    tag: str,
+    parallel: ParallelText,
+    image_text: ImageText | None,
+    held_out: Split,
+    features: Features,
+    *,
+    seed: int = 0,
+) -> dict[str, Any]:
+    """Return the evaluation on the slice that chose the checkpoint, for want of a test set: a little too good.
+
+    Sentences look among their translations; captions, where there are images, among all images of the training data.
+    """
+    splits: dict[str, ImageText | ParallelText] = {}
+    if image_text is not None and held_out.captions is not None:
+        splits["held-out"] = image_text.subset(held_out.captions)
+    splits["held-out text"] = parallel.subset(held_out.pairs)
+    return evaluate_model(model, tag, TestSet("held-out", splits), features, seed=seed)
+
+
+def _retrieval(
+    model: MultilingualModel, tag: str, data: ImageText, features: Features, seed: int, protocol: Protocol
+) -> SplitReport:
+    native = features.text(data.native) if data.native is not None else None
+    return split_report(
+        image_vectors(data, features),
+        model.text_vectors(data.texts, tag).numpy(),
+        np.asarray(data.image_of_text),
+        native_text_vectors=native,
+        native_image_of_text=np.asarray(data.native_image_of) if data.native_image_of is not None else None,
+        floor_text_vectors=model.text_vectors(data.texts, model.native).numpy(),
+        seed=seed,
+        protocol=protocol,
+    )
+
+
+def _transfer(
+    model: MultilingualModel, tag: str, data: ParallelText, features: Features, distractors: Sequence[str]
+) -> TextTransfer:
+    number = {text: i for i, text in enumerate(dict.fromkeys(data.native))}
+    more = [text for text in dict.fromkeys(distractors) if text not in number]
+    return text_transfer(
+        model.text_vectors(data.target, tag).numpy(),
+        features.text(list(number)),
+        np.array([number[text] for text in data.native]),
+        native_distractors=features.text(more) if more else None,
+        floor_vectors=model.text_vectors(data.target, model.native).numpy(),
+    )

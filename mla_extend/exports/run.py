@@ -1,0 +1,65 @@
+"""Export a language, or the image tower, to a folder that another tool opens."""
+
+from pathlib import Path
+from typing import Any
+
+from mla_extend.errors import DataError
+from mla_extend.exports import immich, onnx_towers, sentence_transformers
+from mla_extend.exports.folder import check_free, export_folder
+from mla_extend.exports.subject import IMAGES, Subject
+from mla_extend.progress import SILENT, Progress
+from mla_extend.registry.load import load_model
+
+TOOLS = {
+    "onnx": onnx_towers.write,
+    "sentence-transformers": sentence_transformers.write,
+    "immich": immich.write,
+}
+
+
+def export_language(
+    language: str,
+    to: str,
+    *,
+    out: str | Path | None = None,
+    int8: bool = False,
+    base: str | None = None,
+    registry: str | Path | None = None,
+    replace: bool = False,
+    progress: Progress = SILENT,
+) -> dict[str, Any]:
+    """Export a language to a folder; return what `export.json` in it says, and the folder.
+
+    Args:
+        language: one of the registry, the base's own, or `images` for the image tower.
+        to: a name from `TOOLS`.
+        out: the folder to make; `None` names it after base, language and tool, in the current folder.
+        int8: weights of 8 bits; `onnx` alone.
+        base: as for `load_model`.
+        registry: as for `load_model`.
+        replace: the folder may be there, of an earlier export.
+        progress: told of the work.
+
+    Raises:
+        DataError: there is no such tool, the folder is taken, or the base or language cannot be exported to it.
+        LanguageError: there is no such language.
+    """
+    if to not in TOOLS:
+        raise DataError(f"There is no export to {to!r}. Give --to one of {', '.join(TOOLS)}.")
+    if int8 and (to != "onnx" or language == IMAGES):
+        raise DataError(
+            "--int8 is for the text of --to onnx alone: what lies in an index stays comparable with a text tower that "
+            "is rounded, but images encoded by a rounded image tower would not be those of the index."
+        )
+    if language == IMAGES and to != "onnx":
+        raise DataError(f"--to {to} takes a language. The image tower by itself goes to onnx.")
+    if out is not None:
+        check_free(Path(out), replace)
+    model = load_model(base, registry, device="cpu", progress=progress)
+    subject = Subject.of(model, language)
+    folder = Path(out) if out is not None else Path(f"{model.base.identity.name}-{subject.tag}-{to}")
+    progress.start(f"Exporting {subject.tag} to {to}")
+    with export_folder(folder, replace) as filled:
+        about = TOOLS[to](subject, filled, int8)
+    progress.finish()
+    return {"folder": str(folder), **about}

@@ -1,0 +1,1 @@
+"""Search pictures: the index, finding out a query's language, and what is found."""

@@ -1,0 +1,235 @@
+"""Encode images and videos into an index: what is new or changed, once.
+
+A file is unchanged where its size and time are as they were, or else its SHA-256. A file with the bytes of another
+takes its vector over. Where pictures are prepared otherwise than when the index was made, all are encoded again.
+"""
+
+import time
+from collections.abc import Iterable
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from mla_extend.errors import DataError
+from mla_extend.progress import SILENT, Progress
+from mla_extend.search.index.ahead import Opened, opened_ahead
+from mla_extend.search.index.exclude import Excludes
+from mla_extend.search.index.graph import refresh_graph
+from mla_extend.search.index.kinds import passed_over, readable
+from mla_extend.search.index.preparation import preparation_of, what_changed
+from mla_extend.search.index.store import About, Item, Known, Store, Vectors, writing
+from mla_extend.search.index.summary import Summary
+from mla_extend.search.index.walk import Findings, Found, absolute, find_images, gone
+
+if TYPE_CHECKING:  # it imports torch
+    from mla_extend.bases.base import Base
+
+KEPT = 256
+"""Images after which the index is written."""
+SECONDS = 30.0
+"""Seconds after which it is written where images take long."""
+
+
+def index_images(
+    source: Path, folder: Path, base: "Base", progress: Progress = SILENT, *, excludes: Excludes | None = None
+) -> Summary:
+    """Bring an index up to date with a folder of images and videos, or add one file to it.
+
+    Args:
+        source: the folder, or the file.
+        folder: of the index; it is made if it is not there.
+        base: encodes the images.
+        progress: told of what is encoded.
+        excludes: what is left out below the folder, the usual where it is `None`.
+
+    Raises:
+        DataError: there is no image at `source`, or the index cannot be used.
+        BaseMismatchError: the index was made with another base.
+        BaseError: the base has no image tower.
+    """
+    began = time.perf_counter()
+    identity = base.identity
+    summary = Summary(folder, identity.name)
+    excludes = excludes or Excludes()
+    findings = find_images(source, excludes)
+    if not findings.files and not findings.failed:
+        raise _nothing(source, findings)
+    root = absolute(source)
+    with writing(folder) as store:
+        store.check(identity.name, identity.fingerprint)
+        _prepare(store, preparation_of(base), progress)
+        _Run(store, base, summary, progress).bring_up_to_date(findings.files)
+        if root.is_dir():
+            there = {str(found.path) for found in findings.files}
+            missing = [name for name in store.below(root) if name not in there]
+            summary.dropped += store.drop({*gone(missing), *_left_out(store, root, missing, excludes)})
+        store.name_source(str(root))
+        store.tidy()
+        refresh_graph(store, progress)
+        summary.count = store.count()
+        summary.older = store.count_older(files=True)
+        summary.base_stated = store.about is None or store.about.stated
+    summary.failed[:0] = findings.failed
+    summary.left_out = dict.fromkeys(excludes.asked, 0) | dict((+findings.left_out).most_common())
+    reasons = passed_over()
+    summary.passed_over = {suffix: (count, reasons[suffix]) for suffix, count in (+findings.passed_over).most_common()}
+    summary.seconds = time.perf_counter() - began
+    return summary
+
+
+def _prepare(store: Store, preparation: str, progress: Progress) -> None:
+    """Let an index that was made otherwise be made anew, and say why."""
+    before = store.prepare(preparation)
+    if before is None:
+        return
+    progress.note(
+        f"The pictures of this index were prepared {what_changed(before, preparation)}. They are encoded again. This "
+        "can be stopped, and goes on with the same command; the index can be searched meanwhile."
+    )
+    if kept := store.count_older(files=False):
+        progress.note(f"{kept:,} vectors that were taken in without files stay as they are.")
+
+
+def _nothing(source: Path, findings: Findings) -> DataError:
+    """Return the error over a folder in which there is nothing to encode."""
+    there = [f"{count:,} {suffix}" for suffix, count in (+findings.passed_over).most_common()]
+    there += [f"{count:,} left out by {rule!r}" for rule, count in (+findings.left_out).most_common()]
+    but = f" There are, though: {', '.join(there)}." if there else ""
+    return DataError(
+        f"{source} holds no image or video that can be read: no name ends in {', '.join(sorted(readable()))}.{but} "
+        "Give a folder that does."
+    )
+
+
+def _left_out(store: Store, root: Path, names: Iterable[str], excludes: Excludes) -> list[str]:
+    """Return the names of the index that are left out now; what was named itself stays, and so do lists taken in."""
+    named = {source for source in store.sources() if source != str(root)}
+
+    def is_left_out(path: Path) -> bool:
+        rule = excludes.rule_within(root, path)
+        if rule is None or rule in excludes.asked:
+            return rule is not None
+        above = [folder for folder in (path, *path.parents) if str(folder) in named]
+        return all(excludes.rule_within(folder, path) for folder in above)
+
+    return [
+        name for name in names if (known := store.known(name)) and known.hash is not None and is_left_out(Path(name))
+    ]
+
+
+class _Run:
+    """Bring one index up to date."""
+
+    def __init__(self, store: Store, base: "Base", summary: Summary, progress: Progress) -> None:
+        self.store = store
+        self.base = base
+        self.summary = summary
+        self.progress = progress
+        self.items: list[Item] = []
+        self.vectors: list[Vectors] = []
+        self.written = time.monotonic()
+
+    def bring_up_to_date(self, files: list[Found]) -> None:
+        """Encode what is new or changed, and write it every now and then; what was encoded is kept if it is stopped."""
+        wanted = [found for found in files if not self._is_unchanged(found)]
+        self.progress.start("Encoding images", total=len(wanted))
+        try:
+            with closing(opened_ahead(wanted)) as batches:
+                for opened in batches:
+                    self._take(opened)
+                    self.progress.advance(len(opened))
+                    if len(self.items) >= KEPT or time.monotonic() - self.written > SECONDS:
+                        self._write()
+        except KeyboardInterrupt:
+            self._write()
+            raise
+        finally:
+            self.progress.finish()
+        self._write()
+
+    def _known(self, found: Found) -> Known | None:
+        """Return what is known of a file whose vector still counts."""
+        known = self.store.known(str(found.path))
+        return None if known is None or self.store.is_older(known.key) else known
+
+    def _is_unchanged(self, found: Found) -> bool:
+        known = self._known(found)
+        unchanged = known is not None and (known.size, known.mtime_ns) == (found.size, found.mtime_ns)
+        self.summary.unchanged += unchanged
+        return unchanged
+
+    def _take(self, opened: list[Opened]) -> None:
+        """Take a batch of files: by hash where their content is known, else by the base."""
+        touched, broken, new = [], [], []
+        for one in opened:
+            name = str(one.found.path)
+            known = self._known(one.found)
+            if one.hash is not None and known is not None and known.hash == one.hash:
+                self.summary.unchanged += 1
+                touched.append((one.found.mtime_ns, known.key))
+            elif one.reason:
+                self.summary.failed.append((name, one.reason))
+                broken.append(name)
+            else:
+                new.append(one)
+        for one, vector in zip(new, self._vectors(new), strict=True):
+            if isinstance(vector, str):
+                self.summary.failed.append((str(one.found.path), vector))
+                broken.append(str(one.found.path))
+            else:
+                self.items.append(
+                    Item(str(one.found.path), True, one.found.size, one.found.mtime_ns, one.hash, *one.size)
+                )
+                self.vectors.append(vector)
+        if touched:
+            self.store.touch(touched)
+        if broken:
+            self.summary.dropped += self.store.drop(broken)
+
+    def _vectors(self, new: list[Opened]) -> list[Vectors | str]:
+        """Return the unit vector `[D]` of each file, or the reason why there is none."""
+        found: dict[int, Vectors | str] = {}
+        pictures = []
+        for place, one in enumerate(new):
+            same = self.store.same_content(one.hash) if one.hash is not None else None
+            if same is not None:
+                self.summary.reused += 1
+                found[place] = same
+            elif one.picture is not None:
+                pictures.append((place, one.picture))
+            else:
+                found[place] = self._video(one.found.path)
+                self._count(one, found[place])
+        if pictures:
+            vectors = self.base.encode_images([picture for _, picture in pictures]).numpy()
+            for (place, _), vector in zip(pictures, vectors, strict=True):
+                found[place] = vector
+                self._count(new[place], vector)
+        return [found[place] for place in range(len(new))]
+
+    def _count(self, one: Opened, vector: Vectors | str) -> None:
+        """Count a file that was encoded: new, changed, or as it was and prepared otherwise."""
+        known = self.store.known(str(one.found.path))
+        renewed = known is not None and self.store.is_older(known.key) and known.hash in (one.hash, None)
+        self.summary.renewed += renewed and not isinstance(vector, str)
+        self.summary.added += not renewed and not isinstance(vector, str)
+
+    def _video(self, path: Path) -> Vectors | str:
+        try:
+            vector: Vectors = self.base.encode_images([path]).numpy()[0]
+        except DataError as error:
+            return str(error)
+        return vector
+
+    def _write(self) -> None:
+        self.written = time.monotonic()
+        if self.items:
+            identity = self.base.identity
+            vectors = np.stack(self.vectors)
+            about = About(
+                identity.name, identity.fingerprint, identity.source, True, vectors.shape[1], preparation_of(self.base)
+            )
+            self.store.add(self.items, [self.store.write(vectors)], about)
+            self.items, self.vectors = [], []

@@ -1,0 +1,78 @@
+"""Make an image index, or bring one up to date: from images, or from vectors that somebody made elsewhere."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from mla_extend.bases.demo import demo_images
+from mla_extend.bases.icons import TEST_STYLE
+from mla_extend.bases.open import open_base
+from mla_extend.bases.source import DEMO
+from mla_extend.errors import DataError
+from mla_extend.progress import SILENT, Progress
+from mla_extend.registry.load import find_base
+from mla_extend.registry.place import registry_root
+from mla_extend.registry.store import Registry
+from mla_extend.search.index.build import index_images
+from mla_extend.search.index.exclude import Excludes
+from mla_extend.search.index.store import FILE, read_about
+from mla_extend.search.index.summary import Summary
+from mla_extend.search.index.take_in import recognise, take_in
+from mla_extend.search.index.walk import find_images
+from mla_extend.training.precision import pick_device
+
+
+def make_index(
+    source: Path,
+    folder: Path,
+    *,
+    vectors: str | None = None,
+    base: str | None = None,
+    registry: str | Path | None = None,
+    device: str = "auto",
+    exclude: Sequence[str] = (),
+    default_excludes: bool = True,
+    progress: Progress = SILENT,
+) -> Summary:
+    """Index images and videos, or take in vectors.
+
+    Args:
+        source: a folder of images, an image, or what `recognise` knows; `demo`, where no such file or folder is, is
+            the demo's test pictures.
+        folder: of the index; it is made if it is not there.
+        vectors: as `recognise` takes it.
+        base: `demo`, a model folder or a hub id; `None` takes the index's own, else the registry's, else the demo base.
+        registry: the registry's folder; `None` takes `MLA_EXTEND_REGISTRY`, else `adapters/` in the current folder.
+        device: `cpu`, `cuda`, `mps`, or `auto` for the best there is.
+        exclude: globs of what is left out below the folder, as `Excludes` takes them.
+        default_excludes: whether the usual is left out too: thumbnails, recycle bins, hidden files and the like.
+        progress: told of what is done.
+
+    Raises:
+        DataError: there is nothing to index, a file of vectors is wrong, or the index cannot be used.
+        BaseMismatchError: the index was made with another base.
+        BaseError: the base cannot be opened, or has no image tower.
+    """
+    source, folder = source.expanduser(), folder.expanduser()
+    if str(source) == DEMO and not source.exists():
+        source = demo_images(progress) / TEST_STYLE
+    excludes = Excludes(exclude, defaults=default_excludes)
+    parts = recognise(source, vectors)
+    if exclude and (parts or source.is_file()):
+        raise DataError(f"{source} is no folder of images, of which anything could be left out. Leave out --exclude.")
+    if not parts and not source.is_dir():
+        find_images(source, excludes)  # a wrong path is said before the base is opened
+    root = Registry(registry_root(registry))
+    wanted = base or _own(folder, root)
+    where, native = find_base(root, wanted, progress)
+    opened = open_base(where, device=str(pick_device(device)), native=native, progress=progress)
+    if parts:
+        return take_in(parts, folder, opened, stated=base is not None, progress=progress)
+    return index_images(source, folder, opened, progress, excludes=excludes)
+
+
+def _own(folder: Path, root: Registry) -> str | None:
+    """Return where an index's own base is opened from; `None` where there is no index yet."""
+    if not (folder / FILE).exists():
+        return None
+    about = read_about(folder)
+    return root.open(about.name).base.source if about.name in root.bases() else about.source

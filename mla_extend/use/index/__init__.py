@@ -1,5 +1,0 @@
-"""The image index: vectors of images, encoded once and searched in every language."""
-
-from mla_extend.use.index.reader import Entry, ImageIndex
-
-__all__ = ["Entry", "ImageIndex"]
