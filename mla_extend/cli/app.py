@@ -185,13 +185,13 @@ def add_language(
     with progress() as bars:
         bars.start("Loading")
         ask_for_huge_pages()
-        from mla_extend import workflow  # noqa: PLC0415 - imports torch
+        from mla_extend import add  # noqa: PLC0415 - imports torch
 
         bars.finish()
         if dry_run:
-            plan = workflow.plan_language(language, progress=bars, **arguments)
+            plan = add.plan_language(language, progress=bars, **arguments)
         else:
-            published = workflow.add_language(language, resume=resume, progress=bars, **arguments).to_json()
+            published = add.add_language(language, resume=resume, progress=bars, **arguments).to_json()
     if follows():
         return
     if json:
