@@ -3,7 +3,6 @@
 import _thread
 import os
 import signal
-import subprocess
 import sys
 
 WINDOWS = os.name == "nt"
@@ -80,17 +79,3 @@ def interrupt_self() -> None:
         _thread.interrupt_main(signal.SIGINT)
     else:
         os.kill(os.getpid(), signal.SIGINT)
-
-
-def ask_to_end(child: "subprocess.Popen[bytes]", times: int) -> None:
-    """Ask a process to end, for the `times`-th time: twice by an interrupt, then by force.
-
-    On Windows, which knows no interrupt for one process alone, closing the child's standard input asks it.
-    """
-    if times > 2:
-        child.kill()
-    elif WINDOWS:
-        assert child.stdin is not None
-        child.stdin.close()
-    else:
-        child.send_signal(signal.SIGINT)

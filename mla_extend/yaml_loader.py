@@ -1,5 +1,6 @@
 """YAML as people write it: small, flat, and of plain values. What is more is an error with its line."""
 
+import re
 from typing import Any
 
 import yaml
@@ -11,7 +12,7 @@ MOST_BITS = 63
 
 
 class Loader(yaml.SafeLoader):
-    """Read YAML within bounds; a date is a text.
+    """Read YAML within bounds; a date is a text, and so are `no` and `off`: `no` is Norwegian.
 
     Anchors that stand for one another multiply, and nesting takes the stack: both are counted while the file is read.
     Raises yaml.YAMLError for whatever is wrong.
@@ -23,7 +24,7 @@ class Loader(yaml.SafeLoader):
         self._sizes: dict[int, int] = {}
 
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
-        """Count a node and what is in it."""
+        """Count a node and what is in it, and refuse a key that stands twice."""
         mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
         alias = self.check_event(yaml.AliasEvent)
         before = self._count
@@ -37,6 +38,12 @@ class Loader(yaml.SafeLoader):
             raise yaml.composer.ComposerError(None, None, f"it holds more than {MOST_NODES:,} values", mark)
         if not alias:
             self._sizes[id(node)] = self._count - before
+            lines: dict[str, int] = {}
+            for key, _ in node.value if isinstance(node, yaml.MappingNode) else ():
+                if (name := str(key.value)) in lines:
+                    said = f"{key.value!r} stands in line {lines[name]} already"
+                    raise yaml.composer.ComposerError(None, None, said, key.start_mark)
+                lines[name] = key.start_mark.line + 1
         return node
 
     def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
@@ -54,9 +61,10 @@ class Loader(yaml.SafeLoader):
 
 
 Loader.yaml_implicit_resolvers = {
-    letter: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
+    letter: [(tag, pattern) for tag, pattern in resolvers if tag.rpartition(":")[2] not in ("bool", "timestamp")]
     for letter, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
 }
+Loader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile(r"^(?:true|True|TRUE|false|False|FALSE)$"), [*"tTfF"])
 
 
 def read_yaml(text: str) -> Any:

@@ -11,9 +11,9 @@ import pytest
 from mla_extend.cli import console
 from mla_extend.cli.add_languages import _Lines
 from mla_extend.cli.console import LineProgress, PlainConsole, progress
-from mla_extend.jobs import child
-from mla_extend.jobs.child import JobProgress
+from mla_extend.jobs import process
 from mla_extend.jobs.folder import JobFolder
+from mla_extend.jobs.process import JobProgress
 from mla_extend.jobs.run import Status
 from mla_extend.progress import Pace
 
@@ -124,7 +124,7 @@ def test_the_log_of_a_job_tells_of_a_long_stage(
 ) -> None:
     job = JobProgress(JobFolder(tmp_path))
     job._pace = Pace(clock)
-    monkeypatch.setattr(child, "EVERY", 1e9)
+    monkeypatch.setattr(process, "EVERY", 1e9)
     job.start("Transfer", total=500, unit="steps")
     for _ in range(20):
         clock.now += 1

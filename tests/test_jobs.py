@@ -16,16 +16,16 @@ from conftest import TARGET_WORDS, sentences
 
 from mla_extend.cli.add_languages import estimate_table, failure_table, status_table
 from mla_extend.errors import DataError, MlaExtendError, RegistryError
-from mla_extend.jobs.child import command
 from mla_extend.jobs.folder import JobFolder, ask_to_stop, asked_to_stop
 from mla_extend.jobs.outcome import published
 from mla_extend.jobs.plan import Plan, read_plan
+from mla_extend.jobs.process import command, supervise
 from mla_extend.jobs.run import Run, Status, estimates, run_folder
 from mla_extend.jobs.runners import LocalRunner, told
-from mla_extend.jobs.supervise import supervise
 from mla_extend.registry.store import Registry
 from mla_extend.registry.verify import verify
 
+OK = "defaults: {parallel_data: en-sw.tsv}\n"
 QUICK = {"acquirer.bottleneck": 4, "transfer.batch": 32, "transfer.max_steps": 20, "exposure.max_steps": 10}
 SLOW = {"transfer.max_steps": 600, "transfer.epochs": 200, "transfer.evaluations": 100, "transfer.patience": 100}
 
@@ -97,7 +97,7 @@ languages:
     )
     assert plan.registry == tmp_path / "my registry"
     assert plan.base == str(dual_folder)
-    assert [job.language for job in plan.jobs] == ["rw", "sw", "no", "pt-BR"]
+    assert [job.language for job in plan.jobs] == ["sw", "no", "pt-BR", "rw"]
     jobs = {job.language: job for job in plan.jobs}
     sw = jobs["sw"].arguments
     assert sw["parallel_data"] == [str(tmp_path / "en-sw.tsv")]
@@ -141,41 +141,41 @@ def test_what_stands_on_the_command_line_counts_more_than_the_plan(
 
 
 @pytest.mark.parametrize(
-    ("text", "line", "said"),
+    ("text", "where", "said"),
     [
-        ("languages: {sw: {parallel_data: en-sw.tsv, sede: 3}}", 1, "Did you mean seed? Known here: parallel_data"),
-        ("languages:\n  sw:\n    parallel_data: en-sw.tsv\n    seed: many\n", 4, "seed: 'many' is no whole number"),
-        ("languages:\n  sw:\n    parallel_data: none.tsv\n", 3, "none.tsv does not exist"),
-        ("languages:\n  sw:\n    image_text: sw.jsonl\n", 2, "has no parallel_data"),
-        ("defaults: {parallel_data: en-sw.tsv}\nlanguages:\n- sw\n- swahili\n", 4, "swahili"),
-        ("defaults: {parallel_data: en-sw.tsv}\nlanguages:\n- sw\n- sw\n", 4, "stands in the list already"),
-        ("defaults: {parallel_data: en-sw.tsv}\nlanguages:\n- 7\n", 3, "not a language code"),
-        ("defaults: {parallel_data: en-sw.tsv}\nlanguages:\n  sw:\n  de:\n  swa:\n", 5, "same language"),
-        ("defaults: {parallel_data: en-sw.tsv}\nlanguages:\n  sw:\n  de:\n  sw:\n", 5, "in line 3 already"),
-        ("defaults: {parallel_data: en-sw.tsv}\nlanguages:\n  en:\n", 3, "own language"),
-        ("defaults: {parallel_data: en-sw.tsv, recipe: slow}\nlanguages: [sw]\n", 2, "no recipe 'slow'"),
-        ("defaults: {parallel_data: en-sw.tsv, set: [a.b=1]}\nlanguages: [sw]\n", 2, "a: there is no such key"),
-        ("defaults: {parallel_data: en-sw.tsv, filter: hard}\nlanguages: [sw]\n", 1, "'strict', 'default' or 'off'"),
+        ("languages: {sw: {parallel_data: en-sw.tsv, sede: 3}}", " languages.sw.sede", "Did you mean seed? Known here"),
+        ("languages:\n  sw:\n    parallel_data: a\n    seed: many\n", " languages.sw.seed", "'many' is no whole"),
+        ("languages:\n  sw:\n    parallel_data: none.tsv\n", " languages.sw", "none.tsv does not exist"),
+        ("languages:\n  sw:\n    image_text: sw.jsonl\n", " languages.sw", "has no parallel_data"),
+        (OK + "languages:\n- sw\n- swahili\n", " languages.swahili", "swahili"),
+        (OK + "languages:\n- sw\n- sw\n", " languages", "in the list twice"),
+        (OK + "languages:\n- 7\n", " languages", "7 is no language code"),
+        (OK + "languages:\n  sw:\n  de:\n  swa:\n", " languages.swa", "'sw' is among the"),
+        (OK + "languages:\n  sw:\n  de:\n  sw:\n", "5", "in line 3 already"),
+        (OK + "languages:\n  en:\n", " languages.en", "own language"),
+        ("defaults: {parallel_data: en-sw.tsv, recipe: slow}\nlanguages: [sw]\n", " languages.sw", "no recipe 'slow'"),
+        ("defaults: {parallel_data: en-sw.tsv, set: [a.b=1]}\nlanguages: [sw]\n", " languages.sw", "no such key"),
+        ("defaults: {parallel_data: a, filter: off, x: 1}\nlanguages: [sw]\n", " defaults.x", "there is no such key"),
+        ("defaults: {parallel_data: en-sw.tsv, filter: hard}\nlanguages: [sw]\n", " defaults.filter", "or 'off'"),
         (
-            "defaults: {parallel_data: en-sw.tsv}\nlanguages:\n  sw: {start_from: zu}\n  zu:\n    start_from: sw\n",
-            3,
-            "Break the loop",
+            OK + "languages:\n  sw: {start_from: zu}\n  zu:\n    start_from: sw\n",
+            " start_from",
+            "from sw: none of them can be first. Break the loop",
         ),
-        ("languages: {}\n", 1, "0 values, not at least 1"),
-        ("defaults: {parallel_data: en-sw.tsv}\n", 1, "it is missing"),
-        ("langages: [sw]\nlanguages: [sw]\n", 1, "Known here: registry, base, defaults, languages"),
-        ("- sw\n", 1, "a plan is a mapping"),
-        ("languages: [sw\nbase: demo\n", 2, "this is not YAML"),
+        ("languages: {}\n", " languages", "0 values, not at least 1"),
+        ("defaults: {parallel_data: en-sw.tsv}\n", " languages", "it is missing"),
+        ("langages: [sw]\nlanguages: [sw]\n", " langages", "Known here: registry, base, defaults, languages"),
+        ("languages: [sw\nbase: demo\n", "2", "cannot be read as YAML"),
     ],
 )  # fmt: skip
-def test_each_problem_of_a_plan_names_file_line_and_remedy(
-    data: dict[str, Path], tmp_path: Path, text: str, line: int, said: str
+def test_each_problem_of_a_plan_names_the_entry_and_what_to_do(
+    data: dict[str, Path], tmp_path: Path, text: str, where: str, said: str
 ) -> None:
     path = write_text(tmp_path, text)
     with pytest.raises(DataError) as caught:
         read_plan(path, registry=tmp_path / "r")
     first = str(caught.value).splitlines()[0]
-    assert first.startswith(f"{path}:{line}: ")
+    assert first.startswith(f"{path}:{where}: ")
     assert said in first
 
 
@@ -188,16 +188,18 @@ def test_all_problems_are_told_at_once(data: dict[str, Path], tmp_path: Path) ->
     with pytest.raises(DataError) as caught:
         read_plan(path, registry=tmp_path / "r")
     lines = str(caught.value).splitlines()
-    assert [line.split(": ")[0] for line in lines[:3]] == [f"{path}:2", f"{path}:3", f"{path}:4"]
+    assert [line.split(": ")[1] for line in lines[:3]] == ["languages.sw", "languages.am", "languages.hi"]
     assert lines[3] == "Nothing was started."
     assert not (tmp_path / "r").exists()
+    assert Path.cwd() != tmp_path
 
 
 def test_a_plan_that_is_not_there_empty_or_no_text_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="does not exist"):
         read_plan(tmp_path / "none.yaml")
-    with pytest.raises(DataError, match="is empty"):
-        read_plan(write_text(tmp_path, "# later\n"))
+    for text, said in (("# later\n", "is empty"), ("- sw\n", "holds list, not a mapping with 'languages'")):
+        with pytest.raises(DataError, match=said):
+            read_plan(write_text(tmp_path, text))
     (tmp_path / "plan.yaml").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(DataError, match="UTF-8"):
         read_plan(tmp_path / "plan.yaml")
@@ -255,7 +257,7 @@ def test_a_failed_language_stops_no_other_and_a_second_run_does_what_is_left(
     assert {tag: status.state for tag, status in statuses.items()} == {
         "sw": "done", "zu": "done", "am": "failed", "ti": "left out"
     }  # fmt: skip
-    assert seen.index("sw done") < seen.index("zu running")
+    assert seen.index("zu waiting") < seen.index("sw running") < seen.index("zu running")
     assert f"{bad}, line 2" in str(statuses["am"].error)
     assert statuses["ti"].error == "It starts from 'am', which failed."
     assert str(statuses["am"].error) in Path(statuses["am"].log).read_text(encoding="utf-8")
@@ -303,15 +305,18 @@ def test_four_at_once_publish_into_one_registry_and_it_verifies(
 
     # What else the plan asks for counts as long as it is on record; without a record, the cards decide.
     def there(plan: Plan) -> list[bool]:
-        folders = (JobFolder(run_folder(plan) / job.language) for job in plan.jobs)
-        return [published(job, home, folder.done()) is not None for job, folder in zip(plan.jobs, folders, strict=True)]
+        statuses = (JobFolder(run_folder(plan) / job.language).read() for job in plan.jobs)
+        return [
+            published(job, home, status.get("published", {})) is not None
+            for job, status in zip(plan.jobs, statuses, strict=True)
+        ]
 
     assert there(plan) == [True] * 4
     path.write_text(text.replace("defaults: {", "defaults: {filter: strict, "))
     strict = read_plan(path, registry=tmp_path / "adapters", base=str(dual_folder))
     assert there(strict) == [False] * 4
     for tag in ("sw", "zu"):
-        (run_folder(plan) / tag / "done.json").unlink()
+        (run_folder(plan) / tag / "status.json").unlink()
     assert there(strict) == [True, True, False, False]
     path.write_text(text.replace("instant", "quick"))
     assert there(read_plan(path, registry=tmp_path / "adapters", base=str(dual_folder))) == [False] * 4
@@ -336,7 +341,7 @@ def test_an_interrupted_and_then_a_killed_run_go_on_where_they_were(
     folder = JobFolder(run_folder(plan) / "sw")
 
     def far(steps: int) -> bool:
-        progress = folder.progress()
+        progress = folder.read()
         return progress.get("stage") == "Transfer" and progress["step"] >= steps
 
     arguments = [sys.executable, "-m", "mla_extend", "add-languages", str(path), "--registry", str(registry)]
@@ -351,12 +356,12 @@ def test_an_interrupted_and_then_a_killed_run_go_on_where_they_were(
     assert first.returncode == 130, err
     assert "Go on with the same command" in " ".join(err.split())
     assert "stopped" in out
-    assert folder.result()["state"] == "stopped"
-    kept = folder.progress()["step"]
+    assert folder.read()["state"] == "stopped"
+    kept = folder.read()["step"]
 
     second = subprocess.Popen(arguments, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     wait_for(lambda: far(kept + 5) or second.poll() is not None)
-    child = int(folder.progress()["where"].split()[1])
+    child = int(folder.read()["where"].split()[1])
     second.kill()
     second.wait()
     wait_for(lambda: not psutil.pid_exists(child) or psutil.Process(child).status() == psutil.STATUS_ZOMBIE)
@@ -420,24 +425,44 @@ def test_a_process_can_be_stopped_by_force(tmp_path: Path) -> None:
     JobFolder(tmp_path / "sw").begin({"language": "sw", "arguments": {}})
     ask_to_stop(tmp_path, 3)
     assert supervise(str(tmp_path / "sw"), 1) in (-signal.SIGINT, -signal.SIGKILL)
-    assert JobFolder(tmp_path / "sw").result() == {}
+    assert "state" not in JobFolder(tmp_path / "sw").read()
 
 
-def test_files_of_a_job_that_are_damaged_or_missing_read_as_nothing(tmp_path: Path) -> None:
+def test_the_status_of_a_job_is_remembered_or_reads_as_nothing(tmp_path: Path) -> None:
     folder = JobFolder(tmp_path / "sw")
-    assert (folder.job(), folder.progress(), folder.result(), folder.last_line()) == ({}, {}, {}, "")
+    assert (folder.read(), folder.last_line()) == ({}, "")
     folder.begin({"language": "sw"})
-    folder.write_result({"state": "done", "version": "v", "digest": "d"})
-    (folder.folder / "progress.json").write_text("[1")
-    assert folder.progress() == {}
+    folder.write({**folder.read(), "state": "done", "published": {"version": "v", "digest": "d"}})
     folder.begin({"language": "sw", "again": True})
-    assert folder.result() == {}
-    assert folder.done() == {"version": "v", "digest": "d"}
-    assert folder.job()["again"]
+    assert folder.read() == {"job": {"language": "sw", "again": True}, "published": {"version": "v", "digest": "d"}}
+    (folder.folder / "status.json").write_text("[1")
+    assert folder.read() == {}
     ask_to_stop(tmp_path, 2)
     assert asked_to_stop(tmp_path) == 2
     ask_to_stop(tmp_path, 0)
     assert asked_to_stop(tmp_path) == 0
+
+
+def test_what_starts_from_a_failed_one_is_left_out_in_whatever_order_they_stand(
+    data: dict[str, Path], dual_folder: Path, tmp_path: Path
+) -> None:
+    class Failing:
+        """Let each job fail as soon as it is started."""
+
+        places = 1
+
+        def start(self, folder: Path) -> None:
+            (folder / "log.txt").write_text("\n")
+
+        def ended(self, folder: Path) -> str | None:
+            return "It was unplugged."
+
+        def close(self) -> None:
+            pass
+
+    languages = {"zu": {"start_from": "xh"}, "xh": {"start_from": "sw"}, "sw": None}
+    plan = read_plan(write_plan(tmp_path, languages, base=str(dual_folder)), registry=tmp_path / "r")
+    assert [status.state for status in Run(plan, Failing()).go()] == ["left out", "left out", "failed"]
 
 
 def test_the_table_keeps_to_the_height_and_shows_what_matters() -> None:

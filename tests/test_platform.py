@@ -6,8 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from mla_extend import platform
-
 LACKING = """
 import contextlib, importlib, os, pkgutil, signal, sys
 from pathlib import Path
@@ -63,27 +61,6 @@ def test_every_module_imports_without_what_windows_lacks(tmp_path: Path) -> None
     count, *optional = done.stdout.splitlines()
     assert int(count) > 150
     assert not [line for line in optional if "not installed" not in line and "No module named" not in line], optional
-
-
-@pytest.mark.parametrize("windows", [False, True])
-def test_a_process_is_asked_twice_and_then_made_to_end(windows: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(platform, "WINDOWS", windows)
-    code = (
-        "import signal, sys\n"
-        "def asked(*_): print('asked', flush=True)\n"
-        "signal.signal(signal.SIGINT, asked); print('ready', flush=True)\n"
-        "sys.stdin.read(); print('closed', flush=True); signal.pause()"
-    )
-    with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
-        assert child.stdout is not None
-        assert child.stdout.readline() == b"ready\n"
-        for times in (1, 2):
-            platform.ask_to_end(child, times)
-            if times == 1 or not windows:
-                assert child.stdout.readline() == (b"closed\n" if windows else b"asked\n")
-            assert child.poll() is None
-        platform.ask_to_end(child, 3)
-        assert child.wait(20) == -9
 
 
 @pytest.mark.parametrize("windows", [False, True])

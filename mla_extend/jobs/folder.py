@@ -1,17 +1,17 @@
-"""The folder of one job: what is to be done, how far it is, how it ended, and its log.
+"""The folder of one job.
 
-job.json         what is to be done, written before it is started
-progress.json    how far it is, replaced about once a second
-result.json      how it ended; not there while it runs, or if its process was killed
+status.json      what is to be done, how far it is, how it ended, and what it published last
 log.txt          of all its attempts
 .lock            held by the process that is at it
 """
 
 import contextlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mla_extend.errors import RegistryError
 from mla_extend.files import read_json, write_json
 
 STOP = "stop.json"
@@ -20,7 +20,7 @@ STOP = "stop.json"
 
 @dataclass(frozen=True)
 class JobFolder:
-    """Say where a job's files are."""
+    """Say where a job's files are, and read and write its status."""
 
     folder: Path
 
@@ -29,43 +29,22 @@ class JobFolder:
         """Return the path of its log."""
         return self.folder / "log.txt"
 
-    @property
-    def lock(self) -> Path:
-        """Return the path of its lock."""
-        return self.folder / ".lock"
-
     def begin(self, job: dict[str, Any]) -> None:
-        """Write what is to be done, and forget how the attempt before went but for its log."""
+        """Write what is to be done; of the attempts before, what was published is remembered, and the log."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        self._result.unlink(missing_ok=True)
-        self._progress.unlink(missing_ok=True)
-        write_json(self._job, job)
+        self.write({"job": job, "published": self.read().get("published", {})})
 
-    def job(self) -> dict[str, Any]:
-        """Return what is to be done, or was at the last attempt; empty if nothing was ever."""
-        return _read(self._job)
+    def read(self) -> dict[str, Any]:
+        """Return the job's status; empty if it was never started, or the file is damaged."""
+        try:
+            value = read_json(self.folder / "status.json")
+        except (OSError, ValueError):
+            return {}
+        return value if isinstance(value, dict) else {}
 
-    def progress(self) -> dict[str, Any]:
-        """Return how far it is: `stage`, `step`, `steps`, `score`, `where`; empty before it has begun."""
-        return _read(self._progress)
-
-    def result(self) -> dict[str, Any]:
-        """Return how it ended; empty if it has not, or was killed."""
-        return _read(self._result)
-
-    def done(self) -> dict[str, Any]:
-        """Return `version` and `digest` of what was published last; empty if nothing was."""
-        return _read(self._done)
-
-    def write_progress(self, progress: dict[str, Any]) -> None:
-        """Say how far it is."""
-        write_json(self._progress, progress)
-
-    def write_result(self, result: dict[str, Any]) -> None:
-        """Say how it ended; what was published is remembered over further attempts."""
-        if result.get("state") == "done":
-            write_json(self._done, {"version": result["version"], "digest": result["digest"]})
-        write_json(self._result, result)
+    def write(self, status: dict[str, Any]) -> None:
+        """Write the job's status."""
+        write_json(self.folder / "status.json", status)
 
     def last_line(self) -> str:
         """Return the last line of the log that is not empty."""
@@ -74,21 +53,25 @@ class JobFolder:
             return next((line.strip() for line in reversed(lines) if line.strip()), "")
         return ""
 
-    @property
-    def _job(self) -> Path:
-        return self.folder / "job.json"
 
-    @property
-    def _progress(self) -> Path:
-        return self.folder / "progress.json"
+@contextlib.contextmanager
+def held(folder: Path, seconds: float, what: str) -> Iterator[None]:
+    """Hold a folder against other processes, waiting for them a while; `what` is told where one does not let go.
 
-    @property
-    def _done(self) -> Path:
-        return self.folder / "done.json"
+    Raises:
+        RegistryError: another process holds it.
+    """
+    from filelock import FileLock, Timeout  # noqa: PLC0415 - as elsewhere, by writers alone
 
-    @property
-    def _result(self) -> Path:
-        return self.folder / "result.json"
+    lock = FileLock(folder / ".lock")
+    try:
+        lock.acquire(timeout=seconds)
+    except Timeout as error:
+        raise RegistryError(what) from error
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def ask_to_stop(run: Path, times: int) -> None:
@@ -105,11 +88,3 @@ def asked_to_stop(run: Path) -> int:
         return int(read_json(run / STOP))
     except (OSError, ValueError, TypeError):
         return 0
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        value = read_json(path)
-    except (OSError, ValueError):
-        return {}
-    return value if isinstance(value, dict) else {}

@@ -11,10 +11,11 @@ from types import FrameType
 from typing import Any, Literal
 
 from mla_extend.bases.source import DEMO, base_folder
-from mla_extend.errors import RegistryError
-from mla_extend.jobs.folder import JobFolder, ask_to_stop
+from mla_extend.errors import MlaExtendError
+from mla_extend.jobs.folder import JobFolder, ask_to_stop, held
 from mla_extend.jobs.outcome import outcome, published
 from mla_extend.jobs.plan import Job, Plan, home_of
+from mla_extend.jobs.process import BY_FORCE
 from mla_extend.jobs.runners import Runner
 from mla_extend.progress import SILENT, Progress
 from mla_extend.registry.languages import BaseRegistry
@@ -25,8 +26,6 @@ from mla_extend.registry.store import Registry
 JOBS = ".jobs"
 """Folder in the registry's, of one folder a plan."""
 POLL_SECONDS = 0.2
-BY_FORCE = 3
-"""Interrupts from which the processes are killed."""
 
 State = Literal["waiting", "running", "done", "was there", "failed", "left out", "stopped"]
 ENDED = ("done", "was there", "failed", "left out", "stopped")
@@ -111,7 +110,10 @@ class Run:
         Raises:
             RegistryError: another process is at this plan, or the registry cannot be written.
         """
-        with self._alone():
+        with writing(f"The languages were not added, since {self.folder} cannot be made"):
+            self.folder.mkdir(parents=True, exist_ok=True)
+        busy = f"Another process is at the plan {self.plan.name!r} in {self.folder}. Wait for it, end it, or give "
+        with held(self.folder, 0, f"{busy}the plan's file another name."):
             ask_to_stop(self.folder, 0)
             home = home_of(self.plan.registry, self.plan.base)
             for tag, job in self.jobs.items():
@@ -132,9 +134,7 @@ class Run:
 
     def _look(self, tag: str, job: Job, home: BaseRegistry | None) -> None:
         """See whether an earlier run has done a job."""
-        folder = self.folders[tag]
-        card = published(job, home, folder.done())
-        if card is not None:
+        if (card := published(job, home, self.folders[tag].read().get("published", {}))) is not None:
             self.statuses[tag].take(outcome(card))
             self.statuses[tag].state = "was there"
 
@@ -147,14 +147,15 @@ class Run:
             running = [tag for tag, status in self.statuses.items() if status.state == "running"]
             for tag in running:
                 self._follow(tag)
-            if not self.asked:
-                self._start_more()
+            changed = not self.asked and self._start_more()
             self.watch(self._all, self.asked > 0)
-            if not any(status.state == "running" for status in self.statuses.values()):
-                return  # what waits still waits for a failed one, and was left out, or was not to be started
+            if not changed and not any(status.state == "running" for status in self.statuses.values()):
+                return
             time.sleep(POLL_SECONDS)
 
-    def _start_more(self) -> None:
+    def _start_more(self) -> bool:
+        """Start what can be and leave out what cannot; return whether there was any."""
+        before = [status.state for status in self._all]
         for tag, job in self.jobs.items():
             status = self.statuses[tag]
             if status.state != "waiting":
@@ -168,57 +169,34 @@ class Run:
             busy = sum(other.state == "running" for other in self.statuses.values())
             if self.runner.places is None or busy < self.runner.places:
                 self._start(tag, job)
+        return before != [status.state for status in self._all]
 
     def _start(self, tag: str, job: Job) -> None:
         folder, status = self.folders[tag], self.statuses[tag]
         # What did not learn would not learn again; what broke off otherwise is taken up where it was.
-        resume = folder.result().get("kind") != "TrainingError"
+        resume = folder.read().get("kind") != "TrainingError"
         folder.begin({"language": tag, "arguments": job.arguments, "digest": job.digest(), "resume": resume})
         status.state, status.stage = "running", "Starting"
         self.runner.start(folder.folder)
 
     def _follow(self, tag: str) -> None:
         folder, status = self.folders[tag], self.statuses[tag]
-        progress = folder.progress()
-        if progress:  # a cluster may let it wait
-            status._started = status._started or time.monotonic()
-            status.take({**progress, "seconds": round(time.monotonic() - status._started, 1)})
         trouble = self.runner.ended(folder.folder)
+        told = folder.read()
+        if begun := "where" in told:  # a cluster may let it wait
+            status._started = status._started or time.monotonic()
+            status.take({"seconds": round(time.monotonic() - status._started, 1)} | told)
         if trouble is None:
             return
-        result = folder.result()
-        status.take(folder.progress() | result)
-        if result:
-            status.state = result["state"]
+        if "state" in told:
+            status.state = told["state"]
         elif self.asked:
             status.state = "stopped"
-            status.error = (
-                "Stopped at once; its last checkpoint is kept." if progress else "Stopped before it had begun."
-            )
+            status.error = "Stopped at once; its last checkpoint is kept." if begun else "Stopped before it had begun."
         else:
             last = folder.last_line()
             status.state = "failed"
             status.error = trouble or f"The process ended without a word; the last line of its log is {last!r}."
-
-    @contextmanager
-    def _alone(self) -> Iterator[None]:
-        """Hold the plan's folder against another process that does the same plan."""
-        from filelock import FileLock, Timeout  # noqa: PLC0415 - as elsewhere, by writers alone
-
-        with writing(f"The languages were not added, since {self.folder} cannot be made"):
-            self.folder.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(self.folder / ".lock")
-        try:
-            lock.acquire(timeout=0)
-        except Timeout as error:
-            raise RegistryError(
-                f"Another process is at the plan {self.plan.name!r} in {self.folder}. Wait for it, end it, or give "
-                "the plan's file another name."
-            ) from error
-        try:
-            yield
-        finally:
-            lock.release()
 
     @contextmanager
     def _listening(self) -> Iterator[None]:
@@ -258,14 +236,13 @@ def estimates(plan: Plan, progress: Progress = SILENT) -> list[dict[str, Any]]:
     A language of the plan that another starts from may be missing still: that other is estimated without it.
     """
     from mla_extend.add import plan_language  # noqa: PLC0415 - imports torch
-    from mla_extend.errors import MlaExtendError  # noqa: PLC0415
 
     home, found = home_of(plan.registry, plan.base), []
     for job in plan.jobs:
         folder = JobFolder(run_folder(plan) / folder_name(job.language))
         row: dict[str, Any] = {"language": job.language, "recipe": job.recipe.name, "start_from": job.start_from}
         found.append(row)
-        if published(job, home, folder.done()) is not None:
+        if published(job, home, folder.read().get("published", {})) is not None:
             row["state"] = "was there"
             continue
         arguments = dict(job.arguments)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from mla_extend.errors import DataError
-from mla_extend.jobs.supervise import supervise
+from mla_extend.jobs.process import supervise
 from mla_extend.platform import cores
 
 LOCAL = "local"

@@ -1,28 +1,32 @@
-"""Do one job: `python -m mla_extend.jobs.child FOLDER`, started by `supervise` with a pipe as its standard input.
+"""One job as a process: `supervise` starts `python -m mla_extend.jobs.process FOLDER` and waits for it.
 
-It adds the language as `add-language` does, says how far it is in files, and stops at a checkpoint when it is
-interrupted or when that pipe ends, which is when whoever started it has died.
+The process adds the language as `add-language` does and says in its folder how far it is. Each byte on its standard
+input asks it to stop, and so does the end of that pipe, which comes when whoever started it has died.
 """
 
+import contextlib
 import os
 import shlex
 import socket
+import subprocess
 import sys
 import threading
 import time
 import traceback
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from mla_extend.errors import Interrupted, MlaExtendError, RegistryError, TrainingError
+from mla_extend.errors import Interrupted, MlaExtendError, TrainingError
 from mla_extend.huge_pages import ask_for_huge_pages
-from mla_extend.jobs.folder import JobFolder
+from mla_extend.jobs.folder import JobFolder, asked_to_stop, held
 from mla_extend.platform import interrupt_self, listen_to_interrupts
 from mla_extend.progress import Pace
 
+POLL_SECONDS = 0.2
+THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "RAYON_NUM_THREADS")
+BY_FORCE = 3
+"""Requests to stop from which a process is killed."""
 FAILED, INTERRUPTED = 1, 130
 PATIENCE = 60.0
 """Seconds between asking to stop, asking to stop at once, and ending, once whoever started this has died."""
@@ -32,12 +36,54 @@ EVERY = 1.0
 """Seconds between two words on how far it is."""
 
 
+def supervise(folder: str, threads: int) -> int:
+    """Run the job of a folder in a process of its own, on this machine or as a task of a cluster.
+
+    The process has a session of its own, so that Ctrl-C in a terminal reaches it through here alone.
+
+    Args:
+        folder: the job's folder; what asks the run to stop lies beside it.
+        threads: for the process's computations.
+
+    Returns:
+        Its exit code.
+    """
+    job = JobFolder(Path(folder))
+    with job.log.open("ab") as log:
+        child = subprocess.Popen(
+            [sys.executable, "-P", "-m", "mla_extend.jobs.process", folder],
+            stdin=subprocess.PIPE,
+            stdout=log,
+            stderr=log,
+            env={**os.environ, **dict.fromkeys(THREADS, str(threads)), "PYTHONUNBUFFERED": "1"},
+            start_new_session=True,
+        )
+    assert child.stdin is not None
+    told = 0
+    try:
+        while True:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                return child.wait(POLL_SECONDS)
+            asked = asked_to_stop(job.folder.parent)
+            if asked >= BY_FORCE:
+                child.kill()
+            elif asked > told:
+                told += 1
+                with contextlib.suppress(OSError):  # it has just ended
+                    os.write(child.stdin.fileno(), b"\n")
+    except KeyboardInterrupt:  # a cluster cancels a task so
+        child.stdin.close()
+        return child.wait()
+    finally:
+        child.stdin.close()
+
+
 class JobProgress:
-    """Write long work to a file for the one who waits, and to the log."""
+    """Write long work to the job's status for the one who waits, and to the log."""
 
     def __init__(self, folder: JobFolder) -> None:
         self.folder = folder
-        self.state: dict[str, Any] = {"where": where()}
+        self.state: dict[str, Any] = {**folder.read(), "where": where()}
         self._figures: dict[str, float] = {}
         self._said = 0.0
         self._pace = Pace()
@@ -79,7 +125,7 @@ class JobProgress:
 
     def _tell(self) -> None:
         self._said = time.monotonic()
-        self.folder.write_progress(self.state)
+        self.folder.write(self.state)
 
 
 def where() -> str:
@@ -109,47 +155,28 @@ def command(language: str, arguments: dict[str, Any]) -> str:
 
 def main(folder: JobFolder) -> int:
     """Do the job of a folder; return the exit code."""
-    job = folder.job()
-    result: dict[str, Any] = {"digest": job.get("digest")}
-    started = time.monotonic()
-    code = FAILED
+    started, code = time.monotonic(), FAILED
+    result: dict[str, Any]
     try:
-        with _alone(folder):
+        busy = f"An earlier process is at this job still ({folder.folder}). Wait for it, or end it, and try again."
+        with held(folder.folder, LOCK_SECONDS, busy):
             progress = JobProgress(folder)
             progress.start("Loading")
-            result |= {"state": "done", **_add(job, progress)}
-        code = 0
+            job = progress.state["job"]
+            result, code = {"state": "done", **_add(job, progress)}, 0
+        result["published"] = {"version": result["version"], "digest": job["digest"]}
     except (Interrupted, KeyboardInterrupt) as stopped:
         code = INTERRUPTED
-        result |= {"state": "stopped", "error": str(stopped) or "Stopped before the first checkpoint."}
-    except (MlaExtendError, OSError) as error:
-        result |= {"state": "failed", "kind": type(error).__name__, "error": " ".join(str(error).split())}
+        result = {"state": "stopped", "error": str(stopped) or "Stopped before the first checkpoint."}
     except Exception as error:  # noqa: BLE001 - whatever it is, the table must say it and the log must show it
-        traceback.print_exc()
         text = " ".join(str(error).split())
-        result |= {"state": "failed", "kind": type(error).__name__, "error": f"{type(error).__name__}: {text}"}
-    result |= {"seconds": round(time.monotonic() - started, 1), "where": where()}
+        if not isinstance(error, MlaExtendError | OSError):
+            traceback.print_exc()
+            text = f"{type(error).__name__}: {text}"
+        result = {"state": "failed", "kind": type(error).__name__, "error": text}
     say(result.get("error") or f"Published as {result['version']}.")
-    folder.write_result(result)
+    folder.write({**folder.read(), **result, "where": where(), "seconds": round(time.monotonic() - started, 1)})
     return code
-
-
-@contextmanager
-def _alone(folder: JobFolder) -> Iterator[None]:
-    """Hold a job's folder against an earlier attempt that is still stopping."""
-    from filelock import FileLock, Timeout  # noqa: PLC0415 - as elsewhere, by writers alone
-
-    lock = FileLock(folder.lock)
-    try:
-        lock.acquire(timeout=LOCK_SECONDS)
-    except Timeout as error:
-        raise RegistryError(
-            f"An earlier process is at this job still ({folder.lock}). Wait for it, or end it, and try again."
-        ) from error
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 def _add(job: dict[str, Any], progress: JobProgress) -> dict[str, Any]:
@@ -172,9 +199,9 @@ def _add(job: dict[str, Any], progress: JobProgress) -> dict[str, Any]:
 
 
 def _watch() -> None:
-    """Stop this process when its standard input ends: gently, then firmly, then by force."""
+    """Stop this process when its standard input says so, and when that ends: gently, then firmly, then by force."""
     while os.read(sys.stdin.fileno(), 1):
-        pass
+        interrupt_self()
     for _ in range(2):
         interrupt_self()
         time.sleep(PATIENCE)
