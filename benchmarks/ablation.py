@@ -30,11 +30,10 @@ def variants(steps: int) -> dict[str, list[str]]:
         "aligned start, LE alone": alone_exposure,
         "aligned start, NLT and LE without the transfer loss in LE": {**both, "exposure.transfer": 0},
         "aligned start, NLT and LE, texts always cut in the likeliest way": {**both, "transfer.sampling": 0},
-        "random start, NLT and LE": {**both, "embedding.start": "random"},
-        "mean-std start, NLT and LE": {**both, "embedding.start": "mean-std"},
+        "random start, NLT and LE": {**both, "start": "random"},
+        "mean-std start, NLT and LE": {**both, "start": "mean-std"},
         "acquirers alone (the base's tokenizer and table)": {**both, "embedding.start": "native"},
         "embedding alone (no acquirers)": {**both, "acquirer.bottleneck": 0},
-        "LoRA of rank 14 in place of the bottlenecks": {**both, "acquirer.kind": "lora", "acquirer.bottleneck": 14},
     }
     return {name: [f"{key}={value}" for key, value in values.items()] for name, values in table.items()}
 
@@ -60,10 +59,15 @@ def add(language: str, overrides: list[str], registry: Path, seed: int, *more: s
         "add-language", language, "--parallel-data", "demo", "--image-text", "demo", "--seed", str(seed),
         "--registry", str(registry), "--json", *more,
     ]  # fmt: skip
+    program = [sys.executable, "-m", "mla_extend"]
     for override in overrides:
-        arguments += ["--set", override]
+        name, _, value = override.partition("=")
+        if name == "start":  # the package has none but the aligned one
+            program = [sys.executable, str(Path(__file__).with_name("starts.py")), value]
+        else:
+            arguments += ["--set", override]
+    program += arguments
     # A variant that learns nothing is refused, which is a result too.
-    program = [sys.executable, "-m", "mla_extend", *arguments]
     done = subprocess.run(program, check=False, stdout=subprocess.PIPE, text=True)
     if done.returncode:
         return None

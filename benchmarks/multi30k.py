@@ -46,6 +46,7 @@ import numpy as np
 import torch
 from common import RESULTS, ROOT, load, machine, save
 from numpy.typing import NDArray
+from starts import random_start
 
 from mla_extend.bases.base import Base
 from mla_extend.bases.features import Features
@@ -379,7 +380,7 @@ def our_start(
     held_out = split(data.pairs, None, recipe)
     kept = data.pairs.subset(~held_out.pairs)
     tag = data.language
-    how = recipe.build_arguments() | ({} if aligned else {"start": "random", "native_words": False})
+    how = recipe.build_arguments() | ({} if aligned else {"start": random_start, "native_words": False})
     build_language(model, tag, native=kept.native, target=kept.target, seed=seed, **how)
     language = model.language(tag)
     own_table = model.own_table(tag)

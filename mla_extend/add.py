@@ -259,8 +259,7 @@ def _related(model: RegistryModel, request: Request) -> Related | None:
     if request.start_from is None:
         return None
     related = model.related(request.start_from)
-    acquirer = request.recipe.acquirer
-    check_related(related, acquirer.kind, acquirer.bottleneck)
+    check_related(related, request.recipe.acquirer.bottleneck)
     return related
 
 

@@ -14,7 +14,7 @@ from mla_extend.bases.open import open_base
 from mla_extend.errors import DataError
 from mla_extend.language.alignment import align
 from mla_extend.language.build import build_language
-from mla_extend.language.embedding import STARTS, StartInputs
+from mla_extend.language.embedding import Start, StartInputs, aligned_start, mean_std_start
 from mla_extend.language.model import MultilingualModel
 from mla_extend.language.pieces import BEGIN_ID, END_ID, PAD_ID, UNK_ID, vocabulary_size
 from mla_extend.language.sampling import RandomCuts
@@ -121,23 +121,20 @@ def test_padding() -> None:
     assert batch.ends.tolist() == [2, 1]
 
 
-def test_starts() -> None:
+def test_the_aligned_start() -> None:
     native = torch.randn(50, 8) * 3 + 1
     alignment = align([[5], [6]], [[7], [9]], 10, 50)
     inputs = StartInputs(native, (0, 1, 2), 10, alignment, seed=0)
-    tables = {name: start(inputs) for name, start in STARTS.items()}
-    torch.testing.assert_close(tables["aligned"][5], native[7])
-    torch.testing.assert_close(tables["aligned"][6], native[9])
-    torch.testing.assert_close(tables["aligned"][8], tables["mean-std"][8])
-    assert tables["random"].std() < 0.03
-    for name in ("aligned", "mean-std"):
-        assert torch.equal(tables[name][PAD_ID], native[0])
-        assert torch.equal(tables[name][BEGIN_ID], native[1])
-        assert torch.equal(tables[name][END_ID], native[2])
+    aligned, drawn = aligned_start(inputs), mean_std_start(inputs)
+    torch.testing.assert_close(aligned[5], native[7])
+    torch.testing.assert_close(aligned[6], native[9])
+    torch.testing.assert_close(aligned[8], drawn[8])
+    for table in (aligned, drawn):
+        assert torch.equal(table[[PAD_ID, BEGIN_ID, END_ID]], native[:3])
 
 
-@pytest.mark.parametrize("start", [*STARTS, "native"])
-def test_a_language_is_built_alike_from_the_same_seed(start: str, base_folder: Path) -> None:
+@pytest.mark.parametrize("start", ["aligned", mean_std_start, "native"])
+def test_a_language_is_built_alike_from_the_same_seed(start: str | Start, base_folder: Path) -> None:
     vectors = []
     for _ in range(2):
         model = MultilingualModel(open_base(str(base_folder)))

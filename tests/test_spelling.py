@@ -143,7 +143,7 @@ def test_a_language_is_built_by_its_own_rule(base_folder: Path) -> None:
     model = MultilingualModel(open_base(str(base_folder)))
     texts = ["iki köpek", "kedi kedi"] * 3
     for tag, small in (("tr", "ı"), ("sw", "i")):
-        build_language(model, tag, native=texts, target=texts, start="random", bottleneck=4)
+        build_language(model, tag, native=texts, target=texts, bottleneck=4)
         tokenizer = model.language(tag).tokenizer
         assert tokenizer is not None
         assert tokenizer.ids(["I"]) == tokenizer.ids([small])

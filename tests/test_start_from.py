@@ -16,6 +16,7 @@ from mla_extend.bases.open import open_base
 from mla_extend.cli.app import app
 from mla_extend.errors import BaseMismatchError, DataError, Interrupted, LanguageError, RegistryError
 from mla_extend.language.build import build_language
+from mla_extend.language.embedding import Start, mean_std_start
 from mla_extend.language.model import MultilingualModel
 from mla_extend.language.peft_method import adapter_parameters, adapter_tensors
 from mla_extend.language.pieces import BEGIN_ID, END_ID, PAD_ID
@@ -60,8 +61,8 @@ def table_of(tensors: dict[str, torch.Tensor]) -> torch.Tensor:
     return table
 
 
-@pytest.mark.parametrize("start", ["aligned", "mean-std"])
-def test_acquirers_and_shared_pieces_are_copied(start: str, base_folder: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("start", ["aligned", mean_std_start])
+def test_acquirers_and_shared_pieces_are_copied(start: str | Start, base_folder: Path, tmp_path: Path) -> None:
     """Acquirers bit for bit; a piece's row where the text gives no evidence for its alignment; the rest as without."""
     model = MultilingualModel(open_base(str(base_folder)))
     related = related_to(model, tmp_path / "sw")
@@ -87,7 +88,7 @@ def test_acquirers_and_shared_pieces_are_copied(start: str, base_folder: Path, t
     copied = [
         i
         for i in range(size)
-        if own.piece(i) in spelled and (start == "mean-std" or counts[i] < EVIDENCE)
+        if own.piece(i) in spelled and (start == mean_std_start or counts[i] < EVIDENCE)
     ]  # fmt: skip
     assert {PAD_ID, BEGIN_ID, END_ID} < set(copied)
     assert built.copied == len(copied) < size
@@ -127,7 +128,7 @@ def test_acquirers_alone_are_copied_where_a_side_has_no_table(
 def test_another_bottleneck_is_refused_before_anything_is_built(dual_folder: Path, tmp_path: Path) -> None:
     model = MultilingualModel(open_base(str(dual_folder)))
     related = related_to(model, tmp_path / "sw")
-    with pytest.raises(DataError, match=r"of width 4.*asks for .* width 8.*acquirer\.bottleneck=4"):
+    with pytest.raises(DataError, match=r"of width 4.*asks for width 8.*acquirer\.bottleneck=4"):
         build_language(model, "zu", native=NATIVE, target=TARGET, bottleneck=8, related=related)
     assert model.languages == ["en", "sw"]
 

@@ -15,7 +15,7 @@ from mla_extend.jobs.outcome import published
 from mla_extend.jobs.plan import read_plan
 from mla_extend.language.alignment import align
 from mla_extend.language.distribution import distributional, mapped
-from mla_extend.language.embedding import STARTS, StartInputs
+from mla_extend.language.embedding import StartInputs, aligned_start
 from mla_extend.registry.store import Registry
 from mla_extend.training.prepare import split
 from mla_extend.training.recipe import load_recipe
@@ -49,8 +49,8 @@ def test_a_piece_that_no_pair_holds_starts_where_its_like_do() -> None:
     pairs = align([[4], [5], [7], [8]], [[20], [20], [30], [30]], 20, 50)
     inputs = StartInputs(native, (0, 1, 2), 20, pairs, seed=0)
     counts = np.isin(np.arange(20), [4, 5, 7, 8]) * 20.0
-    table = STARTS["aligned"](dataclasses.replace(inputs, text=(TEXT, counts)))
-    without = STARTS["aligned"](inputs)
+    table = aligned_start(dataclasses.replace(inputs, text=(TEXT, counts)))
+    without = aligned_start(inputs)
     for new, like in ((6, 20), (9, 30)):
         assert torch.dist(table[new], native[like]) < 0.1 * torch.dist(without[new], native[like])
     assert torch.equal(table[[0, 1, 2, 4, 7, 14]], without[[0, 1, 2, 4, 7, 14]])

@@ -155,6 +155,8 @@ def test_what_is_no_recipe_is_said(tmp_path: Path) -> None:
         ("transfer.batch_size=3", "there is no such key. Did you mean batch?"),
         ("transfr.batch=3", "there is no such key. Did you mean transfer?"),
         ("kind=lora", "there is no such key. Did you mean acquirer.kind?"),
+        ("acquirer.kind=lora", "'lora' is not 'bottleneck'"),
+        ("embedding.start=random", "'random' is not 'aligned', 'native' or 'pretrained'"),
         ("acquirer.zzz=1", "there is no such key. Known here: kind, bottleneck."),
     ],
 )
@@ -223,11 +225,11 @@ def test_what_goes_only_together_is_refused_alone() -> None:
 
 def test_building_takes_its_values_from_the_recipe() -> None:
     settings = ["embedding.start=pretrained", "embedding.source=some/model", "embedding.power=3", "embedding.rounds=4"]
-    settings += ["embedding.best=5", "acquirer.bottleneck=6", "acquirer.kind=lora", "tokenizer.vocabulary=700"]
+    settings += ["embedding.best=5", "acquirer.bottleneck=6", "tokenizer.vocabulary=700"]
     settings += ["tokenizer.lowercase=false", "tokenizer.native_words=false"]
     assert load_recipe("default", settings).build_arguments() == {
         "start": "pretrained", "source": "some/model", "power": 3, "rounds": 4, "best": 5, "bottleneck": 6,
-        "kind": "lora", "vocabulary": 700, "lowercase": False, "native_words": False,
+        "vocabulary": 700, "lowercase": False, "native_words": False,
     }  # fmt: skip
 
 

@@ -182,7 +182,7 @@ def test_the_language_is_built_of_what_is_trained_on(
 
 
 def test_a_language_is_read_as_it_was_built(dual_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of its kind, without a tokenizer, on a frozen table; by a process that only follows too, which writes nothing."""
+    """Without a tokenizer, on a frozen table; by a process that only follows too, which writes nothing."""
     asked: list[dict[str, Any]] = []
     add = MultilingualModel.add
 
@@ -191,7 +191,7 @@ def test_a_language_is_read_as_it_was_built(dual_folder: Path, tmp_path: Path, m
         return add(model, tag, **{key: value for key, value in named.items() if key not in stored})
 
     stored = {"pretrained": {"rows": 3}, "native_pieces": 2}
-    settings = [*UNTRAINED, "embedding.start=native", "acquirer.kind=lora"]
+    settings = [*UNTRAINED, "embedding.start=native"]
     folder = tmp_path / "run"
     _, tensors = run(dual_folder, folder, *settings)
     built = folder / "start" / "built.json"
@@ -202,7 +202,7 @@ def test_a_language_is_read_as_it_was_built(dual_folder: Path, tmp_path: Path, m
         _, found = run(dual_folder, folder, *settings, made={"processes": processes})
         assert_equal(found, tensors)
         assert (folder / session.DONE).exists() == written
-    assert asked == [{"tokenizer": None, "bottleneck": 4, "kind": "lora", **stored}] * 2
+    assert asked == [{"tokenizer": None, "bottleneck": 4, **stored}] * 2
 
 
 def test_stages_are_trained_as_the_session_is_asked(
@@ -266,7 +266,7 @@ def test_what_the_loop_notes_is_said_and_kept(dual_folder: Path, tmp_path: Path)
     """A smaller batch before the stage, what it did not learn after it."""
     heard = Heard()
     still = ["transfer.learning_rate=0", "transfer.embedding_learning_rate=0", "transfer.batch=99"]
-    still.append("embedding.start=random")
+    still.append("embedding.start=native")
     trained, _ = run(dual_folder, tmp_path / "run", *still, images=False, heard=heard)
     assert heard.notes == trained.notes
     assert trained.stages[0]["notes"] == trained.notes[1:]

@@ -12,7 +12,7 @@ import torch
 from tokenizers import Tokenizer
 
 from mla_extend.language.alignment import ROUNDS, align, occurrence
-from mla_extend.language.embedding import STARTS, StartInputs
+from mla_extend.language.embedding import Start, StartInputs, aligned_start
 from mla_extend.language.model import MultilingualModel
 from mla_extend.language.native_words import NativeWords
 from mla_extend.language.normaliser import composed_first
@@ -49,10 +49,9 @@ def build_language(
     more_text: Sequence[str] = (),
     lexicon: Sequence[tuple[str, str]] = (),
     text: Sequence[str] = (),
-    start: str = "aligned",
+    start: str | Start = "aligned",
     source: str | None = None,
     bottleneck: int = 128,
-    kind: str = "bottleneck",
     vocabulary: int | None = None,
     lowercase: bool = True,
     native_words: bool = True,
@@ -74,11 +73,10 @@ def build_language(
             native token, is read as that.
         text: sentences of the language that nothing translates: for the tokenizer, whose size the others decide, and
             for the start of pieces that no pair aligned; see `distributional`.
-        start: a name from `STARTS`, `native` for the base's own tokenizer and table, or `pretrained` for a frozen
-            multilingual table and its tokenizer, with a projection.
+        start: `aligned`, `native` for the base's own tokenizer and table, `pretrained` for a frozen multilingual table
+            and its tokenizer, with a projection; or a function that makes the table without an alignment.
         source: of that table: a model folder or a hub id.
-        bottleneck: of the acquirers, or the rank of `lora`.
-        kind: of the acquirers.
+        bottleneck: of the acquirers; 0 for none.
         vocabulary: pieces wanted; `None` lets the data decide.
         lowercase: fold case, by the rule of the language that the tag names.
         native_words: read names and native words in its text as the base does; see `add_native`.
@@ -89,19 +87,19 @@ def build_language(
         related: a language whose acquirers and shared pieces are copied over that start; see `copy_related`.
 
     Raises:
-        DataError: the related language has other acquirers, or there is no such source.
+        DataError: the related language has acquirers of another width, or there is no such source.
     """
     started = time.monotonic()
     if related is not None:
-        check_related(related, kind, bottleneck)
+        check_related(related, bottleneck)
     if start == "native":
         with _seeded(seed):
-            model.add(tag, tokenizer=None, bottleneck=bottleneck, kind=kind)
+            model.add(tag, tokenizer=None, bottleneck=bottleneck)
         if related is not None:
             copy_related(model, tag, related)
         return Built(0, 0, parameters(model, tag), time.monotonic() - started)
     if start == "pretrained":
-        return _build_projected(model, tag, source or "", bottleneck, kind, seed, related, started)
+        return _build_projected(model, tag, source or "", bottleneck, seed, related, started)
     base = model.base
     texts = list(dict.fromkeys([*target, *more_text]))
     size = vocabulary or (vocabulary_size(texts) if text else None)
@@ -130,7 +128,8 @@ def build_language(
         if words:
             listed = both(tokenizer.plain_ids([word for word, _ in words]), [row for _, row in words])
             alignment = alignment.joined(listed, counts)
-    table = STARTS[start](
+    make = aligned_start if isinstance(start, str) else start
+    table = make(
         StartInputs(
             native=base.embedding.weight.detach().cpu(),
             specials=base.family.special_ids(base.tokenizer),
@@ -151,7 +150,6 @@ def build_language(
             tokenizer=LanguageTokenizer(added.content, base.max_tokens, tokenizer.pieces),
             native_pieces=len(added.rows),
             bottleneck=bottleneck,
-            kind=kind,
         )
     own = model.own_table(tag)
     assert own is not None
@@ -178,7 +176,6 @@ def _build_projected(
     tag: str,
     source: str,
     bottleneck: int,
-    kind: str,
     seed: int,
     related: Related | None,
     started: float,
@@ -189,7 +186,7 @@ def _build_projected(
     content = composed_first(Tokenizer.from_str(table.tokenizer)).to_str()
     tokenizer = LanguageTokenizer(content, model.base.max_tokens)
     with _seeded(seed):
-        model.add(tag, tokenizer=tokenizer, bottleneck=bottleneck, kind=kind, pretrained=about)
+        model.add(tag, tokenizer=tokenizer, bottleneck=bottleneck, pretrained=about)
     if related is not None:
         copy_related(model, tag, related)
     return Built(tokenizer.size, 0, parameters(model, tag), time.monotonic() - started, table=about)

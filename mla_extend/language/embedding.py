@@ -1,4 +1,4 @@
-"""How a language's token table starts. A new start is one function here and one entry in `STARTS`.
+"""How a language's token table starts.
 
 Shapes: `S` size of the language's vocabulary, `V` of the native one, `W` width of the text tower.
 """
@@ -38,15 +38,16 @@ class StartInputs:
     text: tuple[Ids, NDArray[Any]] | None = None
 
 
-def random_start(inputs: StartInputs) -> Tensor:
-    """Draw from N(0, 0.02), as a transformer's table usually starts."""
-    return _draw(inputs, torch.zeros(inputs.native.shape[1]), torch.full((inputs.native.shape[1],), 0.02))
+Start = Callable[[StartInputs], Tensor]
+"""Makes a language's table `[S, W]`."""
 
 
 def mean_std_start(inputs: StartInputs) -> Tensor:
     """Draw each column at the native table's mean and standard deviation (TEIR, CLL-CLIP, AAAI 2024)."""
     native = inputs.native.float()
-    return _with_specials(inputs, _draw(inputs, native.mean(dim=0), native.std(dim=0)))
+    generator = torch.Generator().manual_seed(inputs.seed)
+    noise = torch.randn(inputs.size, native.shape[1], generator=generator)
+    return _with_specials(inputs, native.mean(dim=0).cpu() + noise * native.std(dim=0).cpu())
 
 
 def aligned_start(inputs: StartInputs) -> Tensor:
@@ -69,19 +70,6 @@ def aligned_start(inputs: StartInputs) -> Tensor:
         start = start | there
     table[start] = torch.from_numpy(mixed[start])
     return _with_specials(inputs, table)
-
-
-STARTS: dict[str, Callable[[StartInputs], Tensor]] = {
-    "aligned": aligned_start,
-    "mean-std": mean_std_start,
-    "random": random_start,
-}
-
-
-def _draw(inputs: StartInputs, mean: Tensor, deviation: Tensor) -> Tensor:
-    generator = torch.Generator().manual_seed(inputs.seed)
-    noise = torch.randn(inputs.size, inputs.native.shape[1], generator=generator)
-    return mean.cpu() + noise * deviation.cpu()
 
 
 def _with_specials(inputs: StartInputs, table: Tensor) -> Tensor:

@@ -3,7 +3,6 @@
 Shapes: `B` batch, `T` tokens, `D` width of the shared space.
 """
 
-import re
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -20,7 +19,7 @@ from torch.nn import functional as F
 
 from mla_extend.bases.base import Base, ImageLike, chunks
 from mla_extend.data.codes import adapter_name
-from mla_extend.errors import BaseError, DataError, LanguageError, RegistryError
+from mla_extend.errors import DataError, LanguageError, RegistryError
 from mla_extend.language.peft_method import (
     BASE_PATH,
     AcquirerConfig,
@@ -31,7 +30,6 @@ from mla_extend.language.peft_method import (
     attach,
     join,
     leave,
-    linear_layers,
     load_tensors,
 )
 from mla_extend.language.pretrained import find_table
@@ -90,7 +88,6 @@ class MultilingualModel:
         tokenizer: LanguageTokenizer | None,
         native_pieces: int = 0,
         bottleneck: int,
-        kind: str = "bottleneck",
         pretrained: dict[str, Any] | None = None,
     ) -> Language:
         """Add a language with identity acquirers and an empty table.
@@ -99,24 +96,19 @@ class MultilingualModel:
             tag: its code.
             tokenizer: its own; `None` reads the native table.
             native_pieces: how many of its last pieces stand for rows of the native table.
-            bottleneck: of its acquirers, or the rank of `lora`.
-            kind: of its acquirers.
+            bottleneck: of its acquirers; 0 for none.
             pretrained: the frozen table, whose tokenizer is given, that it reads through a projection in place of a
                 table of its own, as `FrozenTable.to_json` says it.
 
         Raises:
-            BaseError: LoRA is asked for, and the blocks have no linear layers.
             RegistryError: the frozen table is not to be had.
         """
-        if kind == "lora":
-            self._require_linears()
         table = find_table(pretrained) if pretrained else None  # before anything is attached
         config = AcquirerConfig(
             target_modules=f"^(?:{self.base.family.blocks}|{self.base.family.embedding.replace('.', chr(92) + '.')})$",
             embedding=self.base.family.embedding,
             width=self.base.width,
             bottleneck=bottleneck,
-            kind=kind,
             vocabulary=tokenizer.size - native_pieces if tokenizer else 0,
             native_pieces=native_pieces,
             pretrained=pretrained if table else None,
@@ -127,16 +119,6 @@ class MultilingualModel:
             inference_mode=True,
         )
         return self._add(tag, tokenizer, config)
-
-    def _require_linears(self) -> None:
-        blocks = re.compile(self.base.family.blocks)
-        tower = self.base.text_tower if self._peft is None else self.peft.get_base_model()
-        found = [getattr(m, "base_layer", m) for path, m in tower.named_modules() if blocks.fullmatch(path)]
-        if not any(map(linear_layers, found)):
-            raise BaseError(
-                f"The text blocks of the base {self.base.identity.name!r} have no linear layers for LoRA to change. "
-                "Take --set acquirer.kind=bottleneck."
-            )
 
     def _add(self, tag: str, tokenizer: LanguageTokenizer | None, config: AcquirerConfig) -> Language:
         if tag == self.native:

@@ -43,18 +43,18 @@ class Related:
         return [{**record, "role": "start_from"} for record in self.data if record.get("role") != "test_set"]
 
 
-def check_related(related: Related, kind: str, bottleneck: int) -> None:
+def check_related(related: Related, bottleneck: int) -> None:
     """Check that a language's acquirers fit a recipe.
 
     Raises:
-        DataError: they are of another kind or have another bottleneck.
+        DataError: they have another bottleneck.
     """
     config = related.parts.config
-    if (config.kind, config.bottleneck) != (kind, bottleneck):
-        remedy = f"--set acquirer.kind={config.kind} --set acquirer.bottleneck={config.bottleneck}"
+    if config.bottleneck != bottleneck:
         raise DataError(
-            f"{related.language!r} has {config.kind} acquirers of width {config.bottleneck}, and the recipe asks for "
-            f"{kind} acquirers of width {bottleneck}: they cannot be copied. Take {remedy}, or leave out --start-from."
+            f"{related.language!r} has acquirers of width {config.bottleneck}, and the recipe asks for width "
+            f"{bottleneck}: they cannot be copied. Take --set acquirer.bottleneck={config.bottleneck}, or leave out "
+            "--start-from."
         )
 
 

@@ -12,14 +12,13 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from mla_extend.errors import RegistryError
-from mla_extend.language.peft_method import PEFT_TYPE, AcquirerConfig
+from mla_extend.language.peft_method import KIND, PEFT_TYPE, AcquirerConfig
 from mla_extend.language.pretrained import FrozenTable, find_table
 from mla_extend.language.tokenizer import LanguageTokenizer
 from mla_extend.registry.card import AGAIN
 from mla_extend.registry.plain import MAX_NUMBER, first_line
 
 SETTINGS, WEIGHTS, TOKENIZER = "adapter_config.json", "adapter_model.safetensors", "tokenizer.json"
-KINDS = ("bottleneck", "lora")
 T = TypeVar("T")
 
 
@@ -85,11 +84,11 @@ def settings_fault(settings: Any, held: int) -> str | None:
 
 def _faults(settings: Mapping[str, Any], held: int) -> Iterator[str]:
     pretrained = settings.get("pretrained")
-    kind = settings.get("kind", KINDS[0])  # older adapters do not say it
+    kind = settings.get("kind", KIND)  # older adapters do not say it
     if settings.get("peft_type") != PEFT_TYPE:
         yield f"'peft_type' is {_short(settings.get('peft_type'))}, not {PEFT_TYPE!r}"
-    if kind not in KINDS:
-        yield f"'kind' is {_short(kind)}, not {' or '.join(KINDS)}"
+    if kind != KIND:
+        yield f"'kind' is {_short(kind)}, and acquirers of the kind {KIND!r} alone are read"
     for name in ("language", "embedding", "target_modules", "base_name", "base_fingerprint"):
         if not isinstance(settings.get(name), str):
             yield f"{name!r} is {_short(settings.get(name))}, not a text"

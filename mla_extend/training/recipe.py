@@ -35,7 +35,7 @@ class EmbeddingRecipe(_Part):
     that of the model `source`, through a trained projection.
     """
 
-    start: Literal["aligned", "mean-std", "random", "native", "pretrained"] = "aligned"
+    start: Literal["aligned", "native", "pretrained"] = "aligned"
     source: str | None = None
     power: float = Field(default=2.0, gt=0, le=8)
     rounds: int = Field(default=5, ge=0, le=100)
@@ -51,9 +51,9 @@ class EmbeddingRecipe(_Part):
 
 
 class AcquirerRecipe(_Part):
-    """The acquirers' kind, and their size (of `lora` the rank); 0 for none."""
+    """The acquirers' kind, of which there is one, and their size; 0 for none."""
 
-    kind: Literal["bottleneck", "lora"] = "bottleneck"
+    kind: Literal["bottleneck"] = "bottleneck"
     bottleneck: int = Field(default=128, ge=0, le=4096)
 
 
@@ -138,7 +138,6 @@ class Recipe(_Part):
             "rounds": self.embedding.rounds,
             "best": self.embedding.best,
             "bottleneck": self.acquirer.bottleneck,
-            "kind": self.acquirer.kind,
             "vocabulary": self.tokenizer.vocabulary,
             "lowercase": self.tokenizer.lowercase,
             "native_words": self.tokenizer.native_words,

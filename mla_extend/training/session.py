@@ -217,13 +217,11 @@ class Session:
         if (start / "tokenizer.json").is_file():
             tokenizer = LanguageTokenizer.load(start, self.model.base.max_tokens)
         built = Built(**json.loads((start / "built.json").read_text()))
-        acquirer = self.recipe.acquirer
         language = self.model.add(
             self.tag,
             tokenizer=tokenizer,
             native_pieces=built.native_pieces,
-            bottleneck=acquirer.bottleneck,
-            kind=acquirer.kind,
+            bottleneck=self.recipe.acquirer.bottleneck,
             pretrained=built.table,
         )
         load_tensors(self.model.peft, language.adapter, load_file(start / "tensors.safetensors"))

@@ -7,20 +7,15 @@ into a `Plan` of contiguous rows; a language's ids are looked up in its own tabl
 Importing this package registers the method, which PEFT needs before it can load an adapter of this type.
 """
 
-from mla_extend.language.peft_method.config import PEFT_TYPE, AcquirerConfig
-from mla_extend.language.peft_method.layer import (
-    AcquirerBlock,
-    AcquirerEmbedding,
-    OwnTable,
-    ProjectedTable,
-    linear_layers,
-)
+from mla_extend.language.peft_method.config import KIND, PEFT_TYPE, AcquirerConfig
+from mla_extend.language.peft_method.layer import AcquirerBlock, AcquirerEmbedding, OwnTable, ProjectedTable
 from mla_extend.language.peft_method.model import AcquirerModel, attach, join, leave, register
 from mla_extend.language.peft_method.routing import BASE_PATH, Plan, Routing, Run, plan_of
 from mla_extend.language.peft_method.tensors import adapter_parameters, adapter_tensors, load_tensors
 
 __all__ = [
     "BASE_PATH",
+    "KIND",
     "PEFT_TYPE",
     "AcquirerBlock",
     "AcquirerConfig",
@@ -36,7 +31,6 @@ __all__ = [
     "attach",
     "join",
     "leave",
-    "linear_layers",
     "load_tensors",
     "plan_of",
 ]

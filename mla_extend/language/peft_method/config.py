@@ -6,6 +6,8 @@ from typing import Any
 from peft import PeftConfig
 
 PEFT_TYPE = "LANGUAGE_ACQUIRER"
+KIND = "bottleneck"
+"""Of acquirers there is one kind; adapters of another, of an older version, are told apart by it."""
 
 
 @dataclass
@@ -17,8 +19,8 @@ class AcquirerConfig(PeftConfig):  # type: ignore[misc]
             embedding in full. Anchored, so that nothing else of the base can match.
         embedding: path of the token embedding.
         width: `W`, the width of the text tower.
-        bottleneck: `K` of every acquirer, or the rank of `lora`; 0 for none.
-        kind: `bottleneck`, as in the paper, after each block; or `lora`, on the linear layers inside each block.
+        bottleneck: `K` of every acquirer; 0 for none.
+        kind: of the acquirers: `bottleneck`, after each block.
         vocabulary: size of the language's own vocabulary; 0 where it reads the native table.
         native_pieces: pieces after those that stand for rows of the native table.
         pretrained: `source`, `fingerprint` and `width` of the frozen table that the language reads through a projection
@@ -32,7 +34,7 @@ class AcquirerConfig(PeftConfig):  # type: ignore[misc]
     embedding: str = field(default="")
     width: int = field(default=0)
     bottleneck: int = field(default=128)
-    kind: str = field(default="bottleneck")
+    kind: str = field(default=KIND)
     vocabulary: int = field(default=0)
     native_pieces: int = field(default=0)
     pretrained: dict[str, Any] | None = field(default=None)

@@ -1,6 +1,5 @@
 """The wrappers of a text tower's blocks and token embedding, each with one part a language."""
 
-from functools import partial
 from typing import Any
 
 import torch
@@ -8,7 +7,7 @@ from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mla_extend.language.acquirer import Acquirer, LoraAcquirer
+from mla_extend.language.acquirer import Acquirer
 from mla_extend.language.peft_method.config import AcquirerConfig
 from mla_extend.language.peft_method.routing import Plan, Routing, Run
 from mla_extend.language.pretrained import FrozenTable, find_table
@@ -36,11 +35,6 @@ class _RoutedLayer(BaseTunerLayer):  # type: ignore[misc]
         """Do nothing: nothing is ever merged."""
 
 
-def linear_layers(block: nn.Module) -> dict[str, nn.Linear]:
-    """Return the linear layers inside a block by path; not their subclasses, which may be read without being called."""
-    return {path: module for path, module in block.named_modules() if type(module) is nn.Linear}
-
-
 class AcquirerBlock(nn.Module, _RoutedLayer):
     """Wrap one transformer block and run the rows' acquirers on its output."""
 
@@ -55,8 +49,7 @@ class AcquirerBlock(nn.Module, _RoutedLayer):
         self.merged_adapters: list[str] = []
         # On the block itself and before other hooks: what records hidden states then sees them with the acquirer,
         # and gradient checkpointing runs it again together with its block.
-        self._hooks = [base_layer.register_forward_hook(self._acquire, prepend=True)]
-        self._linears: dict[str, nn.Linear] = {}
+        self._hook = base_layer.register_forward_hook(self._acquire, prepend=True)
 
     def __getattr__(self, name: str) -> Any:
         """Fall through to the block: callers read its attributes."""
@@ -69,26 +62,15 @@ class AcquirerBlock(nn.Module, _RoutedLayer):
 
     def update_layer(self, adapter: str, config: AcquirerConfig) -> None:
         """Give one language its acquirer."""
-        if config.kind == "lora":
-            self.acquirer_block[adapter] = LoraAcquirer(self._watched(), config.bottleneck)
-        else:
-            self.acquirer_block[adapter] = Acquirer(config.width, config.bottleneck)
-
-    def _watched(self) -> dict[str, nn.Linear]:
-        """Return the block's linear layers, whose outputs LoRA changes from now on."""
-        if not self._linears:
-            self._linears = {path.replace(".", "__"): layer for path, layer in linear_layers(self.base_layer).items()}
-            self._hooks += [m.register_forward_hook(partial(self._adapt, name)) for name, m in self._linears.items()]
-        return self._linears
+        self.acquirer_block[adapter] = Acquirer(config.width, config.bottleneck)
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """Run the block; the acquirers run in its hook."""
         return self.base_layer(*args, **kwargs)
 
     def release(self) -> None:
-        """Take the hooks off the block."""
-        for hook in self._hooks:
-            hook.remove()
+        """Take the hook off the block."""
+        self._hook.remove()
 
     def _acquire(self, _module: nn.Module, _inputs: Any, output: Any) -> Any:
         """Apply the acquirers to a block's output: a tensor in some versions and families, a tuple in others."""
@@ -96,31 +78,15 @@ class AcquirerBlock(nn.Module, _RoutedLayer):
             return (self._apply_runs(output[0]), *output[1:])
         return self._apply_runs(output)
 
-    def _adapt(self, layer: str, _module: nn.Module, inputs: Any, output: Tensor) -> Tensor:
-        """Apply LoRA to the output of a linear layer inside the block."""
-        return self._apply_runs(output, inputs[0], layer)
-
-    def _apply_runs(self, hidden: Tensor, entered: Tensor | None = None, layer: str | None = None) -> Tensor:
-        """Apply each run's acquirer to what left the block, or to what left one of its layers and had entered there."""
+    def _apply_runs(self, hidden: Tensor) -> Tensor:
         runs = self.runs(hidden.shape[0])
-        steps = [self._step(run.adapter, layer) for run in runs]
+        held = self.acquirer_block
+        steps = [held[run.adapter] if run.adapter is not None and run.adapter in held else None for run in runs]
         if not any(steps):
             return hidden
-        changed = []
-        for run, step in zip(runs, steps, strict=True):
-            whole = len(runs) == 1
-            given = [t if whole else t[run.start : run.stop] for t in (hidden, entered) if t is not None]
-            changed.append(step(*given) if step else given[0])
+        parts = [hidden] if len(runs) == 1 else [hidden[run.start : run.stop] for run in runs]
+        changed = [step(part) if step else part for step, part in zip(steps, parts, strict=True)]
         return changed[0] if len(runs) == 1 else torch.cat(changed)
-
-    def _step(self, adapter: str | None, layer: str | None) -> nn.Module | None:
-        """Return what an adapter does to what leaves the block, or one of its layers."""
-        if adapter is None or adapter not in self.acquirer_block:
-            return None
-        acquirer = self.acquirer_block[adapter]
-        if isinstance(acquirer, LoraAcquirer):
-            return None if layer is None else acquirer[layer]
-        return acquirer if layer is None else None
 
 
 class ProjectedTable(nn.Module):
