@@ -46,6 +46,8 @@ figures: $(VENV)/.demo  ## Measure the README's figures again and write them int
 
 faults: $(VENV)/.dev  ## Let each call that changes files go wrong in turn, and look at what is left
 	$(BIN)/python tests/faults/sweep.py
+	$(BIN)/python tests/faults/kills.py
+	$(BIN)/python tests/faults/kills.py --disk
 
 fuzz: $(VENV)/.dev  ## Feed each parser with made-up bytes for a minute (FUZZ_SECONDS=600 ONLY=tmx), and damage pictures
 	$(BIN)/python -m tests.fuzz.run $(ONLY)

@@ -13,6 +13,7 @@ from mla_extend.data.codes import language_name
 from mla_extend.data.pairs import ImageText
 from mla_extend.errors import BaseError
 from mla_extend.evaluation.evaluate import evaluate_held_out, evaluate_model
+from mla_extend.files import writing_to
 from mla_extend.language.related import Related, check_related
 from mla_extend.processes import join_processes
 from mla_extend.progress import SILENT, Progress
@@ -310,10 +311,11 @@ def _stage(run: RunFolder, model: RegistryModel, tag: str, trained: Trained) -> 
 
     staged = run.folder / "version"
     shutil.rmtree(staged, ignore_errors=True)
-    staged.mkdir()
-    model.save(tag, staged)
-    write_log(staged / "training.jsonl", trained.log)
-    draw_curve(trained.log, staged / "curves.png", title=f"{language_name(tag)} ({tag})")
+    with writing_to(staged):
+        staged.mkdir()
+        model.save(tag, staged)
+        write_log(staged / "training.jsonl", trained.log)
+        draw_curve(trained.log, staged / "curves.png", title=f"{language_name(tag)} ({tag})")
     return staged
 
 

@@ -1,5 +1,6 @@
 """What lies in the cache, how large it is, and what of it nothing uses any more. No torch is needed."""
 
+import os
 import shutil
 import time
 from collections.abc import Iterator
@@ -16,9 +17,11 @@ from mla_extend.data.demo import Composition, data_place
 from mla_extend.data.demo_locales import locales_place
 from mla_extend.data.same_pictures import LOOKS, look_space
 from mla_extend.database import SIDES, in_use, remove_database
+from mla_extend.platform import hold_folder
 
 LEFTOVER = ".part"
 """How names end of what was being written."""
+DEAD = "left by a process that died"
 DAY = 86_400.0
 OF_FOLDER = {
     "packages": "archives that the demo is made from",
@@ -54,7 +57,11 @@ class Part:
 def cache_parts() -> list[Part]:
     """Return the parts of the cache."""
     folder = cache_folder()
-    return sorted(_parts(folder), key=lambda part: str(part.path)) if folder.is_dir() else []
+    if not folder.is_dir():
+        return []
+    whole = (part for part in _parts(folder) if part.path.suffix != LEFTOVER)
+    left = (_part(path, "a half-written part", DEAD) for path in _half_written(folder) if _is_left(path))
+    return sorted([*whole, *left], key=lambda part: str(part.path))
 
 
 def clean(parts: list[Part], unused_for: float | None = None) -> tuple[list[Part], list[Part]]:
@@ -65,12 +72,15 @@ def clean(parts: list[Part], unused_for: float | None = None) -> tuple[list[Part
         unused_for: remove too what was not used for so many days.
 
     Returns:
-        The parts that were removed, and those that were not since a process has them open.
+        The parts that were removed, and those that were not since a process has them open or is writing them.
     """
     removed, busy = [], []
     for part in parts:
         old = unused_for is not None and time.time() - part.used > unused_for * DAY
         if not (part.unused or old):
+            continue
+        if not all(map(_is_left, _half_written(part.path))):
+            busy.append(part)
             continue
         is_database = part.path.suffix == SUFFIX or part.path == memo_path()
         if is_database and in_use(part.path):
@@ -134,6 +144,21 @@ def _part(path: Path, what: str, unused: str = "") -> Part:
     files = [file for file in path.rglob("*") if file.is_file()] if path.is_dir() else [path]
     used = max((file.stat().st_mtime for file in files if file.exists()), default=path.stat().st_mtime)
     files += [side for end in SIDES if (side := path.with_name(f"{path.name}{end}")).is_file()]
-    if path.name.startswith(".") and path.name.endswith(LEFTOVER) and time.time() - used > DAY:
-        what, unused = what or "a half-written part", "left by a process that died"
     return Part(path, what, sum(file.stat().st_size for file in files if file.exists()), used, unused)
+
+
+def _half_written(path: Path) -> list[Path]:
+    """Return what is being written at a path and below it, or was when its process died."""
+    return [*path.rglob(f".*{LEFTOVER}"), *([path] if path.suffix == LEFTOVER else [])]
+
+
+def _is_left(path: Path) -> bool:
+    """Say whether nobody writes it any more: who fills a folder holds it; what cannot be held is a day old by then."""
+    try:
+        held = hold_folder(path) if path.is_dir() else None
+    except OSError:
+        return False
+    if held is None:
+        return time.time() - path.stat().st_mtime > DAY
+    os.close(held)
+    return True

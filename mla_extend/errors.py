@@ -11,6 +11,7 @@
     │   └── IsolationError       something else moved: the publish was refused
     ├── TrainingError        training collapsed, diverged or learned nothing
     ├── Interrupted          the user stopped a run that can be continued
+    ├── DiskError            a file cannot be written; an OSError too
     ├── FetchError           a package of the demo could not be had, or its content is wrong
     └── CacheError           what is kept to be used again cannot be read or written
 
@@ -18,6 +19,7 @@ Each message says what happened, with the value, and what to do. The command lin
 exit code 1; nothing else catches them.
 """
 
+import errno
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 
@@ -70,6 +72,14 @@ class Interrupted(MlaExtendError):  # noqa: N818 - it is not an error of anybody
     """Say where a stopped run is kept and how to continue it."""
 
 
+class DiskError(MlaExtendError, OSError):
+    """Say which file the disk does not take, and what to do; made as OSError is, of number, reason and path."""
+
+    def __str__(self) -> str:
+        """Return the sentence."""
+        return f"{fault(self)}. {remedy(self)}"
+
+
 class FetchError(MlaExtendError):
     """Say which package could not be fetched or has another content than expected."""
 
@@ -114,3 +124,27 @@ def language_errors(file: object = "") -> AbstractContextManager[None]:
         f"The language's tokenizer{f' {file}' if file else ''}",
         "Take the version from a backup, or add the language again.",
     )
+
+
+_FULL = "Free some space and run the same command again."
+_DENIED = "Make it writable, or give another place."
+REMEDIES = {
+    errno.ENOSPC: _FULL,
+    errno.EDQUOT: _FULL,
+    errno.EFBIG: "Files there may not be so large: raise the limit, or give another place.",
+    errno.EACCES: _DENIED,
+    errno.EPERM: _DENIED,
+    errno.EROFS: _DENIED,
+    errno.EIO: "The disk itself fails: see to it, and run the same command again.",
+}
+"""What to do, by the number of an error of the disk."""
+
+
+def fault(error: OSError) -> str:
+    """Return what happened, and to which file."""
+    return f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}"
+
+
+def remedy(error: OSError) -> str:
+    """Return what to do about an error of the system."""
+    return REMEDIES.get(error.errno or 0, "Correct that and run the same command again.")

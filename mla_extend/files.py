@@ -6,6 +6,7 @@ import glob
 import hashlib
 import json
 import os
+import re
 import secrets
 import shutil
 import stat
@@ -13,11 +14,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
-from mla_extend.platform import hold_folder, open_folder, sync_flags
+from mla_extend.errors import REMEDIES, DiskError, MlaExtendError
+from mla_extend.platform import hold_folder, open_folder, swap_folders, sync_flags
 
 CHUNK = 1 << 20
 UNSYNCED = {errno.EINVAL, errno.ENOTSUP}
 """What a file system answers that keeps no order of its own for the names in a folder, as some networked ones do."""
+CUT_SHORT = re.compile(r"\d+ requested and \d+ written")
+"""What numpy says of a disk that took a part alone."""
 
 
 def open_plain(path: Path) -> BinaryIO:
@@ -39,6 +43,34 @@ def sha256_file(path: Path) -> str:
     """Return the SHA-256 of a plain file's bytes, in hexadecimal."""
     with open_plain(path) as file:
         return hashlib.file_digest(cast(Any, file), "sha256").hexdigest()
+
+
+@contextlib.contextmanager
+def writing_to(path: Path) -> Iterator[None]:
+    """Let whatever a library raises over a disk that is full, fails or may not be written name the path.
+
+    Raises:
+        DiskError: in place of an OSError, and of what libraries raise that are not written in Python.
+    """
+    try:
+        yield
+    except MlaExtendError:
+        raise
+    except Exception as error:
+        number = _disk_fault(error)
+        if number is None:
+            raise
+        raise DiskError(number, os.strerror(number), str(path)) from error
+
+
+def _disk_fault(error: Exception) -> int | None:
+    """Return the number of the system's error behind an exception, `None` if no disk is behind it."""
+    if isinstance(error, OSError) and error.errno:
+        return error.errno if error.errno in REMEDIES else None
+    said = str(error)
+    if CUT_SHORT.search(said):
+        return errno.ENOSPC
+    return next((number for number in REMEDIES if os.strerror(number) in said), None)
 
 
 def sync_folder(folder: Path) -> None:
@@ -100,21 +132,30 @@ def folder_beside(path: Path) -> Iterator[Path]:
     """Give a new folder beside a path, gone afterwards; what processes that died have left of that name goes first.
 
     A process holds its folder as long as it lives. Where folders cannot be held (Windows), what was left stays.
+
+    Raises:
+        DiskError: the disk is full, fails or may not be written.
     """
-    make_folder(path.parent)
+    with writing_to(path):
+        make_folder(path.parent)
+        sweep_beside(path)
+        folder, held = _held_folder(path)
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+            if held is not None:
+                os.close(held)
+
+
+def sweep_beside(path: Path) -> None:
+    """Take away what processes that died have left beside a path."""
     for left in path.parent.glob(f".{glob.escape(path.name)}.*.part"):
         with contextlib.suppress(OSError):  # another process holds it, or has just taken it away
             held = hold_folder(left)
             if held is not None:
                 shutil.rmtree(left, ignore_errors=True)
                 os.close(held)
-    folder, held = _held_folder(path)
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-        if held is not None:
-            os.close(held)
 
 
 def _held_folder(path: Path) -> tuple[Path, int | None]:
@@ -129,8 +170,11 @@ def _held_folder(path: Path) -> tuple[Path, int | None]:
             return folder, held
 
 
-def publish_folder(temporary: Path, folder: Path) -> bool:
-    """Rename a filled folder to its final name after everything in it is durable; return False if the name is taken."""
+def publish_folder(temporary: Path, folder: Path, *, replace: bool = False) -> bool:
+    """Rename a filled folder to its final name after everything in it is durable; return False if the name is taken.
+
+    Where it is to be replaced, what had the name takes the temporary one.
+    """
     for path in sorted(temporary.rglob("*")):
         if path.is_file():
             sync_file(path)
@@ -138,7 +182,10 @@ def publish_folder(temporary: Path, folder: Path) -> bool:
             sync_folder(path)
     sync_folder(temporary)
     try:
-        temporary.rename(folder)
+        if replace and folder.exists():
+            swap_folders(temporary, folder)
+        else:
+            temporary.rename(folder)
     except OSError:
         if folder.exists():
             return False

@@ -17,6 +17,7 @@ from mla_extend.data.formats.format import check_file, text_lines
 from mla_extend.data.leaks import LeakIndex, folded
 from mla_extend.data.test_sets import TestSet
 from mla_extend.errors import DataError
+from mla_extend.files import atomic_path
 
 WORD = regex.compile(r"(?V1)\p{Han}|(?=\d*[\w--\d])[\w--\p{Han}]+")
 """A word; a number by itself is none, and each Chinese character is one."""
@@ -128,13 +129,11 @@ def write_table(path: Path, sentences: Sequence[str], native: str, language: str
     Raises:
         DataError: there is a file already, which may hold translations.
     """
-    try:
-        with path.open("x", encoding="utf-8") as file:
-            file.write(
-                "".join(f"{one}\t{other}\n" for one, other in [(native, language), *((s, "") for s in sentences)])
-            )
-    except FileExistsError as error:
-        raise DataError(f"{path} is there already, and may hold translations. Give another name to --out.") from error
+    if path.exists():
+        raise DataError(f"{path} is there already, and may hold translations. Give another name to --out.")
+    rows = [(native, language), *((sentence, "") for sentence in sentences)]
+    with atomic_path(path) as temporary:
+        temporary.write_text("".join(f"{one}\t{other}\n" for one, other in rows), encoding="utf-8")
 
 
 def _sentences(path: Path) -> list[str]:

@@ -18,6 +18,7 @@ from mla_extend.bases.contents import content_hashes
 from mla_extend.bases.demo import base_place
 from mla_extend.bases.vector_store import VectorStore, text_key
 from mla_extend.cli.app import app
+from mla_extend.files import atomic_folder
 
 
 @pytest.fixture
@@ -110,6 +111,15 @@ def test_a_store_that_a_process_has_open_stays(cache: Path) -> None:
         assert "open" in CliRunner().invoke(app, ["cache", "--clean"], env={"COLUMNS": "200"}).stderr
     connection.close()
     assert [part["path"] for part in run("--clean")["removed"]] == [str(stale)]
+
+
+def test_what_a_dead_process_was_writing_goes_wherever_it_lies_and_what_a_living_one_writes_stays(cache: Path) -> None:
+    dead = write(cache / "tables" / ".0123.abcd.part" / "tensors").parent
+    with atomic_folder(cache / "tables" / "4567") as living:
+        write(living / "tensors")
+        assert [part["path"] for part in run("--clean", "--unused-for", "0")["removed"]] == [str(dead)]
+        assert not dead.exists()
+    assert (cache / "tables" / "4567" / "tensors").is_file()
 
 
 def test_looking_at_the_cache_imports_no_torch(cache: Path) -> None:

@@ -357,6 +357,6 @@ def test_a_folder_that_cannot_be_written_is_said(tmp_path: Path, monkeypatch: py
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 
     monkeypatch.setattr(os, "rename", denied)
-    with pytest.raises(RegistryError, match=r"'sw' was not removed: .*Make the folder writable"):
+    with pytest.raises(RegistryError, match=r"'sw' was not removed: .*Make it writable"):
         base.remove("sw")
     assert base.tags() == ["sw"]

@@ -9,6 +9,7 @@ from filelock import FileLock
 
 from mla_extend.errors import TrainingError
 from mla_extend.processes import Processes
+from mla_extend.training import run_folder
 from mla_extend.training.run_folder import RUN, claim_run
 from mla_extend.training.run_identity import RunIdentity
 
@@ -20,12 +21,7 @@ class Home:
         self.work = work
 
     def work_folders(self, tag: str) -> list[Path]:
-        return sorted(path for path in self.work.iterdir() if path.name.startswith(f"{tag}-"))
-
-    def work_folder(self, tag: str) -> Path:
-        folder = self.work / f"{tag}-{len(self.work_folders(tag))}"
-        folder.mkdir()
-        return folder
+        return sorted(self.work.glob(f"{tag}-*"), key=lambda path: path.stat().st_mtime_ns)
 
 
 @pytest.fixture
@@ -66,6 +62,16 @@ def test_a_run_that_is_started_again_begins_with_an_empty_folder_and_says_so(hom
             "An interrupted run of sw was found and is started afresh; --resume would have continued it."
         )
         assert {path.name for path in folder.iterdir()} == {".lock", RUN}
+
+
+def test_a_run_that_is_cut_off_while_its_folder_is_made_leaves_nothing_for_good(
+    home: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (home.work / ".run.0123.part").mkdir()  # as a kill leaves it
+    monkeypatch.setattr(run_folder, "write_json", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        leave(home)
+    assert list(home.work.iterdir()) == []
 
 
 def test_another_run_has_another_folder(home: Any) -> None:

@@ -39,7 +39,7 @@ from mla_extend.cli.serve import serve
 from mla_extend.cli.share import pack, pull, push, unpack
 from mla_extend.cli.sources import sources
 from mla_extend.cli.verify import verify
-from mla_extend.errors import Interrupted, MlaExtendError
+from mla_extend.errors import Interrupted, MlaExtendError, fault, remedy
 from mla_extend.huge_pages import ask_for_huge_pages
 from mla_extend.processes import follows
 
@@ -355,8 +355,7 @@ def main() -> None:
     except OSError as error:
         if error.errno == errno.EPIPE:
             sys.exit(FAILED)
-        remedy = " Free some space and run the same command again." if error.errno == errno.ENOSPC else ""
-        _fail(f"{error.strerror or error}{f': {Path(error.filename)}' if error.filename else ''}.{remedy}")
+        _fail(f"{fault(error)}. {remedy(error)}")
 
 
 def _fail(message: str) -> None:

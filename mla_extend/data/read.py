@@ -19,6 +19,7 @@ from mla_extend.data.formats.format import ROLES, Role, Row, Wanted
 from mla_extend.data.given import TRAINING_SPLITS, Given, parse_given, split_of
 from mla_extend.data.pairs import ImageText, ParallelText, Part
 from mla_extend.errors import DataError
+from mla_extend.files import writing_to
 
 LEAST = 2
 MISSING = 0.1
@@ -256,8 +257,12 @@ def unpacked(content: bytes) -> Path:
         # Renamed into place but not made durable: for a cache of many small files that would take most of the time.
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
-        temporary.write_bytes(content)
-        temporary.replace(path)
+        with writing_to(path):
+            try:
+                temporary.write_bytes(content)
+                temporary.replace(path)
+            finally:
+                temporary.unlink(missing_ok=True)
     return path
 
 

@@ -1,6 +1,5 @@
 """The folder that an export is: hashes, a note on how to open it, and publishing in one step."""
 
-import secrets
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from mla_extend.errors import DataError
-from mla_extend.files import dump_json, publish_folder, sha256_file
+from mla_extend.files import dump_json, folder_beside, publish_folder, sha256_file
 from mla_extend.registry.layout import files_in
 
 ABOUT = "export.json"
@@ -41,23 +40,14 @@ def export_folder(folder: Path, replace: bool) -> Iterator[Path]:
 
     Raises:
         DataError: something is there that may not be replaced.
+        DiskError: the disk is full, fails or may not be written.
     """
     check_free(folder, replace)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    filled, older = (folder.with_name(f".{folder.name}.{secrets.token_hex(4)}.part") for _ in range(2))
-    filled.mkdir()
-    try:
+    with folder_beside(folder) as filled:
         yield filled
         check_free(folder, replace)
-        if folder.exists():
-            folder.rename(older)
-        if not publish_folder(filled, folder):
+        if not publish_folder(filled, folder, replace=replace):
             raise DataError(f"{folder} was made by another process meanwhile. Run the command again.")
-    finally:
-        if older.exists() and not folder.exists():
-            older.rename(folder)
-        for left in (filled, older):
-            shutil.rmtree(left, ignore_errors=True)
 
 
 def finish(folder: Path, about: dict[str, Any], readme: str) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from mla_extend.errors import LanguageError, RegistryError
+from mla_extend.files import writing_to
 from mla_extend.registry import layout, publish
 from mla_extend.registry.base_record import read_base
 from mla_extend.registry.card import Card, read_card
@@ -336,7 +337,7 @@ class BaseRegistry:
                 return f"{language!r} was removed", ""
             return f"{language!r} uses {used} now", f"Deleted: {gone}." if gone else ""
 
-        with telling(look), self.lock():
+        with telling(look), writing_to(self.folder), self.lock():
             before = self._state(language)
             yield
 

@@ -1,11 +1,10 @@
 """Writing beside other processes: one writer at a time, and errors of the disk said in full."""
 
 import contextlib
-import errno
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from mla_extend.errors import Interrupted, RegistryError
+from mla_extend.errors import Interrupted, RegistryError, fault, remedy
 from mla_extend.registry.layout import LOCK
 
 LOCK_SECONDS = 600.0
@@ -64,16 +63,4 @@ def telling(look: Callable[[], tuple[str, str]]) -> Iterator[None]:
 
 
 def _disk_error(outcome: str, state: str = "", *, error: OSError) -> RegistryError:
-    remedy = _REMEDIES.get(error.errno or 0, "Correct that and try again.")
-    return RegistryError(" ".join(part for part in (f"{outcome}: {error}.", state, remedy) if part))
-
-
-_FULL = "Free some space and try again."
-_DENIED = "Make the folder writable, or use another registry folder."
-_REMEDIES = {
-    errno.ENOSPC: _FULL,
-    errno.EDQUOT: _FULL,
-    errno.EACCES: _DENIED,
-    errno.EPERM: _DENIED,
-    errno.EROFS: _DENIED,
-}
+    return RegistryError(" ".join(part for part in (f"{outcome}: {fault(error)}.", state, remedy(error)) if part))

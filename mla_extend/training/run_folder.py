@@ -1,5 +1,7 @@
 """The folder of one run in progress: found again by what the run is made of, held by one process at a time."""
 
+import contextlib
+import secrets
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from mla_extend.errors import TrainingError
-from mla_extend.files import read_json, write_json
+from mla_extend.files import folder_beside, publish_folder, read_json, write_json
 from mla_extend.processes import ALONE, Processes
 from mla_extend.registry.languages import BaseRegistry
+from mla_extend.registry.publish import remove
 from mla_extend.training.run_identity import RunIdentity
 
 RUN = "run.json"
@@ -48,8 +51,9 @@ def claim_run(
         yield RunFolder(*processes.from_first(None))
         return
 
-    interrupted = {folder: about for folder in home.work_folders(tag) if (about := _about(folder)) is not None}
-    found = [folder for folder, about in interrupted.items() if about["identity"] == identity.digest]
+    about = {"language": tag, "identity": identity.digest, **identity.to_json()}
+    interrupted = {folder: said for folder in home.work_folders(tag) if (said := _about(folder)) is not None}
+    found = [folder for folder, said in interrupted.items() if said["identity"] == identity.digest]
     if resume and not found:
         raise TrainingError(_nothing_to_resume(home, tag, identity, list(interrupted.values())))
     note = ""
@@ -58,7 +62,10 @@ def claim_run(
         if not resume:
             note = f"An interrupted run of {tag} was found and is started afresh; --resume would have continued it."
     else:
-        run = RunFolder(home.work_folder(tag), found=False)
+        run = RunFolder(home.work / f"{tag}-{secrets.token_hex(4)}", found=False)
+        with folder_beside(home.work / "run") as made:  # it says what it is from the beginning, or is swept
+            write_json(made / RUN, about)
+            publish_folder(made, run.folder)
     lock = FileLock(run.folder / ".lock")
     try:
         lock.acquire(timeout=0)
@@ -70,13 +77,14 @@ def claim_run(
         run.note = note
         if note:
             _empty(run.folder)
-        write_json(run.folder / RUN, {"language": tag, "identity": identity.digest, **identity.to_json()})
+        write_json(run.folder / RUN, about)
         processes.from_first((run.folder, run.found))
         yield run
     finally:
         lock.release()
         if run.done:
-            shutil.rmtree(run.folder, ignore_errors=True)
+            with contextlib.suppress(OSError):
+                remove(run.folder, home.work)
 
 
 def _nothing_to_resume(home: BaseRegistry, tag: str, identity: RunIdentity, interrupted: list[dict[str, Any]]) -> str:

@@ -88,6 +88,19 @@ def build(folder: Path) -> Path | None:
     return shim
 
 
+def preload(folder: Path) -> None:
+    """Go on in a process that has the shim; this one ends as that does."""
+    if SHIM in os.environ:
+        return
+    shim = build(folder)
+    if shim is None:
+        raise SystemExit("This needs Linux and a C compiler (cc).")
+    # Processes are forked, which threads of the libraries would not outlive.
+    alone = {"OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false", "RAYON_NUM_THREADS": "1"}
+    preloaded = {**os.environ, **alone, "LD_PRELOAD": str(shim), SHIM: str(shim)}
+    raise SystemExit(subprocess.run([sys.executable, *sys.argv], env=preloaded, check=False).returncode)
+
+
 def attempt(operation: Operation, folder: Path, way: tuple[int, int], nth: int, said: Path) -> tuple[int, int]:
     """Run an operation in a process in which the nth call goes wrong; return how it ended, and the calls it made."""
     reading, writing = os.pipe()
@@ -216,7 +229,7 @@ def registry_claims(message: str, before: object, after: object) -> str:
         return "it is not as it was"
     if any(word in message for word in (" now", "was removed", "Deleted: ")) and after == before:
         return "nothing has changed"
-    if "Free some space" not in message and "Stopped" not in message and "Errno 5" not in message:
+    if "Free some space" not in message and "Stopped" not in message and "The disk itself fails" not in message:
         return "it does not say what happened"
     return ""
 
@@ -423,14 +436,7 @@ def main() -> None:
     parser.add_argument("--every", type=int, default=1, metavar="N", help="try each Nth moment only")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="mla-extend-faults-") as temporary:
-        if SHIM not in os.environ:
-            shim = build(Path(temporary))
-            if shim is None:
-                raise SystemExit("A sweep needs Linux and a C compiler (cc).")
-            # Processes are forked, which threads of the libraries would not outlive.
-            alone = {"OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false", "RAYON_NUM_THREADS": "1"}
-            preloaded = {**os.environ, **alone, "LD_PRELOAD": str(shim), SHIM: str(shim)}
-            raise SystemExit(subprocess.run([sys.executable, *sys.argv], env=preloaded, check=False).returncode)
+        preload(Path(temporary))
         known = {"careless": careless()} if arguments.careless else operations()
         if not (arguments.careless or arguments.quick):
             known |= unpack_operations(Path(temporary) / "unpack")
