@@ -22,7 +22,7 @@ from mla_extend.data.pairs import ImageText
 from mla_extend.evaluation import evaluate_retrieval
 from mla_extend.evaluation.evaluate import card_test_set
 from mla_extend.exports.run import export_language
-from mla_extend.training.prepare import image_vectors
+from mla_extend.training.stages import image_vectors
 
 PAGE = ROOT / "docs" / "exports.md"
 KINDS = {"float32": False, "int8": True}

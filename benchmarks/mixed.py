@@ -32,8 +32,9 @@ from mla_extend.language.tokenizer import LanguageTokenizer
 from mla_extend.registry.load import RegistryModel
 from mla_extend.search.route import router_of
 from mla_extend.search.searcher import best_ranks
-from mla_extend.training.prepare import image_vectors, split
 from mla_extend.training.recipe import load_recipe
+from mla_extend.training.split import split
+from mla_extend.training.stages import image_vectors
 
 PAGE = ROOT / "docs" / "native-words.md"
 SEED = 0

@@ -63,8 +63,9 @@ from mla_extend.training.checkpoint import CheckpointFile
 from mla_extend.training.loop import Trainer
 from mla_extend.training.measure import package_versions
 from mla_extend.training.precision import pick_precision
-from mla_extend.training.prepare import split, transfer_stage
 from mla_extend.training.recipe import Recipe, load_recipe
+from mla_extend.training.split import split
+from mla_extend.training.stages import transfer_stage
 
 DATA = ROOT.parent / "shared" / "data" / "multi30k"
 TEST, SECOND_TEST, VALIDATION = "test_2016_flickr", "test_2018_flickr", "val"

@@ -33,9 +33,9 @@ from mla_extend.data.read import read_parallel
 from mla_extend.data.test_sets import read_test_set
 from mla_extend.evaluation.evaluate import evaluate_model
 from mla_extend.language.model import MultilingualModel
-from mla_extend.training.prepare import split
 from mla_extend.training.recipe import Recipe, load_recipe
 from mla_extend.training.session import Session
+from mla_extend.training.split import split
 
 PAGE, PLOT = ROOT / "docs" / "results.md", ROOT / "docs" / "pairs.png"
 COUNTS = (100, 300, 1000, 3000, 10_000, 29_000)

@@ -20,7 +20,7 @@ from mla_extend.data.pairs import ImageText
 from mla_extend.data.read import read_parallel
 from mla_extend.data.test_sets import read_test_set
 from mla_extend.evaluation import split_report
-from mla_extend.training.prepare import image_vectors
+from mla_extend.training.stages import image_vectors
 
 WORD = re.compile(r"\w+")
 

@@ -27,10 +27,11 @@ from mla_extend.request import Asked, Request, as_sources, drop_unreadable, read
 from mla_extend.stop import StopRequest
 from mla_extend.training.measure import Measure, estimate, package_versions
 from mla_extend.training.precision import pick_device
-from mla_extend.training.prepare import Split, image_vectors, split
 from mla_extend.training.run_folder import RunFolder, claim_run
 from mla_extend.training.run_identity import run_identity
 from mla_extend.training.session import Session, Trained, write_log
+from mla_extend.training.split import Split, split
+from mla_extend.training.stages import image_vectors
 
 Data = str | Path | Sequence[str | Path]
 

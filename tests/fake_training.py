@@ -14,9 +14,10 @@ import torch
 from torch import Tensor
 
 from mla_extend.training.checkpoint import CheckpointFile
-from mla_extend.training.loop import Stage, StageResult, Term, Trainer
+from mla_extend.training.loop import StageResult, Trainer
 from mla_extend.training.recipe import StageRecipe
-from mla_extend.training.tasks import Score
+from mla_extend.training.stages import Stage, Term
+from mla_extend.training.validation import Score
 
 MATRIX, BIAS, TABLE = "x.acquirer_block.down.weight", "x.acquirer_block.down.bias", "x.acquirer_embedding.y"
 Values = dict[str, float]

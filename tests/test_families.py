@@ -28,10 +28,11 @@ from mla_extend.language.peft_method import AcquirerBlock, adapter_tensors
 from mla_extend.language.pieces import BEGIN_ID, END_ID, PAD_ID
 from mla_extend.language.tokenizer import LanguageTokenizer, pad, widen
 from mla_extend.processes import ALONE
+from mla_extend.training.forward import padded_tokens, run_rows
 from mla_extend.training.losses import contrast_loss, sigmoid_loss
 from mla_extend.training.precision import autocast
 from mla_extend.training.recipe import StageRecipe, load_recipe
-from mla_extend.training.tasks import Drawn, ExposureTask, TransferTask, batch_ids, padded_tokens, run_rows
+from mla_extend.training.stages import Drawn, ExposureTask, TransferTask, batch_ids
 from tests import families_hf
 from tests.conftest import assert_close, sentences
 from tests.test_cli_end_to_end import run
@@ -396,8 +397,8 @@ def test_parts_of_a_batch_give_the_vectors_and_gradients_of_the_whole(base: Base
 
     def gradients(costs: int) -> tuple[Tensor, list[Tensor], int]:
         with pytest.MonkeyPatch.context() as patch, model.training("sw") as tensors:
-            patch.setattr("mla_extend.training.tasks.PART_COSTS", costs)
-            patch.setattr("mla_extend.training.tasks.PART_ROWS", 2)
+            patch.setattr("mla_extend.training.forward.PART_COSTS", costs)
+            patch.setattr("mla_extend.training.forward.PART_ROWS", 2)
             forward = model.forward
             patch.setattr(model, "forward", lambda batch: (passes.append(len(batch.ids)), forward(batch))[1])
             vectors = run_rows(model, ids, ALONE)

@@ -20,8 +20,9 @@ from mla_extend.language.build import build_language
 from mla_extend.language.model import MultilingualModel
 from mla_extend.language.native_words import lexicon_pieces
 from mla_extend.registry.store import Registry
-from mla_extend.training.prepare import split, training_pairs
 from mla_extend.training.recipe import load_recipe
+from mla_extend.training.split import split
+from mla_extend.training.stages import training_pairs
 from tests.conftest import NATIVE_WORDS, TARGET_WORDS, assert_close, sentences
 
 LACKING = ("boat", "boti")

@@ -20,7 +20,7 @@ from mla_extend.language.native_words import native_pieces
 from mla_extend.language.normaliser import learn_normaliser
 from mla_extend.training.native_rows import NativeRows, partners
 from mla_extend.training.recipe import load_recipe
-from mla_extend.training.tasks import TransferTask
+from mla_extend.training.stages import TransferTask
 from tests.conftest import NATIVE_WORDS, TARGET_WORDS, assert_close, sentences
 
 NATIVE, TARGET = sentences(400)

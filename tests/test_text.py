@@ -17,8 +17,8 @@ from mla_extend.language.alignment import align
 from mla_extend.language.distribution import distributional, mapped
 from mla_extend.language.embedding import StartInputs, aligned_start
 from mla_extend.registry.store import Registry
-from mla_extend.training.prepare import split
 from mla_extend.training.recipe import load_recipe
+from mla_extend.training.split import split
 from tests.conftest import sentences
 
 ANIMALS, TOOLS = [4, 5, 6], [7, 8, 9]

@@ -18,9 +18,10 @@ from mla_extend.language.build import build_language
 from mla_extend.language.model import MultilingualModel
 from mla_extend.language.tokenizer import LanguageTokenizer
 from mla_extend.training.checkpoint import Checkpoint, CheckpointFile
+from mla_extend.training.forward import PART_ROWS, cut
 from mla_extend.training.precision import autocast
 from mla_extend.training.recipe import StageRecipe
-from mla_extend.training.tasks import PART_ROWS, Drawn, cut
+from mla_extend.training.stages import Drawn
 from mla_extend.training.teacher import Teacher
 from tests.conftest import sentences
 

@@ -9,7 +9,7 @@ import pytest
 
 from mla_extend.errors import TrainingError
 from mla_extend.training.loop import StageResult
-from mla_extend.training.tasks import Score
+from mla_extend.training.validation import Score
 from tests.fake_training import (
     BIAS,
     MATRIX,

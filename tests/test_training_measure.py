@@ -16,11 +16,11 @@ from mla_extend.bases.open import open_base
 from mla_extend.data.pairs import ImageText, ParallelText, Part
 from mla_extend.language.model import MultilingualModel
 from mla_extend.training import measure
-from mla_extend.training.loop import Term
 from mla_extend.training.measure import estimate, package_versions
 from mla_extend.training.memory import KEPT_FREE
-from mla_extend.training.prepare import Split
 from mla_extend.training.recipe import load_recipe
+from mla_extend.training.split import Split
+from mla_extend.training.stages import Term
 from tests.conftest import sentences
 from tests.fake_training import MATRIX, FakeModel, FakeTask, recipe
 

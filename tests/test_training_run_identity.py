@@ -11,9 +11,9 @@ import pytest
 
 from mla_extend.data.pairs import ImageText, ParallelText, Part
 from mla_extend.request import Request
-from mla_extend.training.prepare import Split
 from mla_extend.training.recipe import load_recipe
 from mla_extend.training.run_identity import RunIdentity, run_identity
+from mla_extend.training.split import Split
 
 BASE: Any = SimpleNamespace(identity=SimpleNamespace(name="my-clip", fingerprint="f" * 64))
 PAIRS = ParallelText(

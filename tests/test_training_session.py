@@ -22,10 +22,10 @@ from mla_extend.processes import Processes
 from mla_extend.progress import Silent
 from mla_extend.stop import StopRequest
 from mla_extend.training import session
-from mla_extend.training.prepare import Split
 from mla_extend.training.recipe import load_recipe
 from mla_extend.training.session import Session, Trained, write_log
-from mla_extend.training.tasks import Score
+from mla_extend.training.split import Split
+from mla_extend.training.validation import Score
 from tests.conftest import sentences
 
 QUICK = ["transfer.max_steps=6", "transfer.batch=16", "exposure.max_steps=4", "exposure.batch=8"]

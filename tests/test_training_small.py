@@ -14,10 +14,10 @@ from mla_extend.data.pairs import ParallelText, Part
 from mla_extend.errors import DataError
 from mla_extend.language.build import build_language
 from mla_extend.language.model import MultilingualModel
-from mla_extend.training import prepare
-from mla_extend.training.prepare import transfer_stage
+from mla_extend.training import stages
 from mla_extend.training.recipe import load_recipe
-from mla_extend.training.tasks import TransferValidation
+from mla_extend.training.stages import transfer_stage
+from mla_extend.training.validation import TransferValidation
 from tests.conftest import sentences
 from tests.test_cli_end_to_end import QUICK, RUNNER, add, app
 
@@ -102,7 +102,7 @@ def test_others_fill_the_gallery_only_where_there_is_room(dual_folder: Path, mon
     mask = np.arange(60) < 20
     sizes = []
     for room in (10, 25):
-        monkeypatch.setattr(prepare, "SENTENCES", room)
+        monkeypatch.setattr(stages, "SENTENCES", room)
         stage = transfer_stage(model, "sw", data, mask, load_recipe("quick"), Features(model.base))
         assert isinstance(stage.validation, TransferValidation)
         sizes.append(len(stage.validation.gallery))

@@ -22,7 +22,7 @@ from mla_extend.bases.video import FRAMES, is_video, pool_frames, read_frames
 from mla_extend.data.read import read_image_text
 from mla_extend.errors import DataError, ImageError
 from mla_extend.files import sha256_file
-from mla_extend.training.prepare import image_vectors
+from mla_extend.training.stages import image_vectors
 
 COLOURS = 216
 EVEN = [int((part + 0.5) * 100 / FRAMES) for part in range(FRAMES)]

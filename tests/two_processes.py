@@ -14,9 +14,8 @@ from mla_extend.bases.open import open_base
 from mla_extend.language.build import build_language
 from mla_extend.language.model import MultilingualModel
 from mla_extend.processes import join_processes
-from mla_extend.training.prepare import drawn
 from mla_extend.training.recipe import load_recipe
-from mla_extend.training.tasks import ExposureTask, TransferTask
+from mla_extend.training.stages import ExposureTask, TransferTask, drawn
 from tests.conftest import sentences
 
 ROWS = 13  # no multiple of two

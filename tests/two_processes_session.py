@@ -18,9 +18,9 @@ from mla_extend.language.model import MultilingualModel
 from mla_extend.language.peft_method import adapter_tensors
 from mla_extend.processes import Processes, join_processes
 from mla_extend.stop import StopRequest
-from mla_extend.training.prepare import Split
 from mla_extend.training.recipe import load_recipe
 from mla_extend.training.session import Session
+from mla_extend.training.split import Split
 from tests.conftest import sentences
 
 STEPS = 8

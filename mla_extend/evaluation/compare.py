@@ -29,7 +29,7 @@ from mla_extend.registry.layout import Version
 from mla_extend.registry.summary import find_home
 from mla_extend.registry.verify import check_version
 from mla_extend.training.precision import pick_device
-from mla_extend.training.prepare import image_vectors
+from mla_extend.training.stages import image_vectors
 
 Key = tuple[bytes, int]
 

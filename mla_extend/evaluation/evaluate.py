@@ -23,7 +23,8 @@ from mla_extend.registry.load import RegistryModel
 from mla_extend.registry.summary import find_home
 from mla_extend.request import read_tests
 from mla_extend.training.precision import pick_device
-from mla_extend.training.prepare import Split, image_vectors
+from mla_extend.training.split import Split
+from mla_extend.training.stages import image_vectors
 
 
 def evaluate_language(

@@ -218,7 +218,7 @@ def _examples(model: "RegistryModel", card: Card, seed: int, progress: Progress)
     from mla_extend.bases.features import Features  # noqa: PLC0415 - imports torch
     from mla_extend.data.pairs import ImageText  # noqa: PLC0415 - only examples read data
     from mla_extend.evaluation.evaluate import card_test_set  # noqa: PLC0415 - imports torch
-    from mla_extend.training.prepare import image_vectors  # noqa: PLC0415
+    from mla_extend.training.stages import image_vectors  # noqa: PLC0415
 
     model.require(card.language)
     tests = card_test_set(card, model.native, progress)

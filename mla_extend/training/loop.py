@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,50 +20,15 @@ from mla_extend.training.checkpoint import Checkpoint, CheckpointFile
 from mla_extend.training.memory import FreedMemory
 from mla_extend.training.precision import autocast, fuses_adam
 from mla_extend.training.recipe import StageRecipe
-from mla_extend.training.tasks import Rows, Score, Task, Validation
+from mla_extend.training.stages import Stage, Term
 from mla_extend.training.teacher import together
+from mla_extend.training.validation import Rows, Score
 
 COLLAPSED = 0.98
 """Mean cosine between different texts from which a run counts as collapsed."""
 TELLING_CHANCE = 0.2
 """Chance above which a held-out slice is too small to tell learning from luck."""
 CHECKPOINT_SECONDS = 30.0
-
-
-@dataclass(frozen=True)
-class Term:
-    """Say what one task adds to the loss of a step: its weight, its recipe, and how many rows a step is to take."""
-
-    task: Task
-    weight: float
-    recipe: StageRecipe
-    batch: int
-
-    @property
-    def rows(self) -> int:
-        """Return how many rows a step takes: all that there are, where they are fewer than a batch."""
-        return min(self.batch, len(self.task.lengths))
-
-
-@dataclass(frozen=True)
-class Stage:
-    """Say what one stage trains on: the terms of its loss, its recipe, its held-out slice, its steps."""
-
-    name: str
-    terms: Sequence[Term]
-    recipe: StageRecipe
-    validation: Validation
-    steps: int
-
-
-def smaller_batches(stage: str, terms: Sequence[Term]) -> list[str]:
-    """Return what to tell the user of each term that has fewer rows than the recipe's batch."""
-    return [
-        f"{stage} has {term.rows} {term.task.unit} to train on, so that a step takes {term.rows} and not {term.batch}; "
-        "more data would help."
-        for term in terms
-        if term.rows < term.batch
-    ]
 
 
 @dataclass

@@ -19,20 +19,24 @@ from mla_extend.language.build import build_language
 from mla_extend.language.model import MultilingualModel
 from mla_extend.language.related import Related
 from mla_extend.training.batches import BucketedBatches
-from mla_extend.training.loop import Term, adam, add_gradients, smaller_batches
+from mla_extend.training.forward import encode_ids, in_parts, padded_tokens
+from mla_extend.training.loop import adam, add_gradients
 from mla_extend.training.memory import KEPT_FREE
 from mla_extend.training.native_rows import NativeRows, partners
 from mla_extend.training.precision import fuses_adam, pick_precision
-from mla_extend.training.prepare import Split, drawn, exposure_terms, training_pairs, transfer_terms
 from mla_extend.training.recipe import Recipe, StageRecipe
-from mla_extend.training.tasks import (
-    SENTENCES,
+from mla_extend.training.split import Split
+from mla_extend.training.stages import (
     ExposureTask,
+    Term,
     TransferTask,
-    encode_ids,
-    in_parts,
-    padded_tokens,
+    drawn,
+    exposure_terms,
+    smaller_batches,
+    training_pairs,
+    transfer_terms,
 )
+from mla_extend.training.validation import SENTENCES
 
 PACKAGES = ("mla-extend", "torch", "transformers", "peft", "tokenizers", "sentencepiece", "numpy")
 TIMED_STEPS = 3

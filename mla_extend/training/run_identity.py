@@ -14,7 +14,7 @@ from mla_extend.data.pairs import ImageText, ParallelText
 from mla_extend.images import PREPARATION
 from mla_extend.language.pieces import CUTTING_RULE
 from mla_extend.request import Request
-from mla_extend.training.prepare import Split
+from mla_extend.training.split import Split
 
 SHOWN = 60
 

@@ -20,11 +20,12 @@ from mla_extend.processes import ALONE, Processes
 from mla_extend.progress import SILENT, Progress
 from mla_extend.stop import StopRequest
 from mla_extend.training.checkpoint import Checkpoint, CheckpointFile
-from mla_extend.training.loop import Stage, StageResult, Trainer, smaller_batches
+from mla_extend.training.loop import StageResult, Trainer
 from mla_extend.training.precision import pick_precision
-from mla_extend.training.prepare import Split, exposure_stage, transfer_stage
 from mla_extend.training.recipe import Recipe
-from mla_extend.training.tasks import Score
+from mla_extend.training.split import Split
+from mla_extend.training.stages import Stage, exposure_stage, smaller_batches, transfer_stage
+from mla_extend.training.validation import Score
 
 DONE = "trained"
 

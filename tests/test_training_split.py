@@ -15,11 +15,19 @@ from mla_extend.data.pairs import ImageText, ParallelText, Part
 from mla_extend.errors import DataError, ImageError
 from mla_extend.language.build import build_language
 from mla_extend.language.model import MultilingualModel
-from mla_extend.training import prepare
-from mla_extend.training.loop import Stage
-from mla_extend.training.prepare import drawn, exposure_stage, image_vectors, split, transfer_stage
+from mla_extend.training import stages
 from mla_extend.training.recipe import Recipe, load_recipe
-from mla_extend.training.tasks import ExposureTask, ExposureValidation, TransferTask, TransferValidation
+from mla_extend.training.split import split
+from mla_extend.training.stages import (
+    ExposureTask,
+    Stage,
+    TransferTask,
+    drawn,
+    exposure_stage,
+    image_vectors,
+    transfer_stage,
+)
+from mla_extend.training.validation import ExposureValidation, TransferValidation
 from tests.conftest import sentences
 
 NATIVE, TARGET = sentences(30)
@@ -83,7 +91,7 @@ def test_held_out_pairs_look_among_all_native_sentences(
     held = list(dict.fromkeys(NATIVE[i] for i in np.flatnonzero(HELD)))
     others = [text for text in dict.fromkeys(NATIVE[i] for i in TRAIN) if text not in held]
     for room in (len(held), len(held) + 4, 2000):
-        monkeypatch.setattr(prepare, "SENTENCES", room)
+        monkeypatch.setattr(stages, "SENTENCES", room)
         validation = transfer(model, load_recipe("quick")).validation
         assert isinstance(validation, TransferValidation)
         vectors = model.base.native_vectors([*held, *others][:room]).numpy()

@@ -8,18 +8,11 @@ import pytest
 import torch
 
 from mla_extend.processes import Processes
+from mla_extend.training.forward import encode_ids, padded_tokens, run_rows
 from mla_extend.training.losses import contrast_loss, sigmoid_loss
 from mla_extend.training.recipe import StageRecipe
-from mla_extend.training.tasks import (
-    Drawn,
-    ExposureTask,
-    ExposureValidation,
-    TransferTask,
-    TransferValidation,
-    encode_ids,
-    padded_tokens,
-    run_rows,
-)
+from mla_extend.training.stages import Drawn, ExposureTask, TransferTask
+from mla_extend.training.validation import ExposureValidation, TransferValidation
 from tests.fake_training import FakeTower
 
 EYE = np.eye(6, dtype=np.float32)
@@ -215,7 +208,7 @@ def test_a_caption_looks_for_its_images_and_back() -> None:
 
 def test_the_gallery_of_images_is_bounded_but_holds_all_that_are_looked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     for room, size in ((2, 3), (4, 4), (9, 6)):
-        monkeypatch.setattr("mla_extend.training.tasks.GALLERY", room)
+        monkeypatch.setattr("mla_extend.training.validation.GALLERY", room)
         validation = ExposureValidation(ids(2, 3, 5), ["a", "b", "c"], np.array([2, 3, 5]), EYE)
         assert len(validation.gallery) == size
         assert validation(tower()).score == 1

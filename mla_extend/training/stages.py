@@ -1,0 +1,304 @@
+"""What the two stages train on and lose: Native Language Transfer (parallel text), Language Exposure (images).
+
+Both hold everything that is constant (ids, native sentence vectors, image vectors) and run only the text tower.
+"""
+
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from mla_extend.bases.features import Features
+from mla_extend.data.pairs import ImageText, Mask, ParallelText, join_parallel
+from mla_extend.errors import DataError, ImageError
+from mla_extend.language.model import MultilingualModel
+from mla_extend.language.tokenizer import LanguageTokenizer
+from mla_extend.processes import ALONE, Processes
+from mla_extend.training.forward import Ids, run_rows
+from mla_extend.training.losses import contrast_loss, sigmoid_loss, transfer_loss
+from mla_extend.training.native_rows import NativeRows, partners
+from mla_extend.training.recipe import Recipe, StageRecipe
+from mla_extend.training.teacher import Teacher
+from mla_extend.training.validation import SENTENCES, ExposureValidation, Rows, TransferValidation, Validation, Vectors
+
+Weights = NDArray[np.float64] | None
+"""How often each row is stepped over, beside the others; `None` where all are alike."""
+
+
+class Task(Protocol):
+    """Hold training rows (`unit` says what one is) and say what is lost on some of them."""
+
+    unit: str
+    lengths: Rows
+    weights: Weights
+
+    def prepare(self, rows: Rows) -> None:
+        """Make ready what some rows will need."""
+
+    def loss(self, model: MultilingualModel, rows: Rows, recipe: StageRecipe, processes: Processes = ALONE) -> Tensor:
+        """Return the mean loss over rows of the task, of which each process runs its share through the model."""
+
+
+@dataclass(frozen=True)
+class Term:
+    """Say what one task adds to the loss of a step: its weight, its recipe, and how many rows a step is to take."""
+
+    task: Task
+    weight: float
+    recipe: StageRecipe
+    batch: int
+
+    @property
+    def rows(self) -> int:
+        """Return how many rows a step takes: all that there are, where they are fewer than a batch."""
+        return min(self.batch, len(self.task.lengths))
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Say what one stage trains on: the terms of its loss, its recipe, its held-out slice, its steps."""
+
+    name: str
+    terms: Sequence[Term]
+    recipe: StageRecipe
+    validation: Validation
+    steps: int
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """Texts that some batches read cut into pieces at random (subword regularisation, Kudo 2018)."""
+
+    tokenizer: LanguageTokenizer
+    texts: Sequence[str]
+
+    def ids(self, rows: Rows, recipe: StageRecipe) -> list[list[int]] | None:
+        """Return ids drawn for a batch, with begin and end, or `None` where the batch takes the likeliest ones.
+
+        All of it depends on the batch's rows alone, so that an interrupted run goes on as it would have.
+        """
+        seed = zlib.crc32(np.ascontiguousarray(rows).tobytes())
+        if seed >= recipe.sampling * 2**32:
+            return None
+        return self.tokenizer.sampled_ids([self.texts[i] for i in rows], recipe.sampling_alpha, seed)
+
+
+class TransferTask:
+    """Parallel text: ids of the target sentences, and vectors `[N, D]` of the native ones (unnormalised)."""
+
+    unit = "pairs"
+
+    def __init__(
+        self,
+        ids: Ids,
+        teacher: Vectors | Teacher,
+        native: Sequence[str],
+        weights: Weights = None,
+        drawn: Drawn | None = None,
+        native_rows: NativeRows | None = None,
+    ) -> None:
+        self.ids = ids
+        self.drawn = drawn
+        self.native_rows = native_rows
+        self.teacher = teacher
+        self.lengths = np.array([len(row) for row in ids], dtype=np.int64)
+        self.meaning = _numbered(native)
+        self.weights = weights
+
+    def prepare(self, rows: Rows) -> None:
+        """Encode the rows' native sentences where they have not been."""
+        if isinstance(self.teacher, Teacher):
+            self.teacher.prepare(rows)
+
+    def loss(self, model: MultilingualModel, rows: Rows, recipe: StageRecipe, processes: Processes = ALONE) -> Tensor:
+        """Return the distance to the teacher, and where wanted the contrast with the batch's teachers."""
+        ids = batch_ids(model, self, rows, recipe)
+        if self.native_rows is not None:
+            ids = self.native_rows.put(ids, rows, recipe.native, recipe.code_switching)
+        target = run_rows(model, ids, processes)
+        teacher = torch.from_numpy(self.teacher[rows]).to(target.device)
+        loss = torch.zeros((), device=target.device)
+        if recipe.mse:
+            loss = loss + recipe.mse * transfer_loss(target, teacher, recipe.mse_of)
+        if recipe.contrast:
+            same = _equal(self.meaning[rows], target.device)
+            loss = loss + recipe.contrast * contrast_loss(target, teacher, recipe.temperature, same)
+        return loss
+
+
+class ExposureTask:
+    """Captions and images: ids of the captions, vectors `[I, D]` of the images, and each caption's image."""
+
+    unit = "captions"
+
+    def __init__(
+        self,
+        ids: Ids,
+        images: Vectors,
+        image_of_text: Rows,
+        texts: Sequence[str],
+        weights: Weights = None,
+        drawn: Drawn | None = None,
+    ) -> None:
+        self.ids = ids
+        self.drawn = drawn
+        self.images = images
+        self.image_of_text = image_of_text
+        self.lengths = np.array([len(row) for row in ids], dtype=np.int64)
+        self.meaning = _numbered(texts)
+        self.weights = weights
+
+    def prepare(self, rows: Rows) -> None:
+        """Do nothing: images are encoded before the stage."""
+
+    def loss(self, model: MultilingualModel, rows: Rows, recipe: StageRecipe, processes: Processes = ALONE) -> Tensor:
+        """Return the contrast with the batch's images; equal captions and equal images are no negatives."""
+        text = run_rows(model, batch_ids(model, self, rows, recipe), processes)
+        images = torch.from_numpy(self.images[self.image_of_text[rows]]).to(text.device)
+        same = _equal(self.meaning[rows], text.device) | _equal(self.image_of_text[rows], text.device)
+        base = model.base
+        terms = base.family.sigmoid_terms(base.model) if recipe.contrast_of == "auto" else None
+        if terms is not None:
+            return recipe.contrast * sigmoid_loss(text, images, *terms, same)
+        return recipe.contrast * contrast_loss(text, images, recipe.temperature, same)
+
+
+def batch_ids(model: MultilingualModel, task: TransferTask | ExposureTask, rows: Rows, recipe: StageRecipe) -> Ids:
+    """Return the ids of a batch."""
+    drawn = task.drawn.ids(rows, recipe) if task.drawn is not None else None
+    return [task.ids[i] for i in rows] if drawn is None else model.as_begun(drawn)
+
+
+def transfer_stage(
+    model: MultilingualModel,
+    tag: str,
+    parallel: ParallelText,
+    held_out: Mask,
+    recipe: Recipe,
+    features: Features,
+    lexicon: ParallelText | None = None,
+) -> Stage:
+    """Return Native Language Transfer: the training pairs, their teachers, the held-out pairs.
+
+    The teachers are encoded while training goes on, so that the first step need not wait for millions of sentences.
+    """
+    rule = recipe.transfer
+    sentences, hold = parallel.subset(~held_out), parallel.subset(held_out)
+    train = training_pairs(sentences, lexicon, rule.lexicon)
+    task = TransferTask(
+        model.tokenise(tag, train.target),
+        Teacher(model, features, train.native),
+        train.native,
+        train.weights,
+        drawn(model, tag, train.target),
+        NativeRows(partial(model.tokenise, tag), train.native, partners(model, tag)),
+    )
+    held = set(hold.native)
+    others = [text for text in dict.fromkeys(sentences.native) if text not in held][: max(0, SENTENCES - len(held))]
+    vectors = features.text([*hold.native, *others])
+    validation = TransferValidation(model.tokenise(tag, hold.target), hold.native, *np.split(vectors, [len(hold)]))
+    return Stage("transfer", transfer_terms(task, recipe), rule, validation, rule.steps(len(sentences)))
+
+
+def transfer_terms(pairs: TransferTask, recipe: Recipe) -> list[Term]:
+    """Return what Native Language Transfer loses in a step."""
+    return [Term(pairs, 1.0, recipe.transfer, recipe.transfer.batch)]
+
+
+def exposure_stage(
+    model: MultilingualModel,
+    tag: str,
+    image_text: ImageText,
+    held_out: Mask,
+    recipe: Recipe,
+    features: Features,
+    transfer: Stage,
+) -> Stage:
+    """Return Language Exposure: the training captions, their images, the held-out captions."""
+    images = image_vectors(image_text, features)
+    ids = model.tokenise(tag, image_text.texts)
+    image_of_text = np.asarray(image_text.image_of_text, dtype=np.int64)
+    train, hold = np.flatnonzero(~held_out), np.flatnonzero(held_out)
+    weights = image_text.weights
+    texts = [image_text.texts[i] for i in train]
+    task = ExposureTask(
+        [ids[i] for i in train],
+        images,
+        image_of_text[train],
+        texts,
+        None if weights is None else weights[train],
+        drawn(model, tag, texts),
+    )
+    validation = ExposureValidation(
+        [ids[i] for i in hold], [image_text.texts[i] for i in hold], image_of_text[hold], images
+    )
+    rule = recipe.exposure
+    terms = exposure_terms(task, transfer.terms[0].task, recipe)
+    return Stage("exposure", terms, rule, validation, rule.steps(len(train)))
+
+
+def exposure_terms(captions: ExposureTask, pairs: Task, recipe: Recipe) -> list[Term]:
+    """Return what Language Exposure loses in a step: the transfer loss too, where the recipe keeps it on."""
+    rule = recipe.exposure
+    terms = [Term(captions, 1.0, rule, rule.batch)]
+    if rule.transfer:
+        terms.append(Term(pairs, rule.transfer, recipe.transfer, rule.pairs_beside))
+    return terms
+
+
+def drawn(model: MultilingualModel, tag: str, texts: Sequence[str]) -> Drawn | None:
+    """Return texts that may be cut at random, where the language's tokenizer is one that can."""
+    tokenizer = model.language(tag).tokenizer
+    if tokenizer is None or tokenizer.pieces is None:
+        return None
+    return Drawn(tokenizer, texts)
+
+
+def training_pairs(parallel: ParallelText, lexicon: ParallelText | None, share: float) -> ParallelText:
+    """Return the pairs to train on, and beside them a word list's, which are that share of all that is drawn."""
+    if lexicon is None or not share:
+        return parallel
+    drawn = [sum(data.parts[part].weight for part in data.part_of) for data in (parallel, lexicon)]
+    scale = share / (1 - share) * drawn[0] / drawn[1]
+    parts = tuple(replace(part, weight=part.weight * scale) for part in lexicon.parts)
+    return join_parallel([parallel, replace(lexicon, parts=parts)])
+
+
+def image_vectors(image_text: ImageText, features: Features) -> NDArray[np.float32]:
+    """Return the vectors `[I, D]` of a file's images.
+
+    Raises:
+        DataError: an image cannot be read; the message names the file and the line.
+    """
+    try:
+        return features.images(image_text.images)
+    except ImageError as error:
+        number = image_text.images.index(Path(str(error.image)))
+        raise DataError(f"{image_text.where_image(number)}: {error}") from error
+
+
+def smaller_batches(stage: str, terms: Sequence[Term]) -> list[str]:
+    """Return what to tell the user of each term that has fewer rows than the recipe's batch."""
+    return [
+        f"{stage} has {term.rows} {term.task.unit} to train on, so that a step takes {term.rows} and not {term.batch}; "
+        "more data would help."
+        for term in terms
+        if term.rows < term.batch
+    ]
+
+
+def _numbered(texts: Sequence[str]) -> Rows:
+    number = {text: i for i, text in enumerate(dict.fromkeys(texts))}
+    return np.array([number[text] for text in texts], dtype=np.int64)
+
+
+def _equal(numbers: Rows, device: torch.device) -> Tensor:
+    values = torch.from_numpy(numbers).to(device)
+    return values.unsqueeze(0) == values.unsqueeze(1)
