@@ -8,9 +8,10 @@ import pytest
 from typer.testing import CliRunner
 
 from mla_extend.cli.app import app
-from mla_extend.errors import DataError, LanguageError
+from mla_extend.errors import BaseError, DataError, LanguageError
 from mla_extend.exports.folder import check_free, export_folder, finish
 from mla_extend.exports.run import export_language
+from tests.conftest import save_dual_encoder
 from tests.test_cli_end_to_end import add
 
 RUNNER = CliRunner()
@@ -78,6 +79,17 @@ def test_what_makes_no_sense_is_refused_before_anything_is_opened(
     language, tool, int8 = arguments
     with pytest.raises(DataError, match=message):
         export_language(language, tool, int8=int8)
+
+
+def test_a_base_whose_tokenizer_panics_is_told_in_one_sentence(tmp_path: Path) -> None:
+    base = save_dual_encoder(tmp_path / "broken")
+    parts = json.loads((base / "tokenizer.json").read_text())
+    parts["post_processor"]["special_tokens"] = {}
+    (base / "tokenizer.json").write_text(json.dumps(parts))
+    options = ("--base", str(base), "--out", str(tmp_path / "out"))
+    with pytest.raises(BaseError, match=r"the base 'broken' fails \(PanicException: no entry found for key\)"):
+        export("en", "--to", "sentence-transformers", *options, registry=tmp_path / "adapters")
+    assert not [path for path in tmp_path.iterdir() if "out" in path.name]
 
 
 def test_a_folder_that_is_no_export_is_never_replaced(tmp_path: Path) -> None:

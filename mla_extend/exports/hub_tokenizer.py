@@ -103,7 +103,8 @@ def model_ids(model: MultilingualModel, tag: str, texts: list[str]) -> list[list
     """Return the ids that the model itself encodes."""
     if tag != model.native:
         return model.tokenise(tag, texts)
-    ids, mask = model.base.family.native_encoding(model.base.tokenizer, texts, model.base.max_tokens)
+    with model.base.tokenizing():
+        ids, mask = model.base.family.native_encoding(model.base.tokenizer, texts, model.base.max_tokens)
     return [row[keep.bool()].tolist() for row, keep in zip(ids, mask, strict=True)]
 
 
@@ -125,8 +126,9 @@ def _own(own: LanguageTokenizer, begins: bool) -> str:
 
 def _check(model: MultilingualModel, tag: str, made: HubTokenizer, own: bool) -> None:
     texts = probes(model.base.max_tokens) + ([SPECIAL] if own else [])
+    expected = model_ids(model, tag, texts)  # by the base or the language, which say whose tokenizer it is that fails
     found = [encoding.ids for encoding in made.tokenizer.encode_batch(texts)]
-    for text, ids, due in zip(texts, found, model_ids(model, tag, texts), strict=True):
+    for text, ids, due in zip(texts, found, expected, strict=True):
         if ids != due:
             raise DataError(
                 f"The tokenizer of {tag!r} gives other ids in the tokenizers library alone ({ids[:8]} and not "
