@@ -1,6 +1,5 @@
 """Random cuts, parts of like length, checkpoints, the teacher, what a training command asks of the system."""
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,6 @@ from numpy.typing import NDArray
 from mla_extend.bases.features import Features
 from mla_extend.bases.open import open_base
 from mla_extend.errors import TrainingError
-from mla_extend.huge_pages import VARIABLE, ask_for_huge_pages
 from mla_extend.language.build import build_language
 from mla_extend.language.model import MultilingualModel
 from mla_extend.language.tokenizer import LanguageTokenizer
@@ -116,17 +114,6 @@ def test_the_teacher_is_the_bases_own_path_whatever_is_in_training(dual_folder: 
     assert np.array_equal(teacher[np.arange(40)], expected)
     assert teacher[np.arange(2)].dtype == np.float32
     assert calls == [40]
-
-
-def test_training_commands_ask_for_huge_pages_unless_the_user_has_said_otherwise(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.delenv(VARIABLE, raising=False)
-    ask_for_huge_pages()
-    assert os.environ[VARIABLE] == "1"
-    monkeypatch.setenv(VARIABLE, "0")
-    ask_for_huge_pages()
-    assert os.environ[VARIABLE] == "0"
 
 
 def test_plain_attention_keeps_to_bf16_in_a_step_on_a_cpu_and_nowhere_else(dual_folder: Path) -> None:

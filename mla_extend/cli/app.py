@@ -3,6 +3,7 @@
 import atexit
 import errno
 import gc
+import os
 import sys
 import warnings
 from pathlib import Path
@@ -40,7 +41,6 @@ from mla_extend.cli.share import pack, pull, push, unpack
 from mla_extend.cli.sources import sources
 from mla_extend.cli.verify import verify
 from mla_extend.errors import Interrupted, MlaExtendError, fault, remedy
-from mla_extend.huge_pages import ask_for_huge_pages
 from mla_extend.processes import follows
 
 app = typer.Typer(
@@ -184,7 +184,8 @@ def add_language(
     }
     with progress() as bars:
         bars.start("Loading")
-        ask_for_huge_pages()
+        # A sixth of a run on a CPU: torch, which reads this once, then takes its memory in huge pages.
+        os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
         from mla_extend import add  # noqa: PLC0415 - imports torch
 
         bars.finish()

@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any
 
 from mla_extend.errors import Interrupted, MlaExtendError, TrainingError
-from mla_extend.huge_pages import ask_for_huge_pages
 from mla_extend.jobs.folder import JobFolder, asked_to_stop, held
 from mla_extend.platform import interrupt_self, listen_to_interrupts
 from mla_extend.progress import Pace
@@ -181,7 +180,7 @@ def main(folder: JobFolder) -> int:
 
 def _add(job: dict[str, Any], progress: JobProgress) -> dict[str, Any]:
     """Add the language, going on with an interrupted attempt where there is one; return what the table says of it."""
-    ask_for_huge_pages()
+    os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")  # as the command does
     from mla_extend.add import add_language  # noqa: PLC0415 - imports torch
     from mla_extend.jobs.outcome import outcome  # noqa: PLC0415 - stopping early must not wait for these
     from mla_extend.jobs.plan import home_of  # noqa: PLC0415
