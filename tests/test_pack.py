@@ -25,10 +25,11 @@ from mla_extend.errors import BaseMismatchError, DataError, LanguageError, MlaEx
 from mla_extend.registry import publish
 from mla_extend.registry.card import card_text, read_card
 from mla_extend.registry.contents import MAX_FILES
+from mla_extend.registry.layout import RECEIVED
 from mla_extend.registry.store import Registry
 from mla_extend.registry.verify import verify
 from mla_extend.share.pack import pack, unpack
-from mla_extend.share.take_in import RECEIVED, read_received
+from mla_extend.share.take_in import read_received
 from tests.conftest import NATIVE_WORDS, TARGET_WORDS
 from tests.test_cli_end_to_end import run, tree
 
@@ -534,13 +535,18 @@ def test_settings_that_do_not_fit_the_base_are_refused(
     assert message in refused(path, here, dual_folder)
 
 
-def test_a_table_on_the_senders_disk_is_looked_for_in_the_cache_alone(
-    files: dict[str, bytes], here: Path, dual_folder: Path, tmp_path: Path
-) -> None:
-    table = {"source": str(dual_folder), "fingerprint": "0" * 64, "width": 16}
+@pytest.mark.parametrize("source", [None, "google-bert/bert-base-multilingual-cased"])
+def test_a_table_that_an_adapter_names_is_neither_opened_nor_fetched(
+    source: str | None, files: dict[str, bytes], here: Path, dual_folder: Path, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setattr("huggingface_hub.snapshot_download", lambda *_, **__: pytest.fail("it was fetched"))
+    table = {"source": source or str(dual_folder), "fingerprint": "0" * 64, "width": 16}
     settings = json.dumps({**json.loads(files["adapter_config.json"]), "pretrained": table}).encode()
     path = write_zip(tmp_path / "sw.zip", sealed({**files, "adapter_config.json": settings}))
-    assert "neither in the cache" in refused(path, here, dual_folder, RegistryError)
+    line = refused(path, here, dual_folder, RegistryError)
+    assert "which is not in the cache" in line
+    assert (f'open_table("{source}")' in line) == (source is not None)
 
 
 def test_settings_and_tokenizers_that_cannot_be_read_are_refused(

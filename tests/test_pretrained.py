@@ -28,6 +28,7 @@ from mla_extend.language.pretrained import FrozenTable, find_table, open_table
 from mla_extend.language.related import Related
 from mla_extend.language.stored import read_stored
 from mla_extend.language.tokenizer import LanguageTokenizer
+from mla_extend.registry.layout import RECEIVED
 from mla_extend.training.recipe import load_recipe
 from tests.conftest import assert_close, sentences
 from tests.test_start_from import SHORT, StopAtOnce
@@ -227,6 +228,13 @@ def test_a_saved_adapter_holds_the_projection_alone_and_finds_its_table(
     assert torch.equal(loaded(), expected)  # the cache is damaged, and is made again from the source
     shutil.rmtree(cache_folder() / "tables")
     assert torch.equal(loaded(), expected)  # from the source
+    (folder / RECEIVED).write_text("{}")
+    assert torch.equal(loaded(), expected)
+    shutil.rmtree(cache_folder() / "tables")
+    with pytest.raises(RegistryError, match=r"not in the cache\. Nothing is fetched because an adapter from elsewhere"):
+        loaded()
+    (folder / RECEIVED).unlink()
+    assert torch.equal(loaded(), expected)
     shutil.rmtree(cache_folder() / "tables")
     bert.rename(away)
     with pytest.raises(RegistryError, match=r"neither in the cache .* nor where it came from"):

@@ -1,6 +1,7 @@
 """Where a base comes from: the demo, a folder, or a hub repository. No model is opened, and no torch needed."""
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +42,7 @@ def base_folder(source: str, progress: Progress = SILENT) -> Path:
         return folder
     if not HUB_ID.fullmatch(source):
         raise BaseError(f"There is no base at {source!r}. Give a model folder, a hub id (owner/name), or 'demo'.")
-    return _fetch(source)
+    return fetch(source)
 
 
 def base_name(source: str) -> str:
@@ -155,14 +156,19 @@ def reason(error: BaseException) -> str:
     return text if len(text) <= REASON_LENGTH else f"{text[:REASON_LENGTH]}..."
 
 
-def _fetch(source: str) -> Path:
+def fetch(source: str, files: Sequence[str] = HUB_FILES, what: str = "base") -> Path:
+    """Return the folder of a model that is fetched from the hub.
+
+    Raises:
+        BaseError: it is not to be had.
+    """
     from huggingface_hub import snapshot_download  # noqa: PLC0415 - slow to import, needed for hub ids alone
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError  # noqa: PLC0415
 
     try:
-        return Path(snapshot_download(source, allow_patterns=HUB_FILES))
+        return Path(snapshot_download(source, allow_patterns=list(files)))
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError, ValueError) as error:
         raise BaseError(
-            f"The base {source!r} is neither a folder here nor to be had from the hub ({reason(error)}). "
+            f"The {what} {source!r} is neither a folder here nor to be had from the hub ({reason(error)}). "
             "Check the name and the network, or give a local folder."
         ) from error

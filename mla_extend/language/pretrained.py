@@ -11,7 +11,7 @@ import hashlib
 import json
 import re
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from mla_extend.bases.fingerprint import weight_files
-from mla_extend.bases.source import local_folder, reason
+from mla_extend.bases.source import fetch, local_folder, reason
 from mla_extend.cache import cache_folder
 from mla_extend.errors import BaseError, DataError, RegistryError
 from mla_extend.files import atomic_folder, write_json
@@ -85,21 +85,25 @@ _OPEN: "WeakValueDictionary[str, FrozenTable]" = WeakValueDictionary()
 """The tables that are in use in this process, by fingerprint: each is in memory once."""
 
 
-def open_table(source: str, first: Callable[[Path], None] | None = None) -> FrozenTable:
+def open_table(source: str) -> FrozenTable:
     """Read a table from where a model lies, and keep it in the cache.
 
     Args:
         source: a model folder, or a hub id such as `google-bert/bert-base-multilingual-cased`.
-        first: looks at the model's folder before anything of it is read.
 
     Raises:
         DataError: there is no such model, it has no token table or no tokenizer of its own file, or the two do not fit.
     """
     folder = local_folder(source)
     if folder is None:
-        folder = _fetch(source)
-    if first is not None:
-        first(folder)
+        if not HUB_ID.fullmatch(source):
+            raise DataError(
+                f"There is no model at {source!r}. Give --set embedding.source= a model folder or a hub id."
+            )
+        try:
+            folder = fetch(source, HUB_FILES, "model")
+        except BaseError as error:
+            raise DataError(str(error)) from error
     table = FrozenTable(source, _read_weight(source, folder), _read_tokenizer(source, folder))
     _check(table)
     there = _OPEN.get(table.fingerprint)
@@ -110,12 +114,12 @@ def open_table(source: str, first: Callable[[Path], None] | None = None) -> Froz
     return there
 
 
-def find_table(about: Mapping[str, Any], first: Callable[[Path], None] | None = None) -> FrozenTable:
+def find_table(about: Mapping[str, Any], *, foreign: bool = False) -> FrozenTable:
     """Return the table that an adapter reads: from the cache, else from where it came from.
 
     Args:
         about: what `FrozenTable.to_json` returned.
-        first: as in `open_table`.
+        foreign: the adapter was made elsewhere: what it names is neither opened nor fetched, but taken from the cache.
 
     Raises:
         RegistryError: it is not to be had any more, or another table lies there now.
@@ -125,9 +129,16 @@ def find_table(about: Mapping[str, Any], first: Callable[[Path], None] | None = 
     except (KeyError, TypeError) as error:
         raise RegistryError(f"The adapter does not say which token table it reads ({about!r}).") from error
     table = _OPEN.get(fingerprint) or _cached(fingerprint)
+    if table is None and foreign:
+        ask = f"python -c 'from mla_extend.language.pretrained import open_table; open_table(\"{source}\")'"
+        raise RegistryError(
+            f"The adapter reads the token table of {source[:80]!r} (fingerprint {fingerprint[:16]}), which is not in "
+            "the cache. Nothing is fetched because an adapter from elsewhere names it. "
+            + (f"If you trust that model, fetch it: {ask}" if HUB_ID.fullmatch(source) else "Ask whoever made it.")
+        )
     if table is None:
         try:
-            table = open_table(source, first)
+            table = open_table(source)
         except DataError as error:
             raise RegistryError(
                 f"The adapter reads the token table of {source!r} (fingerprint {fingerprint[:16]}), which is neither "
@@ -237,18 +248,3 @@ def _check(table: FrozenTable) -> None:
             f"The tokenizer of {table.source!r} puts no begin and end token around a text, which the text tower needs. "
             "Give a model of BERT's kind, such as google-bert/bert-base-multilingual-cased."
         )
-
-
-def _fetch(source: str) -> Path:
-    from huggingface_hub import snapshot_download  # noqa: PLC0415 - slow to import, needed for hub ids alone
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError  # noqa: PLC0415
-
-    if not HUB_ID.fullmatch(source):
-        raise DataError(f"There is no model at {source!r}. Give --set embedding.source= a model folder or a hub id.")
-    try:
-        return Path(snapshot_download(source, allow_patterns=HUB_FILES))
-    except (HfHubHTTPError, LocalEntryNotFoundError, OSError, ValueError) as error:
-        raise DataError(
-            f"The model {source!r} is neither a folder here nor to be had from the hub ({reason(error)}). Check the "
-            "name and the network, or give a local folder."
-        ) from error

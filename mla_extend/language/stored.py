@@ -16,6 +16,7 @@ from mla_extend.language.peft_method import KIND, PEFT_TYPE, AcquirerConfig
 from mla_extend.language.pretrained import FrozenTable, find_table
 from mla_extend.language.tokenizer import LanguageTokenizer
 from mla_extend.registry.card import AGAIN
+from mla_extend.registry.layout import RECEIVED
 from mla_extend.registry.plain import MAX_NUMBER, first_line
 
 SETTINGS, WEIGHTS, TOKENIZER = "adapter_config.json", "adapter_model.safetensors", "tokenizer.json"
@@ -55,7 +56,9 @@ def read_stored(folder: Path, max_tokens: int) -> Stored:
     config.inference_mode = True
     tokenizer = _read(folder / TOKENIZER, lambda _: _tokenizer(folder, max_tokens)) if config.vocabulary else None
     tensors = _read(folder / WEIGHTS, load_file)
-    return Stored(config, tokenizer, tensors, find_table(config.pretrained) if config.pretrained else None)
+    foreign = (folder / RECEIVED).exists()
+    table = find_table(config.pretrained, foreign=foreign) if config.pretrained else None
+    return Stored(config, tokenizer, tensors, table)
 
 
 def count_numbers(path: Path) -> int:

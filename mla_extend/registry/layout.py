@@ -25,6 +25,8 @@ LOCK = ".lock"
 PENDING = ".pending"
 """In a version whose publishing has not come to its end: where it is not in use, it is none yet."""
 README = "README.md"
+RECEIVED = ".received.json"
+"""Beside the files of a version from elsewhere: where it came from, and the proof made here. It is not packed again."""
 WORK = ".work"
 
 SUFFIXES = frozenset({".json", ".jsonl", ".md", ".model", ".png", ".safetensors"})

@@ -120,7 +120,7 @@ def _starts(card: Card) -> Iterator[str]:
         if table := built.get("table"):
             yield (
                 f"It reads the frozen token table of `{table['source']}` (fingerprint `{table['fingerprint'][:16]}`) "
-                "through a projection of its own; that table is fetched when it is used."
+                "through a projection of its own; who uses it needs that table."
             )
         if start := built.get("start_from"):
             yield f"Its training began with a copy of `{start['language']}`, version `{start['version']}`."

@@ -11,7 +11,7 @@ from mla_extend.files import open_plain
 from mla_extend.registry.card import Card
 from mla_extend.registry.contents import ADAPTER, MAX_SMALL, NOTHING, WEIGHTS
 from mla_extend.registry.plain import ODD, first_line, odd_values
-from mla_extend.share.foreign_tokenizer import TOKENIZER, check_tokenizer, trial
+from mla_extend.share.foreign_tokenizer import check_tokenizer
 
 if TYPE_CHECKING:
     from mla_extend.bases.base import Base
@@ -94,20 +94,10 @@ def _read_settings(path: Path, what: str) -> dict[str, Any]:
 
 
 def _table(pretrained: dict[str, Any], what: str) -> "FrozenTable":
-    """Return the frozen table that an adapter reads, which only a hub id may be fetched from."""
-    from mla_extend.bases.source import HUB_ID  # noqa: PLC0415
+    """Return the frozen table that an adapter reads, if the cache has it."""
     from mla_extend.language.pretrained import find_table  # noqa: PLC0415 - imports torch
 
-    source = pretrained["source"]
-    # A path was one on the sender's disk: here it could be any, and it is looked for in the cache alone.
-    about = pretrained if HUB_ID.fullmatch(source) else {**pretrained, "source": ""}
-
-    def first(folder: Path) -> None:
-        fault = trial(folder)
-        if fault is not None:
-            raise DataError(f"{what}: the {TOKENIZER} of {source!r}, whose table it reads, {fault}. {NOTHING}")
-
-    table = find_table(about, first)
+    table = find_table(pretrained, foreign=True)
     if table.width != pretrained.get("width"):
         raise DataError(f"{what}: in {ADAPTER}, the table's width is not {table.width}. {NOTHING}")
     return table

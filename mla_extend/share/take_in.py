@@ -32,8 +32,6 @@ from mla_extend.share.target import Target, find_target
 if TYPE_CHECKING:
     from mla_extend.registry.load import RegistryModel
 
-RECEIVED = ".received.json"
-"""Beside a version's files: where it came from, and the proof made here. The card does not name it, nor does `pack`."""
 SCHEMA = 1
 
 
@@ -177,7 +175,7 @@ def _publish(
             "received": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}",
             "isolation": proof,
         }
-        (staged / RECEIVED).write_text(dump_json(received), encoding="utf-8")
+        (staged / layout.RECEIVED).write_text(dump_json(received), encoding="utf-8")
         return publish.put(folder, staged, tag, card.version, isolation=proof), True
 
 
@@ -210,7 +208,7 @@ def _prove(model: "RegistryModel", home: BaseRegistry, staged: Path, card: Card,
 def read_received(version: Version) -> dict[str, Any] | None:
     """Return where a version came from; `None` if it was made in this registry."""
     try:
-        found = json.loads((version.folder / RECEIVED).read_text(encoding="utf-8"))
+        found = json.loads((version.folder / layout.RECEIVED).read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
         return None
     return found if isinstance(found, dict) else None
