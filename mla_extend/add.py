@@ -26,7 +26,6 @@ from mla_extend.registry.store import Registry
 from mla_extend.request import Asked, Request, as_sources, drop_unreadable, read_request
 from mla_extend.stop import StopRequest
 from mla_extend.training.measure import Measure, estimate, package_versions
-from mla_extend.training.precision import pick_device
 from mla_extend.training.run_folder import RunFolder, claim_run
 from mla_extend.training.run_identity import run_identity
 from mla_extend.training.session import Session, Trained, write_log
@@ -220,7 +219,7 @@ def _open(
 ) -> tuple[RegistryModel, Any]:
     """Open the base, and its part of the registry (made if it is not there, unless nothing is to be written)."""
     root = Registry(registry_root(registry))
-    opened = open_base(source, device=str(pick_device(device)), native=native, progress=progress)
+    opened = open_base(source, device=device, native=native, progress=progress)
     there = opened.identity.name in root.bases()
     home: BaseRegistry | None = root.create(opened.record()) if create or there else None
     return RegistryModel(opened, home), home

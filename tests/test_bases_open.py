@@ -19,7 +19,7 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from mla_extend.bases.fingerprint import fingerprint
-from mla_extend.bases.open import open_base
+from mla_extend.bases.open import open_base, pick_device
 from mla_extend.bases.source import base_name
 from mla_extend.errors import BaseError, DataError
 
@@ -589,3 +589,14 @@ def test_one_number_is_one_number_whatever_its_axes(folder: Path, shape: tuple[i
     edit_weights(reshape)(folder)
     model = open_base(str(folder)).model
     assert [float(model.get_parameter(name).detach()) for name in changed] == [3.0] * len(changed)
+
+
+def test_a_device_is_taken_by_name_or_the_fastest_there_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert pick_device("cpu") == torch.device("cpu")
+    for name in ("rubbish", "cuda:99"):
+        with pytest.raises(BaseError, match=f"There is no device {name!r} here .*Give cpu, cuda, mps or auto"):
+            pick_device(name)
+    for cuda, mps, expected in ((True, True, "cuda"), (False, True, "mps"), (False, False, "cpu")):
+        monkeypatch.setattr(torch.cuda, "is_available", lambda cuda=cuda: cuda)
+        monkeypatch.setattr(torch.backends.mps, "is_available", lambda mps=mps: mps)
+        assert pick_device("auto") == torch.device(expected)

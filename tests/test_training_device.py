@@ -8,9 +8,8 @@ from typing import Any
 import pytest
 import torch
 
-from mla_extend.errors import BaseError
 from mla_extend.training import memory, precision
-from mla_extend.training.precision import fuses_adam, pick_device, pick_precision
+from mla_extend.training.precision import fuses_adam, pick_precision
 
 CPU, CUDA, MPS = torch.device("cpu"), torch.device("cuda"), torch.device("mps")
 
@@ -43,18 +42,6 @@ def test_a_processor_that_says_no_has_no_bf16(monkeypatch: pytest.MonkeyPatch) -
     checks = {"_is_avx512_bf16_supported": lambda: False, "_is_amx_tile_supported": lambda: 0}
     monkeypatch.setattr(precision.torch, "cpu", SimpleNamespace(**checks))
     assert pick_precision("auto", CPU) == "fp32"
-
-
-def test_a_device_is_taken_by_name_or_the_fastest_there_is(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert pick_device("cpu") == CPU
-    for name in ("rubbish", "cuda:99"):
-        with pytest.raises(BaseError) as caught:
-            pick_device(name)
-        assert str(caught.value) == f"The device {name!r} is not to be had here. Take cpu, cuda, mps or auto."
-    for cuda, mps, expected in ((True, True, CUDA), (False, True, MPS), (False, False, CPU)):
-        monkeypatch.setattr(torch.cuda, "is_available", lambda cuda=cuda: cuda)
-        monkeypatch.setattr(torch.backends.mps, "is_available", lambda mps=mps: mps)
-        assert pick_device("auto") == expected
 
 
 def test_adam_is_fused_where_it_can_be() -> None:

@@ -23,7 +23,7 @@ def open_base(source: str, *, device: str = "cpu", native: str | None = None, pr
 
     Args:
         source: `demo`, a local folder, or a hub id such as `openai/clip-vit-base-patch32`.
-        device: where the model goes (`cpu`, `cuda`, `mps`).
+        device: where the model goes: `cpu`, `cuda`, `mps`, or `auto` for the fastest there is.
         native: the base's own language, a BCP-47 code; `None` takes what the folder says, else English.
         progress: told of a base that has to be built or fetched first.
 
@@ -31,7 +31,7 @@ def open_base(source: str, *, device: str = "cpu", native: str | None = None, pr
         BaseError: it is not there, is of no known family, has no text tower, its weights are damaged or incomplete,
             or there is no such device.
     """
-    target = _device(device)
+    target = pick_device(device)
     folder = base_folder(source, progress)
     about = about_base(folder)
     family = _family(folder)
@@ -57,11 +57,22 @@ def open_base(source: str, *, device: str = "cpu", native: str | None = None, pr
     return Base(identity, family, model, tokenizer, processor).to(target)
 
 
-def _device(name: str) -> torch.device:
+def pick_device(wanted: str) -> torch.device:
+    """Return a device by name; `auto` takes CUDA, then MPS, then the CPU.
+
+    Raises:
+        BaseError: there is no such device here.
+    """
+    if wanted == "auto":
+        return torch.device(
+            "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+        )
     try:
-        return torch.empty(0, device=name).device
+        return torch.empty(0, device=wanted).device
     except (RuntimeError, AssertionError) as error:
-        raise BaseError(f"There is no device {name!r} here ({reason(error)}). Give cpu, cuda, mps or auto.") from error
+        raise BaseError(
+            f"There is no device {wanted!r} here ({reason(error)}). Give cpu, cuda, mps or auto."
+        ) from error
 
 
 def _licence(about: dict[str, Any]) -> str | None:

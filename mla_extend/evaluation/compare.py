@@ -28,7 +28,6 @@ from mla_extend.registry.languages import BaseRegistry
 from mla_extend.registry.layout import Version
 from mla_extend.registry.summary import find_home
 from mla_extend.registry.verify import check_version
-from mla_extend.training.precision import pick_device
 from mla_extend.training.stages import image_vectors
 
 Key = tuple[bytes, int]
@@ -99,7 +98,7 @@ def compare(
     if translations is not None:
         tests = tests[0], translated(tests[0], Path(translations).expanduser())
         sides.append({"language": home.base.native, "translations": str(translations)})
-    opened = open_base(home.base.source, device=str(pick_device(device)), native=home.base.native, progress=progress)
+    opened = open_base(home.base.source, device=device, native=home.base.native, progress=progress)
     model, features = MultilingualModel(opened), Features(opened, progress)
     progress.start("Comparing")
     try:

@@ -22,7 +22,6 @@ from mla_extend.registry.card import Card
 from mla_extend.registry.load import RegistryModel
 from mla_extend.registry.summary import find_home
 from mla_extend.request import read_tests
-from mla_extend.training.precision import pick_device
 from mla_extend.training.split import Split
 from mla_extend.training.stages import image_vectors
 
@@ -66,7 +65,7 @@ def evaluate_language(
     card = home.card(tag)
     tests = card_test_set(card, home.base.native, progress, given=test_set, columns=columns)
     more = [line.strip() for _, line in text_lines(Path(distractors).expanduser())] if distractors else []
-    opened = open_base(home.base.source, device=str(pick_device(device)), native=home.base.native, progress=progress)
+    opened = open_base(home.base.source, device=device, native=home.base.native, progress=progress)
     model = RegistryModel(opened, home)
     model.require(tag)
     progress.start("Evaluating")

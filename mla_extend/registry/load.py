@@ -21,7 +21,6 @@ from mla_extend.registry.layout import Version
 from mla_extend.registry.place import registry_root
 from mla_extend.registry.store import Registry
 from mla_extend.registry.verify import check_version
-from mla_extend.training.precision import pick_device
 
 if TYPE_CHECKING:
     from mla_extend.language.related import Related
@@ -248,7 +247,7 @@ def load_model(
     """
     root = Registry(registry_root(registry))
     source, native = find_base(root, base, progress)
-    opened = open_base(source, device=str(pick_device(device)), native=native, progress=progress)
+    opened = open_base(source, device=device, native=native, progress=progress)
     return RegistryModel(opened, open_registry(root, opened), root)
 
 

@@ -27,7 +27,6 @@ from mla_extend.registry.load import RegistryModel
 from mla_extend.registry.store import Registry
 from mla_extend.registry.verify import Problem, check_whole, verify
 from mla_extend.training.measure import package_versions
-from mla_extend.training.precision import pick_device
 
 Vectors = NDArray[np.float32]
 
@@ -365,7 +364,7 @@ def _open(home: BaseRegistry, device: str, progress: Progress) -> RegistryModel:
         BaseError: it cannot be opened, or is not the one that the registry was made for.
     """
     base = home.base
-    opened = open_base(base.source, device=str(pick_device(device)), native=base.native, progress=progress)
+    opened = open_base(base.source, device=device, native=base.native, progress=progress)
     if opened.identity.fingerprint != base.fingerprint:
         raise BaseError(
             f"{base.source!r} has the fingerprint {opened.identity.fingerprint[:16]}, and the registry {home.folder} "

@@ -206,10 +206,9 @@ def _open(home: BaseRegistry, device: str, progress: Progress) -> "RegistryModel
     progress.start(f"Opening the base {home.base.name}")
     from mla_extend.bases.open import open_base  # noqa: PLC0415 - imports torch
     from mla_extend.registry.load import RegistryModel  # noqa: PLC0415
-    from mla_extend.training.precision import pick_device  # noqa: PLC0415
 
     base = home.base
-    opened = open_base(base.source, device=str(pick_device(device)), native=base.native, progress=progress)
+    opened = open_base(base.source, device=device, native=base.native, progress=progress)
     progress.finish()
     return RegistryModel(opened, home)
 

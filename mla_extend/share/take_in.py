@@ -134,9 +134,8 @@ def _open(card: Card, target: Target, device: str, progress: Progress) -> "Regis
     """Open the base, and check that it is the one that the card names."""
     from mla_extend.bases.open import open_base  # noqa: PLC0415 - imports torch
     from mla_extend.registry.load import RegistryModel  # noqa: PLC0415
-    from mla_extend.training.precision import pick_device  # noqa: PLC0415
 
-    opened = open_base(target.source, device=str(pick_device(device)), native=target.native, progress=progress)
+    opened = open_base(target.source, device=device, native=target.native, progress=progress)
     identity = opened.identity
     try:
         check_base(card, identity.name, identity.fingerprint)

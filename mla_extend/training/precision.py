@@ -6,7 +6,6 @@ from contextlib import ExitStack, contextmanager
 import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from mla_extend.errors import BaseError
 from mla_extend.language.model import MultilingualModel
 
 
@@ -63,23 +62,3 @@ def _cpu_computes_bf16() -> bool:
         bool(getattr(torch.cpu, check, lambda: False)())
         for check in ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
     )
-
-
-def pick_device(wanted: str) -> torch.device:
-    """Return a device by name; `auto` takes CUDA, then MPS, then the CPU.
-
-    Raises:
-        BaseError: there is no such device here.
-    """
-    if wanted != "auto":
-        try:
-            device = torch.device(wanted)
-            torch.empty(1, device=device)
-        except (RuntimeError, AssertionError) as error:
-            raise BaseError(f"The device {wanted!r} is not to be had here. Take cpu, cuda, mps or auto.") from error
-        return device
-    if torch.cuda.is_available():
-        return torch.device("cuda")
-    if torch.backends.mps.is_available():
-        return torch.device("mps")
-    return torch.device("cpu")

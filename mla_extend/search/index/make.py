@@ -18,7 +18,6 @@ from mla_extend.search.index.store import FILE, read_about
 from mla_extend.search.index.summary import Summary
 from mla_extend.search.index.take_in import recognise, take_in
 from mla_extend.search.index.walk import find_images
-from mla_extend.training.precision import pick_device
 
 
 def make_index(
@@ -64,7 +63,7 @@ def make_index(
     root = Registry(registry_root(registry))
     wanted = base or _own(folder, root)
     where, native = find_base(root, wanted, progress)
-    opened = open_base(where, device=str(pick_device(device)), native=native, progress=progress)
+    opened = open_base(where, device=device, native=native, progress=progress)
     if parts:
         return take_in(parts, folder, opened, stated=base is not None, progress=progress)
     return index_images(source, folder, opened, progress, excludes=excludes)
