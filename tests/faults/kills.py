@@ -263,9 +263,6 @@ def kill(
         found = [f"it ended with {code}:\n{said}"] if code not in (0, -signal.SIGKILL) else []
         return moment, [*found, *wrong(command, place, folder)]
     finally:
-        keep = os.environ.get("MLA_EXTEND_KEEP")
-        if keep and not (Path(keep) / "try").exists():
-            shutil.copytree(folder, Path(keep) / "try", symlinks=True)
         shutil.rmtree(folder)
 
 
@@ -326,6 +323,8 @@ def main() -> None:
                 print(f"{name}: {calls} calls, {measured[name][1]:.2f} s", flush=True)
             moment, found = kill(command, own, *measured[name], draw, arguments.disk)
             counts[name] += 1
+            if number % 50 == 49:
+                print(f"{number + 1} of {arguments.kills}", flush=True)
             for fault in found:
                 faulty += 1
                 print(f"  {name}, {moment} (kill {number}): {fault}", flush=True)
