@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from mla_extend import platform
+
 LACKING = """
 import contextlib, importlib, os, pkgutil, signal, sys
 from pathlib import Path
@@ -73,3 +75,13 @@ def test_any_thread_can_interrupt(windows: bool) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
     assert done.stdout == "interrupted\n"
+
+
+@pytest.mark.parametrize("windows", [False, True])
+def test_folders_change_names(windows: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(platform, "WINDOWS", windows)
+    for name in ("one", "other"):
+        (tmp_path / name / name).mkdir(parents=True)
+    platform.swap_folders(tmp_path / "one", tmp_path / "other")
+    assert sorted(str(path.relative_to(tmp_path)) for path in tmp_path.glob("*/*")) == ["one/other", "other/one"]
+    assert len(list(tmp_path.iterdir())) == 2
