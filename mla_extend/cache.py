@@ -5,10 +5,12 @@ from pathlib import Path
 
 import platformdirs
 
+from mla_extend.files import user_path
+
 FEATURES = "features"
 
 
 def cache_folder() -> Path:
     """Return the cache folder: `MLA_EXTEND_CACHE` where it is set, else the platform's own place for this package."""
     moved = os.environ.get("MLA_EXTEND_CACHE")
-    return Path(moved).expanduser() if moved else Path(platformdirs.user_cache_dir("mla-extend", appauthor=False))
+    return user_path(moved) if moved else Path(platformdirs.user_cache_dir("mla-extend", appauthor=False))

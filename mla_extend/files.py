@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
-from mla_extend.errors import REMEDIES, DiskError, MlaExtendError
+from mla_extend.errors import REMEDIES, DataError, DiskError, MlaExtendError
 from mla_extend.platform import hold_folder, open_folder, swap_folders, sync_flags
 
 CHUNK = 1 << 20
@@ -22,6 +22,31 @@ UNSYNCED = {errno.EINVAL, errno.ENOTSUP}
 """What a file system answers that keeps no order of its own for the names in a folder, as some networked ones do."""
 CUT_SHORT = re.compile(r"\d+ requested and \d+ written")
 """What numpy says of a disk that took a part alone."""
+
+
+def user_path(text: str | Path) -> Path:
+    """Return the path that a user named, `~` being a home.
+
+    Raises:
+        DataError: nothing can have that path.
+    """
+    try:
+        path = Path(text).expanduser()
+        path.exists()
+    except RuntimeError as error:
+        raise DataError(f"{text}: there is no such user's home. Write the path out.") from error
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            raise DataError(f"{str(text)[:80]!r} and so on is longer than any path. Check it.") from error
+    return path
+
+
+def is_there(path: Path) -> bool:
+    """Say whether a path is that of a file; a text that is too long for a path, or holds NUL, is none."""
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False
 
 
 def open_plain(path: Path) -> BinaryIO:

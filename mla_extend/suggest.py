@@ -17,7 +17,7 @@ from mla_extend.data.formats.format import check_file, text_lines
 from mla_extend.data.leaks import LeakIndex, folded
 from mla_extend.data.test_sets import TestSet
 from mla_extend.errors import DataError
-from mla_extend.files import atomic_path
+from mla_extend.files import atomic_path, user_path
 
 WORD = regex.compile(r"(?V1)\p{Han}|(?=\d*[\w--\d])[\w--\p{Han}]+")
 """A word; a number by itself is none, and each Chinese character is one."""
@@ -137,7 +137,7 @@ def write_table(path: Path, sentences: Sequence[str], native: str, language: str
 
 
 def _sentences(path: Path) -> list[str]:
-    path = path.expanduser()
+    path = user_path(path)
     check_file(path, "native text, one sentence a line")
     return [" ".join(text.split()) for _, text in text_lines(path)]
 

@@ -2,16 +2,24 @@
 
 import gzip
 import io
+import json
+import struct
 import tarfile
+import time
+import tracemalloc
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from test_registry_store import make_base, publish
 
-from mla_extend.data.formats import encoding, parquet, webdataset_tars
+from mla_extend.data import read
+from mla_extend.data.formats import encoding, parquet, unfolding, webdataset_tars
 from mla_extend.data.formats.format import Wanted
-from mla_extend.data.read import read_parallel
+from mla_extend.data.formats.jsonl import json_rows
+from mla_extend.data.given import parse_given
+from mla_extend.data.read import read_image_text, read_parallel
 from mla_extend.errors import DataError, MlaExtendError, RecipeError, RegistryError
 from mla_extend.jobs.plan import read_plan
 from mla_extend.training.recipe import load_recipe
@@ -80,9 +88,96 @@ def test_a_line_without_an_end_is_not_held(tmp_path: Path, monkeypatch: pytest.M
     assert "line 2: longer than 1 MiB" in refused(tmp_path / "a.tsv")
 
 
-def test_a_sentence_of_a_million_characters_is_none(tmp_path: Path) -> None:
-    (tmp_path / "a.jsonl").write_text('{"en": "dog", "sw": "' + "m" * (1 << 20) + 'x"}\n')
-    assert "line 1: a text of 1,048,577 characters" in refused(tmp_path / "a.jsonl")
+def test_a_text_that_is_no_sentence_costs_its_row(tmp_path: Path) -> None:
+    long = json.dumps({"en": "dog", "sw": "m" * (1 << 19) + "x"})
+    (tmp_path / "a.jsonl").write_text(f"{long}\n")
+    assert "line 1: the target text in column 'sw' is" in refused(tmp_path / "a.jsonl")
+    assert "of 524,289 characters, which is no sentence. Write" in refused(tmp_path / "a.jsonl")
+    rows = [{"en": f"{i} cats and a dog", "sw": f"paka {i} na mbwa"} for i in range(20)]
+    (tmp_path / "a.jsonl").write_text("\n".join([long, *map(json.dumps, rows)]))
+    assert read_parallel(tmp_path / "a.jsonl", Wanted("sw")).target == ["", *(row["sw"] for row in rows)]
+
+
+def packed(text: str) -> Callable[[Path], object]:
+    return lambda path: path.write_bytes(gzip.compress(text.encode()))
+
+
+def packed_tar(path: Path) -> None:
+    with tarfile.open(path, "w:gz") as file:
+        for i in range(4):
+            for name, content in ((f"{i}.jpg", b"\0" * 100_000), (f"{i}.txt", b"paka")):
+                about = tarfile.TarInfo(name)
+                about.size = len(content)
+                file.addfile(about, io.BytesIO(content))
+
+
+def table(path: Path) -> None:
+    pa, pq = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    same = pa.array(["x" * 2_000] * 1_000)
+    pq.write_table(pa.table({"en": same, "sw": same}), path)
+
+
+def zipped(path: Path) -> None:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file:
+        file.writestr("a.en", "dog\n" * 10_000)
+        file.writestr("a.sw", "mbwa\n" * 10_000)
+
+
+def compiled(path: Path) -> None:
+    """Write a catalogue whose texts are all the same bytes."""
+    count, text = 100, b"x" * 10_000 + b"\0"
+    place = struct.pack("<II", len(text) - 1, 28 + 16 * count) * count
+    path.write_bytes(struct.pack("<7I", 0x950412DE, 0, count, 28, 28 + 8 * count, 0, 0) + place * 2 + text)
+
+
+UNIT = '<tu><tuv xml:lang="en"><seg>a</seg></tuv><tuv xml:lang="sw"><seg>b</seg></tuv></tu>'
+BOMBS: dict[str, Callable[[Path], object]] = {
+    "a.tsv.gz": packed("dog\tmbwa\n" * 10_000),
+    "a.jsonl.gz": packed('{"en": "a", "sw": "b"}\n' * 10_000),
+    "a.tmx.gz": packed(f"<tmx>{UNIT * 5_000}</tmx>"),
+    "a.po.gz": packed('msgid "a"\nmsgstr "b"\n\n' * 1_000),
+    "a.mo": compiled,
+    "a.tar.gz": packed_tar,
+    "a.parquet": table,
+    "a.zip": zipped,
+    "captions.json.gz": packed(
+        '{"images": [' + "[]," * 10_000 + '0], "annotations": [], "image_id": "caption", "file_name": 0}'
+    ),
+}
+
+
+@pytest.mark.parametrize(("name", "write"), BOMBS.items(), ids=BOMBS.keys())
+def test_a_small_file_that_unfolds_to_much_is_refused(
+    name: str, write: Callable[[Path], object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(tmp_path / name)
+    monkeypatch.setattr(unfolding, "FREE", 200_000)
+    monkeypatch.setattr(unfolding, "TIMES", 10)
+    reading = read_image_text if name.startswith("captions") or "tar" in name else read_parallel
+    with pytest.raises(DataError, match="bytes and unfolds to over"):
+        reading(tmp_path / name, Wanted("sw"))
+
+
+def test_a_parquet_of_a_few_kilobytes_does_not_fill_the_memory(tmp_path: Path) -> None:
+    """Each batch of 64 rows is within its bound; what is held of all of them is not."""
+    pa, pq = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    long = pa.DictionaryArray.from_arrays(pa.array([0] * 20_000, pa.int32()), pa.array(["x" * (1 << 16)]))
+    pq.write_table(pa.table({"en": long, "sw": long}), tmp_path / "a.parquet")
+    assert (tmp_path / "a.parquet").stat().st_size < 100_000
+    tracemalloc.start()
+    assert "unfolds to over 268,435,456" in refused(tmp_path / "a.parquet")
+    assert tracemalloc.get_traced_memory()[1] < 400 << 20
+    tracemalloc.stop()
+
+
+def test_pictures_of_the_first_rows_are_not_all_held(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(read, "LOOKED_AT_MOST", 150_000)
+    packed_tar(tmp_path / "a.tar")
+    reader = read._Reader(tmp_path / "a.tar", Wanted("sw"))
+    rows = reader.rows("image", "text")
+    assert len(list(rows)) == 4
+    assert reader.chosen == {"image": "image", "text": "caption"}
+    assert reader.seen["image"] == [b""] * 2
 
 
 def test_values_of_a_dictionary_are_counted_before_they_are_unfolded(
@@ -127,10 +222,11 @@ def sparse(file: io.BytesIO) -> None:
 
 
 TARS = {
-    "size": (pax(b"30 size=9999999999999999999999\n"), "bytes, over"),
+    "size": (pax(b"30 size=9999999999999999999999\n"), "bytes, not 0 to"),
+    "back": (pax(b"13 size=-999\n"), "bytes, not 0 to"),
     "long": (pax(b"1" * 20_000 + b" "), "a header of 20,001 bytes"),
     "sparse": (pax(b"22 GNU.sparse.major=1\n22 GNU.sparse.minor=0\n25 GNU.sparse.realsize=9\n"), "is damaged"),
-    "member": (lambda file: file.write(_huge().tobuf() + b"x" * 512), "over 1,000"),
+    "member": (lambda file: file.write(_huge().tobuf() + b"x" * 512), "not 0 to 1,000"),
 }
 
 
@@ -166,3 +262,37 @@ def test_a_version_of_thousands_of_digits_is_none(tmp_path: Path) -> None:
     with pytest.raises(RegistryError, match="no version 'v0'"):
         base.find("sw", "v0")
     assert base.find("sw", "v1") == version
+
+
+NO_PATHS = {
+    "long": ("n" * 300 + ".tsv", "longer than any path"),
+    "long-pair": ("n" * 300 + ".en," + "n" * 300 + ".sw", "longer than any path"),
+    "long-range": ("{0..1}" + "n" * 300 + ".tar", "longer than any path"),
+    "home": ("~no-such-user/a.tsv", "no such user's home"),
+    "home-in-a-pair": ("a.en,~no-such-user/a.sw", "no such user's home"),
+    "digits": ("a.tsv=" + "9" * 500, "longer than any path"),
+}
+
+
+@pytest.mark.parametrize(("text", "message"), NO_PATHS.values(), ids=NO_PATHS.keys())
+def test_what_can_be_no_path_is_one_sentence(text: str, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        parse_given(text, Wanted("sw"))
+
+
+@pytest.mark.parametrize("weight", ["٣", "9" * 20])
+def test_a_weight_is_a_number_of_few_digits(weight: str, tmp_path: Path) -> None:
+    (tmp_path / "a.tsv").write_text("dog\tmbwa\n")
+    with pytest.raises(DataError, match="does not exist"):
+        parse_given(f"{tmp_path / 'a.tsv'}={weight}", Wanted("sw"))
+
+
+def test_an_object_over_many_lines_is_read_in_time_that_grows_with_it(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    path.write_text(
+        '[\n{"en": "dog", "x": [\n' + "{},\n" * 50_000 + '{}], "sw": "mbwa"},\n{"en": "cat", "sw": "paka"}\n]'
+    )
+    begun = time.process_time()
+    rows = list(json_rows(path))
+    assert time.process_time() - begun < 5
+    assert [(row.number, row.values["sw"]) for row in rows] == [(2, "mbwa"), (50_004, "paka")]

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from mla_extend.errors import BaseError
-from mla_extend.files import read_json
+from mla_extend.errors import BaseError, DataError
+from mla_extend.files import read_json, user_path
 from mla_extend.progress import SILENT, Progress
 
 DEMO = "demo"
@@ -106,8 +106,8 @@ def _text_positions(config: dict[str, Any]) -> int:
 def local_folder(source: str) -> Path | None:
     """Return the folder that a source is the path of, if it is one."""
     try:
-        folder = Path(source).expanduser()
-    except RuntimeError:  # the home of a user who is not there
+        folder = user_path(source)
+    except DataError:
         return None
     return folder if source and folder.is_dir() else None
 

@@ -7,6 +7,7 @@ import typer
 
 from mla_extend.cli.console import OUT, print_json, progress
 from mla_extend.cli.options import BaseSource, Columns, Filter, FormatName, Json, RegistryFolder
+from mla_extend.files import user_path
 
 
 def inspect(
@@ -84,13 +85,13 @@ def inspect(
         from mla_extend.files import atomic_path  # noqa: PLC0415
         from mla_extend.report.inspection import inspection_page  # noqa: PLC0415
 
-        with atomic_path(html.expanduser()) as temporary:
+        with atomic_path(user_path(html)) as temporary:
             temporary.write_text(inspection_page(found), encoding="utf-8")
     if out is not None:
         from mla_extend.suggest import write_table  # noqa: PLC0415
 
         sentences = [one["text"] for one in found["suggested"]["sentences"]]
-        write_table(out.expanduser(), sentences, native, found["language"])
+        write_table(user_path(out), sentences, native, found["language"])
     if json:
         print_json(found)
         return

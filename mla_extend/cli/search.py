@@ -10,6 +10,7 @@ from rich.text import Text
 from mla_extend.cli.console import ERR, OUT, print_json, progress
 from mla_extend.cli.index import DEFAULT, IndexFolder, tell_of
 from mla_extend.cli.options import BaseSource, Device, Json, RegistryFolder, languages_there
+from mla_extend.files import user_path
 
 if TYPE_CHECKING:
     from mla_extend.search.searcher import Answer
@@ -68,7 +69,7 @@ def search(
     with progress() as bars:
         bars.start("Loading")
         searcher = open_searcher(
-            folder.expanduser(),
+            user_path(folder),
             base=base,
             registry=registry,
             device=device,

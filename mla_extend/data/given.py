@@ -10,8 +10,9 @@ from mla_extend.data.formats.format import ROLES, Format, Role, Wanted
 from mla_extend.data.formats.sentences import Sentences
 from mla_extend.data.layouts import LAYOUTS
 from mla_extend.errors import DataError
+from mla_extend.files import user_path
 
-WEIGHT = re.compile(r"=(\d+(?:\.\d+)?)$")
+WEIGHT = re.compile(r"=(\d{1,9}(?:\.\d{1,9})?)$", re.ASCII)
 PREFIX = re.compile(r"([a-z][a-z0-9-]+):(.+)", re.DOTALL)
 SPLIT = re.compile(r"(.+)#([^#/\\]+)", re.DOTALL)
 TRAINING_SPLITS = ("train", "training", "restval")
@@ -57,7 +58,7 @@ def parse_given(text: str, wanted: Wanted, format_name: str | None = None) -> Gi
     rest, name, split, weight = text.strip(), format_name, None, 1.0
     if not rest:
         raise DataError("The path of a data file is empty. Give a file.")
-    if not Path(rest).expanduser().exists():
+    if not _is_there(rest):
         if found := WEIGHT.search(rest):
             weight, rest = float(found[1]), rest[: found.start()]
             if weight == 0:
@@ -65,12 +66,19 @@ def parse_given(text: str, wanted: Wanted, format_name: str | None = None) -> Gi
         prefix = PREFIX.fullmatch(rest)
         if prefix and prefix[1] in names():
             name, rest = prefix[1], prefix[2]
-        if not Path(rest).expanduser().exists() and (parts := SPLIT.fullmatch(rest)):
+        if not _is_there(rest) and (parts := SPLIT.fullmatch(rest)):
             rest, split = parts.groups()
-    path = Path(rest).expanduser()
+    path = user_path(rest)
     reader = by_name(name) if name else recognise(path, wanted)
     reader.check(path)
     return Given(text.strip(), path, reader, split, weight)
+
+
+def _is_there(text: str) -> bool:
+    try:
+        return user_path(text).exists()
+    except DataError:
+        return False
 
 
 def parse_sentences(text: str) -> Given:
@@ -79,7 +87,7 @@ def parse_sentences(text: str) -> Given:
     Raises:
         DataError: there is nothing there.
     """
-    path = Path(text.strip()).expanduser()
+    path = user_path(text.strip())
     reader = Sentences()
     reader.check(path)
     return Given(text.strip(), path, reader)

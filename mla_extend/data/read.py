@@ -4,6 +4,7 @@ import functools
 import hashlib
 import math
 import re
+import reprlib
 import secrets
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,20 +17,23 @@ import numpy as np
 from mla_extend.cache import cache_folder
 from mla_extend.data.columns import IMAGES, LABELLED, SAMPLE, check_pairs_read, choose, kind_of
 from mla_extend.data.formats.format import ROLES, Role, Row, Wanted
+from mla_extend.data.formats.unfolding import ROW
 from mla_extend.data.given import TRAINING_SPLITS, Given, parse_given, split_of
 from mla_extend.data.pairs import ImageText, ParallelText, Part
 from mla_extend.errors import DataError
-from mla_extend.files import writing_to
+from mla_extend.files import is_there, writing_to
 
 LEAST = 2
 MISSING = 0.1
 """Share of a source's images up to which those that are missing cost their rows alone."""
 LOOKED_AT_FIRST = 20
 """Rows by which it is told whether a source names images."""
-LONGEST_TEXT = 1 << 20
-"""Characters of a sentence or caption, which would take all memory once for each thing that looks at it."""
+LONGEST_TEXT = 1 << 19
+"""Characters of a sentence or caption; a longer one is none. Text towers read under 600 tokens."""
+LOOKED_AT_MOST = 1 << 28
+"""Bytes of the first rows that are held to choose columns by."""
 ODD = 0.1
-"""Share of rows up to which cells that hold no text count as empty; more are a fault of the whole."""
+"""Share of rows up to which cells that hold no sentence count as empty; more are a fault of the whole."""
 NUMBERED = re.compile(r"#\d+$")
 
 
@@ -52,8 +56,8 @@ def read_parallel(source: Given | Path | str, wanted: Wanted | None = None) -> P
     targets: list[str] = []
     numbers: list[int] = []
     for row in reader.rows("native", "target"):
-        natives.append(reader.text(row, "native", "native text").strip())
-        targets.append(reader.text(row, "target", "target text").strip())
+        natives.append(reader.text(row, "native", "native text"))
+        targets.append(reader.text(row, "target", "target text"))
         numbers.append(row.number)
     reader.refuse_odd(len(numbers))
     if numbers:
@@ -110,7 +114,7 @@ def read_image_text(source: Given | Path | str, wanted: Wanted | None = None, *,
     native_owners: list[int] = []
     apart = False
     for row in reader.rows("image", "text"):
-        found = [text.strip() for text in reader.texts(row) if text.strip()]
+        found = [text for text in reader.texts(row) if text]
         if not found:
             continue  # an image without a text teaches nothing and is not looked for
         place = images.setdefault(reader.image(row), len(images))
@@ -161,14 +165,19 @@ class _Reader:
         self.folder = path if path.is_dir() else path.parent
         self.chosen: dict[Role, str] = {}
         self.seen: dict[str, list[Any]] = {}
-        self.odd: list[str] = []
+        self.odd, self.first_odd = 0, ""
 
     def rows(self, *roles: Role) -> Iterator[Row]:
         """Give the rows, after columns for the roles were chosen by the first of them."""
         rows = self.given.format.rows(self.given.path, self.wanted)
-        first = list(islice(rows, SAMPLE)) if roles else []
+        first: list[Row] = []
+        held = 0
+        while roles and len(first) < SAMPLE and held < LOOKED_AT_MOST and (row := next(rows, None)) is not None:
+            first.append(row)
+            held += _size(row.values)
         self.chosen = choose([row.values for row in first], roles, self.wanted) if first else {}
-        self.seen = {key: [row.values.get(key) for row in first] for row in first[:1] for key in row.values}
+        # Pictures that lie in the rows are not kept for a message.
+        self.seen = {key: [_seen(row.values.get(key)) for row in first] for row in first[:1] for key in row.values}
         return chain(first, rows)
 
     def remedy(self) -> str:
@@ -183,11 +192,11 @@ class _Reader:
         return f"There are: {held}. Say which to read with --columns {roles}{by}."
 
     def refuse_odd(self, rows: int) -> None:
-        """Refuse a source in which many cells hold what is no text; a few count as empty."""
-        if len(self.odd) > ODD * rows:
-            more = f" (and {len(self.odd) - 1} more)" if len(self.odd) > 1 else ""
+        """Refuse a source in which many cells hold what is no text or no sentence; a few count as empty."""
+        if self.odd > ODD * rows:
+            more = f" (and {self.odd - 1} more)" if self.odd > 1 else ""
             raise DataError(
-                f"{self.odd[0]}{more}. Write a text there, take the lines out, or name other columns with --columns."
+                f"{self.first_odd}{more}. Write a text there, take the lines out, or name other columns with --columns."
             )
 
     def at(self, row: Row) -> str:
@@ -196,27 +205,26 @@ class _Reader:
     def text(self, row: Row, role: Role, what: str) -> str:
         """Return a row's one text; "" for what is none, which is noted."""
         name = self._column(row, role, what)
-        text = _text_of(row.values[name])
-        if text is None:
-            self.odd.append(f"{self.at(row)}: the {what} in column {name!r} is {_short(row.values[name])}, not a text")
-        return self._bounded(row, text or "")
+        return self._sentence(row, name, row.values[name], what, "a text")
 
     def texts(self, row: Row) -> Sequence[str]:
         """Return a row's texts; none for what is none, which is noted."""
         name = self._column(row, "text", "text")
         value = row.values[name]
-        texts = [_text_of(one) for one in (value if isinstance(value, list) else [value])]
-        if None in texts:
-            self.odd.append(f"{self.at(row)}: the text in column {name!r} is {_short(value)}, not a text or a list")
-        return [self._bounded(row, text) for text in texts if text]
+        values = value if isinstance(value, list) else [value]
+        return [self._sentence(row, name, one, "text", "a text or a list") for one in values]
 
-    def _bounded(self, row: Row, text: str) -> str:
-        if len(text) > LONGEST_TEXT:
-            raise DataError(
-                f"{self.at(row)}: a text of {len(text):,} characters, {text[:40]!r} and so on. Such a one is no "
-                "sentence: look for a quotation mark that is not closed, or take the line out."
-            )
-        return _whole(text)
+    def _sentence(self, row: Row, name: str, value: Any, what: str, wanted: str) -> str:
+        """Return a cell as text; "" for what is none, or no sentence, which is noted."""
+        text = _text_of(value)
+        if text is not None and len(text) <= LONGEST_TEXT:
+            return _whole(text.strip())
+        self.odd += 1
+        if not self.first_odd:
+            found = _SHORT.repr(value)
+            fault = f"not {wanted}" if text is None else f"of {len(text):,} characters, which is no sentence"
+            self.first_odd = f"{self.at(row)}: the {what} in column {name!r} is {found}, {fault}"
+        return ""
 
     def native_value(self, row: Row) -> Any:
         """Return what a row has as native text, from a named column; `None` if nothing."""
@@ -232,7 +240,7 @@ class _Reader:
         if isinstance(value, bytes):
             return unpacked(value)
         if not isinstance(value, str):
-            raise DataError(f"{self.at(row)}: the image path in column {name!r} is {_short(value)}, not a text.")
+            raise DataError(f"{self.at(row)}: the image path in column {name!r} is {_SHORT.repr(value)}, not a text.")
         if not value.strip():
             raise DataError(f"{self.at(row)}: the image path is empty. Mend or delete the line.")
         return found_image(self.folder, value.strip())
@@ -305,14 +313,6 @@ def _text_of(value: Any) -> str | None:
     return str(value) if isinstance(value, str | int | float) else None
 
 
-def is_there(path: Path) -> bool:
-    """Say whether a path is that of a file; a text that is too long for a path, or holds NUL, is none."""
-    try:
-        return path.is_file()
-    except (OSError, ValueError):
-        return False
-
-
 def _whole(text: str) -> str:
     """Return a text that can be written as UTF-8: half a character, as JSON may spell one, becomes U+FFFD."""
     try:
@@ -324,11 +324,9 @@ def _whole(text: str) -> str:
 
 def _native_texts(value: Any, count: int) -> list[str]:
     """Return native texts: one for each of `count` texts where one stands for all, else all there are."""
-    if isinstance(value, str):
-        return [_whole(value.strip())] * count if value.strip() else []
-    if isinstance(value, list):
-        return [_whole(text.strip()) for text in value if isinstance(text, str) and text.strip()]
-    return []
+    values = value if isinstance(value, list) else [value]
+    texts = [_whole(one.strip()) for one in values if isinstance(one, str) and len(one) <= LONGEST_TEXT and one.strip()]
+    return texts if isinstance(value, list) else texts * count
 
 
 def _check_images(
@@ -345,6 +343,27 @@ def _check_images(
         )
 
 
-def _short(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 80 else f"{text[:77]}..."
+def _size(value: Any) -> int:
+    """Return about how many bytes a cell takes, or a row's cells."""
+    if isinstance(value, str | bytes):
+        return len(value)
+    parts = value.values() if isinstance(value, Mapping) else value if isinstance(value, list) else ()
+    return ROW + sum(map(_size, parts))
+
+
+def _seen(cell: Any) -> Any:
+    """Return a cell without the bytes that lie in it."""
+    if isinstance(cell, Mapping):
+        return {key: _seen(value) for key, value in cell.items()}
+    return b"" if isinstance(cell, bytes) else cell
+
+
+class _Short(reprlib.Repr):
+    """Write a value in a line, however large it is."""
+
+    def repr_bytes(self, value: bytes, level: int) -> str:
+        return repr(value[:40])
+
+
+_SHORT = _Short()
+_SHORT.maxstring = _SHORT.maxother = 80

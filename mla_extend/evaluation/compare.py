@@ -21,6 +21,7 @@ from mla_extend.errors import DataError, RegistryError
 from mla_extend.evaluation import METRICS, RetrievalResult, evaluate_retrieval, paired_bootstrap
 from mla_extend.evaluation.evaluate import card_test_set
 from mla_extend.evaluation.recall import KS
+from mla_extend.files import user_path
 from mla_extend.language.model import MultilingualModel
 from mla_extend.progress import SILENT, Progress
 from mla_extend.registry.card import Card, check_base
@@ -96,7 +97,7 @@ def compare(
     tests = _test_sets(systems, test_set, progress)
     sides = [system.to_json() for system in systems]
     if translations is not None:
-        tests = tests[0], translated(tests[0], Path(translations).expanduser())
+        tests = tests[0], translated(tests[0], user_path(translations))
         sides.append({"language": home.base.native, "translations": str(translations)})
     opened = open_base(home.base.source, device=device, native=home.base.native, progress=progress)
     model, features = MultilingualModel(opened), Features(opened, progress)

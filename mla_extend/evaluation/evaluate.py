@@ -16,6 +16,7 @@ from mla_extend.errors import DataError
 from mla_extend.evaluation.recall import Protocol, check_protocol
 from mla_extend.evaluation.report import SplitReport, evaluation_json, split_report
 from mla_extend.evaluation.transfer import TextTransfer, text_transfer
+from mla_extend.files import user_path
 from mla_extend.language.model import MultilingualModel
 from mla_extend.progress import SILENT, Progress
 from mla_extend.registry.card import Card
@@ -64,7 +65,7 @@ def evaluate_language(
     tag, home = find_home(language, base, registry)
     card = home.card(tag)
     tests = card_test_set(card, home.base.native, progress, given=test_set, columns=columns)
-    more = [line.strip() for _, line in text_lines(Path(distractors).expanduser())] if distractors else []
+    more = [line.strip() for _, line in text_lines(user_path(distractors))] if distractors else []
     opened = open_base(home.base.source, device=device, native=home.base.native, progress=progress)
     model = RegistryModel(opened, home)
     model.require(tag)

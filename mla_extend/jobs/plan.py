@@ -20,6 +20,7 @@ from mla_extend.data.codes import language_tag
 from mla_extend.data.formats.format import Wanted
 from mla_extend.data.given import parse_columns, parse_given, parse_sentences
 from mla_extend.errors import DataError, MlaExtendError
+from mla_extend.files import user_path
 from mla_extend.progress import SILENT, Progress
 from mla_extend.registry.languages import BaseRegistry
 from mla_extend.registry.place import registry_root
@@ -174,14 +175,14 @@ def read_plan(
     """
     if str(source) == DEMO and not Path(DEMO).exists():
         return _demo_plan(registry, base, recipe, progress)
-    path = Path(source).expanduser().absolute()
+    path = user_path(source).absolute()
     content = _read(path)
     folder = path.parent
     if registry is None and content.registry is not None:
-        registry = folder / Path(content.registry).expanduser()
+        registry = folder / user_path(content.registry)
     root = registry_root(registry).resolve()
     if base is None and content.base is not None:
-        inside = local_folder(str(folder / Path(content.base).expanduser())) if content.base else None
+        inside = local_folder(str(folder / user_path(content.base))) if content.base else None
         base = str(inside) if inside is not None and content.base != DEMO else content.base
     base = _absolute_base(base)
     try:
@@ -294,7 +295,7 @@ def _job(code: str, options: Options, native: str, places: dict[str, Any]) -> Jo
     if options.start_from is not None:
         arguments["start_from"] = language_tag(options.start_from)
     if options.recipe is not None:
-        own = Path(options.recipe.replace(LANGUAGE, code)).expanduser()
+        own = user_path(options.recipe.replace(LANGUAGE, code))
         arguments["recipe"] = str(own.absolute()) if own.is_file() else options.recipe
     return Job(tag, arguments, load_recipe(arguments["recipe"], options.overrides))
 

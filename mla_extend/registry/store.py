@@ -8,7 +8,7 @@ import os
 from pathlib import Path
 
 from mla_extend.errors import BaseMismatchError, RegistryError
-from mla_extend.files import make_folder
+from mla_extend.files import make_folder, user_path
 from mla_extend.registry import layout
 from mla_extend.registry.base_record import BaseRecord, write_base
 from mla_extend.registry.languages import BaseRegistry, Entry
@@ -22,7 +22,7 @@ class Registry:
     """A folder with one registry for each base. It need not exist before the first base is created in it."""
 
     def __init__(self, root: str | Path) -> None:
-        self.root = Path(root).expanduser()
+        self.root = user_path(root)
 
     def bases(self) -> list[str]:
         """Return the names of the bases, in order, those that cannot be read among them.

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mla_extend.errors import DataError, LanguageError
+from mla_extend.files import user_path
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -22,7 +23,7 @@ def render(template: str, **values: Any) -> str:
 
 def page_path(out: Path) -> Path:
     """Return where a page is written; raise DataError for a folder, or another suffix than `.html`."""
-    path = out.expanduser()
+    path = user_path(out)
     if path.is_dir():
         raise DataError(f"{path} is a folder. Give the name of a file, such as {path / 'report.html'}.")
     if path.suffix.lower() not in (".html", ".htm"):

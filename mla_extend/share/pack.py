@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from mla_extend.cache import cache_folder
-from mla_extend.files import folder_beside, sha256_file
+from mla_extend.files import folder_beside, sha256_file, user_path
 from mla_extend.progress import SILENT, Progress
 from mla_extend.registry import layout
 from mla_extend.registry.card import Card
@@ -87,7 +87,7 @@ def unpack(
         BaseMismatchError: it was made for another base.
         IsolationError: something else would have moved.
     """
-    path = Path(file).expanduser()
+    path = user_path(file)
     with folder_beside(cache_folder() / "received") as folder:
         extract(path, folder)
         origin = {"from": "file", "file": path.name, "sha256": sha256_file(path)}
@@ -116,5 +116,5 @@ def find_packed(
 def _target(out: str | Path | None, name: str) -> Path:
     if out is None:
         return Path(name)
-    path = Path(out).expanduser()
+    path = user_path(out)
     return path / name if path.is_dir() else path

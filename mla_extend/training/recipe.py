@@ -12,6 +12,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from mla_extend.errors import RecipeError
+from mla_extend.files import user_path
 from mla_extend.wrong_values import keys_for, shown, wrong
 from mla_extend.yaml_loader import read_yaml
 
@@ -163,7 +164,7 @@ def load_recipe(name: str, overrides: Sequence[str] = ()) -> Recipe:
     """
     path = recipe_folder() / f"{name}.yaml"
     if not (name.isidentifier() and path.is_file()):
-        path = Path(name).expanduser()
+        path = user_path(name)
         if not path.is_file():
             raise RecipeError(f"There is no recipe {name!r}. Known: {', '.join(recipe_names())}; or give a YAML file.")
     try:

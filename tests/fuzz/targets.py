@@ -1,17 +1,29 @@
 """What `make fuzz` tries: a function for each parser of users' files, which may raise errors of the project alone."""
 
+import contextlib
+import functools
+import io
+import itertools
+import json as json_library
+import re
 import shutil
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from unittest import mock
 
+from rich.console import Console
+
+from mla_extend.cli.tables import print_card
 from mla_extend.data.formats.format import Wanted, front_matter, text_lines
 from mla_extend.data.given import Given
 from mla_extend.data.layouts import LAYOUTS
 from mla_extend.data.read import read_image_text, read_parallel
 from mla_extend.data.translations import read_translations
+from mla_extend.errors import MlaExtendError
 from mla_extend.jobs.plan import read_plan
+from mla_extend.language.stored import settings_fault
+from mla_extend.registry.card import card_text
 from mla_extend.registry.foreign_card import foreign_card
 from mla_extend.share import foreign_tokenizer
 from mla_extend.share.archive import extract
@@ -24,8 +36,8 @@ FOLDER = Path(tempfile.mkdtemp(prefix="fuzz-"))
 
 def _file(name: str, data: bytes) -> Path:
     shutil.rmtree(FOLDER, ignore_errors=True)
-    FOLDER.mkdir()
     path = FOLDER / name
+    path.parent.mkdir(parents=True)
     path.write_bytes(data)
     return path
 
@@ -72,6 +84,10 @@ def moses(data: bytes) -> None:
     read_parallel(f"{path},{path.with_suffix('.sw')}", WANTED)
 
 
+def zipped(data: bytes) -> None:
+    _pairs("a.zip", data)
+
+
 def parquet(data: bytes) -> None:
     _pairs("a.parquet", data)
 
@@ -110,10 +126,20 @@ def translations(data: bytes) -> None:
 
 
 def layouts(data: bytes) -> None:
-    for layout in LAYOUTS:
-        path = _file("captions.json", data)
+    """Read a folder of a few files, each a name and below it what is in it."""
+    paths = [_file("images/a.jpg", b"jpg").parents[1]]
+    for part in data.split(b"\n%%%%\n")[:8]:
+        name, _, content = part.partition(b"\n")
+        path = FOLDER / re.sub(r"[^\w./-]|\.\.|^/+", "", name.decode("utf-8", "ignore"))
+        with contextlib.suppress(OSError):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)
+            paths.append(path)
+    for layout, path in itertools.product(LAYOUTS, paths):
         if layout.recognises(path, WANTED):
-            read_image_text(Given("it", path, layout), WANTED)
+            for read in (functools.partial(read_image_text, missing=1), read_parallel):
+                with contextlib.suppress(MlaExtendError):
+                    read(Given("it", path, layout), WANTED)
 
 
 def licence(data: bytes) -> None:
@@ -133,11 +159,18 @@ def plan(data: bytes) -> None:
 
 
 def card(data: bytes) -> None:
-    foreign_card(_file("card.json", data).parent, "it")
+    path = _file("card.json", data)
+    with contextlib.suppress(MlaExtendError):
+        foreign_card(path.parent, "it")
+    try:  # who sends a card writes its digest too
+        path.write_text(card_text(json_library.loads(data)))
+    except (ValueError, TypeError, RecursionError):
+        return
+    print_card(Console(file=io.StringIO(), width=80), foreign_card(path.parent, "it").to_json())
 
 
 def adapter(data: bytes) -> None:
-    _read_settings(_file("adapter_config.json", data), "it")
+    settings_fault(_read_settings(_file("adapter_config.json", data), "it"), 1000)
 
 
 def tokenizer(data: bytes) -> None:
@@ -156,7 +189,7 @@ def archive(data: bytes) -> None:
 TARGETS: dict[str, Callable[[bytes], None]] = {
     one.__name__: one
     for one in (
-        tsv, csv, jsonl, json, tmx, xliff, po, mo, moses, parquet, arrow, bicleaner, tar, tars, captions, lines,
+        tsv, csv, jsonl, json, tmx, xliff, po, mo, moses, zipped, parquet, arrow, bicleaner, tar, tars, captions, lines,
         translations, layouts, licence, recipe, override, plan, card, adapter, tokenizer,
         weights, archive,
     )

@@ -9,7 +9,7 @@ from mla_extend.data.formats.format import Format, Row, Wanted, by_position, rep
 from mla_extend.errors import DataError
 
 DELIMITERS = ",;\t"
-LONGEST_CELL = 1 << 24
+LONGEST_CELL = 1 << 20
 """In characters. A cell beyond that is a quotation mark that nobody closed."""
 
 

@@ -103,7 +103,8 @@ def _wide_lines(file: IO[bytes], name: str, encoding: str) -> Iterator[tuple[int
             "again, or save it as UTF-8 in the program that made it."
         ) from error
     finally:
-        text.detach()
+        if not file.closed:  # as by a reader that has failed
+            text.detach()
 
 
 def _too_long(name: str, number: int) -> DataError:

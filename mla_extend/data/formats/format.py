@@ -16,6 +16,7 @@ from typing import IO, Any, ClassVar, Literal, cast
 
 from mla_extend.data.codes import column_fit
 from mla_extend.data.formats.encoding import decoded_lines
+from mla_extend.data.formats.unfolding import Unfolding
 from mla_extend.errors import DataError
 from mla_extend.files import sha256_file
 
@@ -210,7 +211,7 @@ def text_lines(path: Path, language: str = "") -> Iterator[tuple[int, str]]:
         with path.open("rb") as start:
             packed = start.read(2) == GZIP
         with gzip.open(path, "rb") if packed else path.open("rb") as file:
-            for number, line in decoded_lines(cast(IO[bytes], file), str(path), language):
+            for number, line in Unfolding(path).lines(decoded_lines(cast(IO[bytes], file), str(path), language)):
                 yield number, line
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise DataError(f"{path} is damaged after line {number} ({error}). Copy or fetch the file again.") from error

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from mla_extend.data.formats.format import GZIP, Format, Row, Wanted
+from mla_extend.data.formats.unfolding import Unfolding
 from mla_extend.errors import DataError
 
 ORDERS = {b"\xde\x12\x04\x95": "<", b"\x95\x04\x12\xde": ">"}
@@ -21,6 +22,8 @@ ORDERS = {b"\xde\x12\x04\x95": "<", b"\x95\x04\x12\xde": ">"}
 QUOTED = re.compile(r'[^"]*".*"', re.DOTALL)
 LARGEST = 1 << 27
 """Bytes of a catalogue, which is read as a whole."""
+ENTRY = 1500
+"""Bytes that an entry takes in memory beside its texts."""
 MANY = 100
 """A number that takes the general plural in languages that have others for few, for two or for none."""
 
@@ -82,11 +85,13 @@ def _read(path: Path) -> Any:
     try:
         with _plain(path) as plain:
             content = plain.read_bytes()
+            unfolding = Unfolding(path)
             if order := ORDERS.get(content[:4]):
-                _check_compiled(path, content, order)
+                _check_compiled(path, content, order, unfolding)
                 return polib.mofile(str(plain))
             if path.name.lower().removesuffix(".gz").endswith(".mo"):
                 raise DataError(f"{path} does not begin as a compiled catalogue does. Compile it again with msgfmt.")
+            unfolding.take(len(content) + ENTRY * content.count(b"msgid"))
             _check_lines(path, content, polib.detect_encoding(str(plain)))
             return polib.pofile(str(plain))
     except (UnicodeError, LookupError) as error:  # the latter of what is a codec and no encoding of text
@@ -139,8 +144,8 @@ def _check_lines(path: Path, content: bytes, encoding: str) -> None:
             )
 
 
-def _check_compiled(path: Path, content: bytes, order: str) -> None:
-    """Check that all texts of a compiled catalogue lie within it.
+def _check_compiled(path: Path, content: bytes, order: str, unfolding: Unfolding) -> None:
+    """Check that all texts of a compiled catalogue lie within it, and not over one another too often.
 
     Raises:
         DataError: they do not.
@@ -151,5 +156,6 @@ def _check_compiled(path: Path, content: bytes, order: str) -> None:
             places = np.frombuffer(content, f"{order}u4", count=2 * count, offset=table).astype(np.int64)
             if places.reshape(-1, 2).sum(axis=1).max(initial=0) > len(content):
                 raise ValueError("it ends before its last text")
+            unfolding.take(int(places[::2].sum()) + ENTRY // 2 * count)
     except ValueError as error:
         raise DataError(f"{path} is damaged ({error}). Copy or fetch the file again.") from error

@@ -12,6 +12,7 @@ from typing import Any
 from mla_extend.cache import cache_folder
 from mla_extend.data.formats.format import Format, Row, Wanted
 from mla_extend.data.formats.parquet import BATCH, batch_rows, known_names, one_line
+from mla_extend.data.formats.unfolding import Unfolding
 from mla_extend.errors import DataError
 from mla_extend.files import read_json
 
@@ -76,7 +77,8 @@ class HuggingFace(Format):
         with _told(path):
             # As Arrow, images are given as they are stored.
             batches = part.select_columns(columns).with_format("arrow").iter(BATCH)
-            yield from batch_rows(batches, part.column_names, path)
+            stored = sum(Path(file["filename"]).stat().st_size for file in part.cache_files)
+            yield from batch_rows(batches, part.column_names, Unfolding(path, stored))
 
 
 def _is_saved(path: Path) -> bool:

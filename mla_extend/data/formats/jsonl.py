@@ -2,17 +2,20 @@
 
 import json
 import re
+from bisect import bisect_right
 from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from mla_extend.data.formats.format import Format, Row, Wanted, known_columns, text_lines
+from mla_extend.data.formats.unfolding import ROW, Unfolding
 from mla_extend.errors import DataError
 
 WHAT = "Each line must be one object, or the file one array of objects."
 ENDS = ("}", "},", "]", "],")
 """What a line ends in behind which an object may be whole."""
+LAST: tuple[int, str | None] = (0, None)
 NEXT = re.compile(r"[\s,]*([^\s,])")
 
 
@@ -33,7 +36,7 @@ def json_rows(path: Path, language: str = "") -> Iterator[Row]:
     Raises:
         DataError: something is no object; the message names the line.
     """
-    lines: Iterator[tuple[int, str]] = ((number, text) for number, text in text_lines(path, language) if text.strip())
+    lines = counted(path, text_lines(path, language))
     first = next(lines, None)
     if first is None:
         return
@@ -49,39 +52,56 @@ def json_rows(path: Path, language: str = "") -> Iterator[Row]:
         yield _row(path, number, value)
 
 
+def counted(path: Path, lines: Iterator[tuple[int, str]]) -> Iterator[tuple[int, str]]:
+    """Give lines of JSON that are not empty, and count what they may become: each value takes more than its text."""
+    unfolding: Unfolding | None = None
+    for number, text in lines:
+        unfolding = unfolding or Unfolding(path)  # once it is known to be there
+        unfolding.take(ROW * sum(map(text.count, "[{,")))
+        if text.strip():
+            yield number, text
+
+
 def _laid_out(path: Path, lines: Iterator[tuple[int, str]]) -> Iterator[Row]:
     """Give the objects of an array, or of a file with one after the other, whatever lines they take."""
-    decoder, text, began = json.JSONDecoder(), "", 0
+    decoder, text, at = json.JSONDecoder(), "", 0
     array = closed = False
-    at = 0
-    for number, line in lines:
-        if not began:
-            array = line.lstrip().startswith("[")
-            at = line.index("[") + 1 if array else 0
-        if not text.strip(" \n\r\t,"):
-            text, began = "", number
-        text += f"{line[at:]}\n"
-        at = 0
-        if not line.rstrip().endswith(ENDS):
-            continue
+    starts: list[int] = []
+    numbers: list[int] = []
+    least = 0
+    for number, line in chain(lines, [LAST]):
+        if line is not None:
+            if not numbers:
+                array = line.lstrip().startswith("[")
+                at = line.index("[") + 1 if array else 0
+            starts.append(len(text))
+            numbers.append(number)
+            text += f"{line}\n"
+            # Of an object over many lines, each may seem to be its end: it is tried again once it is twice as long.
+            if len(text) < least or not line.rstrip().endswith(ENDS):
+                continue
+        least = 0
         while found := NEXT.match(text, at):
             at = found.start(1)
             if array and not closed and text[at] == "]":
                 closed = True
                 at += 1
                 continue
+            began = numbers[bisect_right(starts, at) - 1]
             try:
                 value, at = decoder.raw_decode(text, at)
             except (ValueError, RecursionError) as error:
                 # A text in JSON goes over no line's end: where more may come, the fault is at the end.
                 if isinstance(error, json.JSONDecodeError) and error.pos >= len(text.rstrip()):
+                    least = 2 * (len(text) - at)
                     break
                 raise DataError(f"{path}, line {began}: not JSON ({error}). {WHAT}") from error
             yield _row(path, began, value if isinstance(value, dict) or not array else [value])
-            began = number
+        first = bisect_right(starts, at) - 1
+        starts, numbers = [max(0, start - at) for start in starts[first:]], numbers[first:]
         text, at = text[at:], 0
     if text.strip(" \r\n\t,") or (array and not closed):
-        raise DataError(f"{path}, line {began}: it ends within an array or object. Copy or fetch the file again.")
+        raise DataError(f"{path}, line {numbers[0]}: it ends within an array or object. Copy or fetch the file again.")
 
 
 def _row(path: Path, number: int, value: Any) -> Row:

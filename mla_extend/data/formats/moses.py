@@ -11,7 +11,9 @@ from pathlib import Path, PurePosixPath
 from mla_extend.data.codes import CODE, fit, language_tag, undecided
 from mla_extend.data.formats.encoding import decoded_lines
 from mla_extend.data.formats.format import Format, Row, Wanted, check_file, text_lines
+from mla_extend.data.formats.unfolding import Unfolding
 from mla_extend.errors import DataError, LanguageError
+from mla_extend.files import user_path
 
 Lines = Iterator[tuple[int, str]]
 
@@ -81,7 +83,7 @@ def _pair(path: Path) -> tuple[Path, Path] | None:
     if "," not in text or path.exists():
         return None
     places = [place for place, letter in enumerate(text) if letter == ","]
-    pairs = [(Path(text[:i]).expanduser(), Path(text[i + 1 :].strip()).expanduser()) for i in places]
+    pairs = [(user_path(text[:i]), user_path(text[i + 1 :].strip())) for i in places]
     whole = [pair for pair in pairs if pair[0].is_file() and pair[1].is_file()]
     half = [pair for pair in pairs if pair[0].is_file() or pair[1].is_file()]
     return next(iter(whole + half), None)
@@ -197,11 +199,12 @@ def _zip_rows(path: Path, wanted: Wanted) -> Iterator[Row]:
                     raise DataError(f"{path}: {name} is encrypted. Unpack it with its password; give the two files.")
             with archive.open(native) as one, archive.open(target) as other:
                 names = [f"{path}, {name}" for name in (native, target)]
+                unfolding = Unfolding(path)
                 yield from _aligned(
                     names[0],
-                    decoded_lines(one, names[0], wanted.native),
+                    unfolding.lines(decoded_lines(one, names[0], wanted.native)),
                     names[1],
-                    decoded_lines(other, names[1], wanted.language),
+                    unfolding.lines(decoded_lines(other, names[1], wanted.language)),
                 )
     except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, NotImplementedError) as error:
         raise DataError(f"{path} cannot be unpacked ({error}). Copy or fetch the file again.") from error

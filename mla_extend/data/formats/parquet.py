@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from mla_extend.data.formats.format import ROLES, Format, Row, Wanted, known_columns
+from mla_extend.data.formats.unfolding import ROW, Unfolding
 from mla_extend.errors import DataError
 
 BATCH = 64
@@ -38,7 +39,7 @@ class Parquet(Format):
                 folded = _folded(file.metadata)
             with parquet.ParquetFile(path, buffer_size=BUFFER, pre_buffer=False, read_dictionary=folded) as file:
                 batches = file.iter_batches(BATCH, columns=columns, use_threads=False)
-                yield from batch_rows(batches, names, path)
+                yield from batch_rows(batches, names, Unfolding(path))
         except (pyarrow.ArrowException, OSError) as error:
             raise DataError(
                 f"{path} cannot be read as parquet ({one_line(error)}). If it is parquet, copy or fetch it again."
@@ -68,14 +69,14 @@ def known_names(names: Sequence[str], wanted: Wanted, source: Path) -> list[str]
     return chosen
 
 
-def batch_rows(batches: Iterable[Any], names: Sequence[str], source: Path) -> Iterator[Row]:
+def batch_rows(batches: Iterable[Any], names: Sequence[str], unfolding: Unfolding) -> Iterator[Row]:
     """Give the rows of Arrow batches, numbered from 1.
 
     Args:
         batches: Arrow record batches or tables.
         names: all columns, in order; those that were not read are named with `None`, so that a message about a missing
             column lists them.
-        source: for messages.
+        unfolding: counts them.
 
     Raises:
         DataError: a text is not UTF-8.
@@ -83,12 +84,13 @@ def batch_rows(batches: Iterable[Any], names: Sequence[str], source: Path) -> It
     unread = known_columns(dict.fromkeys(names))
     number = 0
     for batch in batches:
-        rows = f"{source}, rows {number + 1} to {number + batch.num_rows}"
+        rows = f"{unfolding.path}, rows {number + 1} to {number + batch.num_rows}"
         size = sum(map(_bytes_of, batch.columns))
         if size > LARGEST:
             raise DataError(
                 f"{rows}: {size:,} bytes, over {LARGEST:,}. No sentence or picture is so large: take them out."
             )
+        unfolding.take(size + batch.num_rows * ROW)
         try:
             records = batch.to_pylist()
         except UnicodeDecodeError as error:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from mla_extend.data.codes import closest, others_meant
 from mla_extend.data.formats.format import GZIP, Format, Row, Wanted
+from mla_extend.data.formats.unfolding import Unfolding
 from mla_extend.errors import DataError
 
 if TYPE_CHECKING:
@@ -83,10 +84,11 @@ class _Counted:
     """Read a file that goes into a parser, which holds all of a unit until it ends."""
 
     def __init__(self, file: Any, path: Path) -> None:
-        self.file, self.path, self.since = file, path, 0
+        self.file, self.path, self.since, self.unfolding = file, path, 0, Unfolding(path)
 
     def read(self, size: int) -> bytes:
         content: bytes = self.file.read(size)
+        self.unfolding.take(len(content))
         self.since += len(content)
         if self.since > MOST_UNIT:
             raise DataError(f"{self.path}: {MOST_UNIT >> 20} MiB without the end of a unit. Fetch the file again.")

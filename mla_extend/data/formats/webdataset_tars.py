@@ -14,13 +14,16 @@ from pathlib import Path
 from typing import Any
 
 from mla_extend.data.formats.format import Format, Row, Wanted, check_file, known_columns, suffix_of
+from mla_extend.data.formats.unfolding import Unfolding
 from mla_extend.errors import DataError
 
 IMAGES = ("jpg", "jpeg", "png", "webp")
 RANGE = re.compile(r"\{(\d+)\.\.(\d+)\}")
 MOST_TARS = 1_000_000
 LARGEST = 1 << 28
-"""Bytes of a member, which is held as a whole."""
+"""Bytes of a sample, which is held as a whole."""
+LONGEST_JSON = 1 << 24
+"""Bytes of a sample's JSON, whose values take many times as much."""
 LONGEST_HEADER = 1 << 14
 """Bytes of a header of a header: long names and times take a few hundred."""
 PAX = (tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE)
@@ -92,6 +95,8 @@ def samples(path: Path) -> Iterator[tuple[str, dict[str, bytes]]]:
             if parts:
                 yield key, parts
             key, parts = folder + slash + stem, {}
+        if len(content) + sum(map(len, parts.values())) > LARGEST:
+            raise DataError(f"{path}: the sample {key[:80]} has over {LARGEST:,} bytes. Take it out.")
         if extension.lower() in parts:
             raise DataError(f"{path} holds {name} twice. Write the tar again with each member once.")
         parts[extension.lower()] = content
@@ -100,10 +105,10 @@ def samples(path: Path) -> Iterator[tuple[str, dict[str, bytes]]]:
 
 
 class _Member(tarfile.TarInfo):
-    """Refuse long headers of headers, over which the library takes time that grows with the square."""
+    """Refuse long headers of headers, over which the library takes time that grows with the square, and steps back."""
 
     def _proc_member(self, tar: tarfile.TarFile) -> Any:
-        if self.type in HEADERS and self.size > LONGEST_HEADER:
+        if self.size < 0 or (self.type in HEADERS and self.size > LONGEST_HEADER):
             raise tarfile.ReadError(f"a header of {self.size:,} bytes")
         return super()._proc_member(tar)  # type: ignore[misc]
 
@@ -116,16 +121,18 @@ def _members(path: Path) -> Iterator[tuple[str, bytes]]:
     """Give the names and contents of a tar's files."""
     last = "the start"
     try:
+        unfolding = Unfolding(path)
         with path.open("rb") as start:
             packed = start.read(2) == b"\x1f\x8b"
         with gzip.open(path) if packed else path.open("rb") as file, _open(file) as tar:
             while (member := tar.next()) is not None:
                 # The list of members would grow with the tar.
                 tar.members.clear()  # type: ignore[attr-defined]
+                if member.size < 0 or (member.isreg() and member.size > LARGEST):
+                    raise tarfile.ReadError(f"{member.name[:80]} has {member.size:,} bytes, not 0 to {LARGEST:,}")
+                unfolding.take(member.size + tarfile.BLOCKSIZE)
                 content = tar.extractfile(member) if member.isreg() else None
                 if content is not None:
-                    if member.size > LARGEST:
-                        raise tarfile.ReadError(f"{member.name[:80]} has {member.size:,} bytes, over {LARGEST:,}")
                     yield member.name, content.read()
                     last = member.name
             # The library takes a broken header for the end.
@@ -150,6 +157,8 @@ def _values(parts: dict[str, bytes], where: str) -> dict[str, Any]:
     image = next((parts[extension] for extension in IMAGES if extension in parts), None)
     if "json" in parts:
         try:
+            if len(parts["json"]) > LONGEST_JSON:
+                raise ValueError(f"{len(parts['json']):,} bytes")
             found = json.loads(parts["json"])
         except (ValueError, RecursionError) as error:
             raise DataError(f"{where}.json: not JSON ({error}). Write the sample again.") from error

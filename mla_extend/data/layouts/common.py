@@ -10,7 +10,9 @@ from typing import Any
 
 from mla_extend.data.codes import fit, undecided
 from mla_extend.data.formats.format import GZIP, text_lines
+from mla_extend.data.formats.jsonl import counted
 from mla_extend.errors import DataError
+from mla_extend.files import is_there
 
 FOLDERS = (
     "images",
@@ -72,7 +74,7 @@ class Images:
 
     def _find(self, *names: str) -> Path | None:
         places = (folder / name for folder in (*self.folders, *self.under) for name in names)
-        return next((place for place in places if place.is_file()), None)
+        return next((place for place in places if is_there(place)), None)
 
 
 def code_of(codes: Iterable[str], tag: str, where: Path) -> str | None:
@@ -157,7 +159,7 @@ def json_object(path: Path) -> dict[str, Any]:
         DataError: it is not, or cannot be read.
     """
     try:
-        value = json.loads("\n".join(text for _, text in text_lines(path)))
+        value = json.loads("\n".join(text for _, text in counted(path, text_lines(path))))
     except (ValueError, RecursionError) as error:
         raise DataError(f"{path} is not JSON ({error}). Copy or fetch the file again.") from error
     if not isinstance(value, dict):

@@ -8,6 +8,7 @@ from mla_extend.bases.icons import TEST_STYLE
 from mla_extend.bases.open import open_base
 from mla_extend.bases.source import DEMO
 from mla_extend.errors import DataError
+from mla_extend.files import user_path
 from mla_extend.progress import SILENT, Progress
 from mla_extend.registry.load import find_base
 from mla_extend.registry.place import registry_root
@@ -51,7 +52,7 @@ def make_index(
         BaseMismatchError: the index was made with another base.
         BaseError: the base cannot be opened, or has no image tower.
     """
-    source, folder = source.expanduser(), folder.expanduser()
+    source, folder = user_path(source), user_path(folder)
     if str(source) == DEMO and not source.exists():
         source = demo_images(progress) / TEST_STYLE
     excludes = Excludes(exclude, defaults=default_excludes)
