@@ -14,6 +14,8 @@ import time
 from pathlib import Path
 
 HERE = Path(__file__).parent
+INSTRUMENTED = ["mla_extend.data", "mla_extend.jobs.plan", "mla_extend.language.stored", "mla_extend.registry",
+                "mla_extend.share", "mla_extend.training.recipe", "polib", "tarfile", "yaml", "zipfile"]  # fmt: skip
 SECONDS_AN_INPUT = 10
 SECONDS_STUCK = 30
 """By the clock, for what waits and computes nothing; the fuzzer looks at it every 16 seconds."""
@@ -25,8 +27,7 @@ def fuzz(name: str) -> None:
     import atheris
     import psutil
 
-    with atheris.instrument_imports(include=["mla_extend.data", "mla_extend.training.recipe", "mla_extend.jobs.plan",
-                                             "mla_extend.registry", "polib", "tarfile", "yaml"]):  # fmt: skip
+    with atheris.instrument_imports(include=INSTRUMENTED):
         from mla_extend.errors import MlaExtendError
         from tests.fuzz.targets import TARGETS
 
