@@ -74,6 +74,8 @@ def sha256_file(path: Path) -> str:
 def writing_to(path: Path) -> Iterator[None]:
     """Let whatever a library raises over a disk that is full, fails or may not be written name the path.
 
+    An error that names another path than what is written beside this one keeps it: it may be one that is read.
+
     Raises:
         DiskError: in place of an OSError, and of what libraries raise that are not written in Python.
     """
@@ -85,7 +87,8 @@ def writing_to(path: Path) -> Iterator[None]:
         number = _disk_fault(error)
         if number is None:
             raise
-        raise DiskError(number, os.strerror(number), str(path)) from error
+        named = str(getattr(error, "filename", None) or path)
+        raise DiskError(number, os.strerror(number), str(path) if f".{path.name}." in named else named) from error
 
 
 def _disk_fault(error: Exception) -> int | None:

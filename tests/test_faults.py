@@ -88,5 +88,9 @@ def test_an_error_of_the_disk_is_known_by_its_number_or_its_text(number: int, ki
     with pytest.raises(DiskError, match=rf"^{reason}: there\. .*\.$") as told, writing_to(Path("there")):
         raise error
     assert told.value.errno == number
+    with pytest.raises(DiskError, match="read from"), writing_to(Path("there")):
+        raise OSError(number, reason, "read from")
+    with pytest.raises(DiskError, match=": there"), writing_to(Path("there")):
+        raise OSError(number, reason, ".there.0123.part/a")
     with pytest.raises(FileNotFoundError), writing_to(Path("there")):
         Path("nowhere").read_text()
