@@ -25,9 +25,9 @@ import numpy as np
 from common import ROOT, machine, save
 from PIL import Image
 
-from mla_extend.data.demo import demo_data
 from mla_extend.data.doctor import examine
 from mla_extend.data.leaks import LeakIndex
+from mla_extend.demo.data import demo_data
 
 LANGUAGES = ("sw", "de", "am", "ja", "cy", "ar", "zh", "sr", "uz", "hi")
 MULTI30K = ROOT.parent / "shared" / "data" / "multi30k"

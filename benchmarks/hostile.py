@@ -27,9 +27,9 @@ import psutil
 from common import machine, save
 from PIL import Image
 
-from mla_extend.data.demo import demo_data
 from mla_extend.data.formats.format import Wanted
 from mla_extend.data.read import read_parallel
+from mla_extend.demo.data import demo_data
 from mla_extend.files import sha256_file
 from mla_extend.registry.card import card_text, read_card
 from mla_extend.registry.layout import files_in

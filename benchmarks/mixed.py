@@ -20,11 +20,11 @@ from numpy.typing import NDArray
 
 from mla_extend import load_model
 from mla_extend.bases.features import Features
-from mla_extend.data.demo import demo_data
 from mla_extend.data.formats.format import Wanted
 from mla_extend.data.pairs import ImageText, ParallelText
 from mla_extend.data.read import read_parallel
 from mla_extend.data.test_sets import read_test_set
+from mla_extend.demo.data import demo_data
 from mla_extend.evaluation import split_report
 from mla_extend.language.alignment import align
 from mla_extend.language.build import build_language

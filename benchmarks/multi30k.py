@@ -57,11 +57,11 @@ from mla_extend.evaluation import text_transfer
 from mla_extend.language.build import build_language
 from mla_extend.language.model import MultilingualModel
 from mla_extend.language.peft_method import adapter_parameters
+from mla_extend.platform import package_versions
 from mla_extend.progress import Silent
 from mla_extend.stop import StopRequest
 from mla_extend.training.checkpoint import CheckpointFile
 from mla_extend.training.loop import Trainer
-from mla_extend.training.measure import package_versions
 from mla_extend.training.precision import pick_precision
 from mla_extend.training.recipe import Recipe, load_recipe
 from mla_extend.training.split import split

@@ -26,11 +26,11 @@ from multi30k import DATA, Data, Judge
 
 from mla_extend.bases.features import Features
 from mla_extend.bases.open import open_base
-from mla_extend.data.demo import demo_data
 from mla_extend.data.formats.format import Wanted
 from mla_extend.data.pairs import ParallelText
 from mla_extend.data.read import read_parallel
 from mla_extend.data.test_sets import read_test_set
+from mla_extend.demo.data import demo_data
 from mla_extend.evaluation.evaluate import evaluate_model
 from mla_extend.language.model import MultilingualModel
 from mla_extend.training.recipe import Recipe, load_recipe

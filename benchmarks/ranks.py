@@ -17,7 +17,7 @@ from common import machine, save
 from numpy.typing import NDArray
 
 from mla_extend.evaluation import RetrievalResult, evaluate_retrieval
-from mla_extend.evaluation.ranks import TIE
+from mla_extend.ranks import TIE
 
 CHECKED = 200
 NOISE = 6.0

@@ -33,11 +33,11 @@ import regex
 from common import ROOT, machine, markdown, put, save
 from scipy.optimize import minimize
 
-from mla_extend.bases.cldr import annotations
-from mla_extend.bases.demo import demo_base
-from mla_extend.bases.icons import concepts
-from mla_extend.data.demo import Composition, held_out, parallel_pairs
-from mla_extend.data.demo_locales import demo_languages, names_of
+from mla_extend.demo.base import demo_base
+from mla_extend.demo.cldr import annotations
+from mla_extend.demo.data import Composition, held_out, parallel_pairs
+from mla_extend.demo.icons import concepts
+from mla_extend.demo.locales import demo_languages, names_of
 from mla_extend.language.pieces import train_pieces
 from mla_extend.search.route import (
     WEIGHTS,

@@ -96,8 +96,8 @@ def run_server(registry: Path, index: Path, together: int) -> None:
 def make_index(folder: Path) -> Path:
     """Index the demo's test images."""
     from mla_extend import load_model
-    from mla_extend.bases.demo import demo_images
-    from mla_extend.bases.icons import TEST_STYLE
+    from mla_extend.demo.base import demo_images
+    from mla_extend.demo.icons import TEST_STYLE
     from mla_extend.search.index.build import index_images
 
     index_images(demo_images() / TEST_STYLE, folder, load_model("demo").base)
@@ -106,7 +106,7 @@ def make_index(folder: Path) -> Path:
 
 def read_queries(registry: Path) -> list[Query]:
     """Return test captions of each language, in an order that mixes them."""
-    from mla_extend.data.demo import demo_data
+    from mla_extend.demo.data import demo_data
     from mla_extend.registry.store import Registry
 
     draw = random.Random(0)

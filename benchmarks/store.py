@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import psutil
 
-from mla_extend.bases.vector_store import VectorStore
+from mla_extend.vector_store import VectorStore
 
 
 def main() -> None:

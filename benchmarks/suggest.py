@@ -15,13 +15,13 @@ from typing import Any
 
 from common import ROOT, load, machine, markdown, put, save
 
-from mla_extend.add import add_language
-from mla_extend.data.demo import demo_data
+from mla_extend.add.job import add_language
 from mla_extend.data.formats.format import Wanted
 from mla_extend.data.pairs import ImageText
 from mla_extend.data.read import read_parallel
+from mla_extend.data.suggest import suggest, words
 from mla_extend.data.test_sets import read_test_set
-from mla_extend.suggest import suggest, words
+from mla_extend.demo.data import demo_data
 
 SPLITS = ("all", "unseen")
 BY = ("suggested", "random")

@@ -32,7 +32,7 @@ import psutil
 from common import ROOT, SPLITS, load, machine, markdown, put, save
 from figures import command
 
-from mla_extend.data.demo import demo_data
+from mla_extend.demo.data import demo_data
 from mla_extend.registry.load import load_model
 
 PAGE = ROOT / "docs" / "results.md"

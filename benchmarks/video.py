@@ -24,15 +24,15 @@ from common import ROOT, markdown, put, save
 from PIL import Image
 
 from mla_extend import load_model
-from mla_extend.bases.demo import demo_images
-from mla_extend.bases.demo_images import image_path
 from mla_extend.bases.features import Features
-from mla_extend.bases.icons import IMAGE_SIZE, TEST_STYLE, TRAINING_STYLES
-from mla_extend.bases.video import FRAMES
-from mla_extend.data.demo import demo_data
 from mla_extend.data.formats.format import Wanted
 from mla_extend.data.test_sets import read_test_set
+from mla_extend.demo.base import demo_images
+from mla_extend.demo.data import demo_data
+from mla_extend.demo.icons import IMAGE_SIZE, TEST_STYLE, TRAINING_STYLES
+from mla_extend.demo.images import image_path
 from mla_extend.evaluation.evaluate import evaluate_model
+from mla_extend.images.video import FRAMES
 
 KINDS = ("stills", "moving", "faded")
 LENGTH, RATE = 30, 10

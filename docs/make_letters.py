@@ -4,7 +4,7 @@ import json
 import re
 import unicodedata
 
-from mla_extend.bases.packages import Package, fetch, read_members
+from mla_extend.demo.packages import Package, fetch, read_members
 from mla_extend.language.pieces import LETTERS
 
 CLDR = Package(

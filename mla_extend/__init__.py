@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from mla_extend.add import add_language
+    from mla_extend.add.job import add_language
     from mla_extend.language.model import MultilingualModel
     from mla_extend.registry.load import load_model
     from mla_extend.registry.store import Registry
@@ -20,7 +20,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "MultilingualModel": "mla_extend.language.model",
     "Registry": "mla_extend.registry.store",
-    "add_language": "mla_extend.add",
+    "add_language": "mla_extend.add.job",
     "load_model": "mla_extend.registry.load",
 }
 

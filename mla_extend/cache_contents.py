@@ -8,16 +8,16 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from mla_extend.bases.contents import memo_path
-from mla_extend.bases.demo import base_place, images_place
 from mla_extend.bases.encoding import is_current
-from mla_extend.bases.vector_store import SUFFIX, store_name, summarise
 from mla_extend.cache import FEATURES, cache_folder
-from mla_extend.data.demo import Composition, data_place
-from mla_extend.data.demo_locales import locales_place
 from mla_extend.data.same_pictures import LOOKS, look_space
 from mla_extend.database import SIDES, in_use, remove_database
+from mla_extend.demo.base import base_place, images_place
+from mla_extend.demo.data import Composition, data_place
+from mla_extend.demo.locales import locales_place
+from mla_extend.images.contents import memo_path
 from mla_extend.platform import hold_folder
+from mla_extend.vector_store import SUFFIX, store_name, summarise
 
 LEFTOVER = ".part"
 """How names end of what was being written."""

@@ -5,10 +5,12 @@ import ctypes
 import os
 import signal
 import sys
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 WINDOWS = os.name == "nt"
+PACKAGES = ("mla-extend", "torch", "transformers", "peft", "tokenizers", "sentencepiece", "numpy")
 
 
 def peak_memory() -> int:
@@ -100,3 +102,14 @@ def interrupt_self() -> None:
         _thread.interrupt_main(signal.SIGINT)
     else:
         os.kill(os.getpid(), signal.SIGINT)
+
+
+def package_versions() -> dict[str, str]:
+    """Return the versions of what a result depends on."""
+    found = {"python": ".".join(map(str, sys.version_info[:3]))}
+    for name in PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = "unknown"
+    return found

@@ -16,11 +16,14 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 from torch import nn
 from transformers import BertConfig, BertModel
 
-from mla_extend.bases import cldr, demo, demo_classes, demo_towers, icons, packages
 from mla_extend.bases.efficientnet_lite import MODEL_TYPE, EfficientNetLite, SameConv
-from mla_extend.bases.packages import Package
-from mla_extend.data import demo as data_demo
-from mla_extend.data import demo_locales
+from mla_extend.demo import base as demo
+from mla_extend.demo import classes as demo_classes
+from mla_extend.demo import cldr, icons, packages
+from mla_extend.demo import data as data_demo
+from mla_extend.demo import locales as demo_locales
+from mla_extend.demo import towers as demo_towers
+from mla_extend.demo.packages import Package
 
 WIDTH = 16
 TOWER = {

@@ -11,7 +11,7 @@ import pytest
 from conftest import NATIVE_WORDS, TARGET_WORDS, sentences
 from PIL import Image
 
-from mla_extend.add import add_language
+from mla_extend.add.job import add_language
 from mla_extend.search.index.make import make_index
 from mla_extend.search.searcher import Searcher, open_searcher
 from mla_extend.serve.limits import Limits

@@ -12,13 +12,17 @@ from PIL import Image
 from torch.nn import functional as F
 from transformers import AutoModel
 
-from mla_extend.bases import demo, demo_images, demo_towers, icons, packages
-from mla_extend.bases.demo import NAMES as CLASS_RECIPE
-from mla_extend.bases.demo import HeadRecipe, demo_base, demo_image_paths
-from mla_extend.bases.demo_classes import ImageClass, set_classes
-from mla_extend.bases.demo_head import train_head
 from mla_extend.bases.dual_encoder_model import ClassNames, DualEncoderConfig, DualEncoderModel, ImageHead
 from mla_extend.bases.open import open_base
+from mla_extend.demo import base as demo
+from mla_extend.demo import icons, packages
+from mla_extend.demo import images as demo_images
+from mla_extend.demo import towers as demo_towers
+from mla_extend.demo.base import NAMES as CLASS_RECIPE
+from mla_extend.demo.base import demo_base, demo_image_paths
+from mla_extend.demo.classes import ImageClass, set_classes
+from mla_extend.demo.head import train_head
+from mla_extend.demo.recipes import HeadRecipe
 from mla_extend.errors import BaseError, FetchError
 
 TEXT = {

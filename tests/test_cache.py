@@ -14,11 +14,11 @@ import pytest
 from typer.testing import CliRunner
 
 from mla_extend.bases import encoding
-from mla_extend.bases.contents import content_hashes
-from mla_extend.bases.demo import base_place
-from mla_extend.bases.vector_store import VectorStore, text_key
 from mla_extend.cli.app import app
+from mla_extend.demo.base import base_place
 from mla_extend.files import atomic_folder
+from mla_extend.images.contents import content_hashes
+from mla_extend.vector_store import VectorStore, text_key
 
 
 @pytest.fixture

@@ -9,13 +9,13 @@ from typing import Literal
 import pytest
 from PIL import Image
 
+from mla_extend.add.inspect import inspect_data
 from mla_extend.data.columns import check_captions_read
 from mla_extend.data.formats.format import Wanted
 from mla_extend.data.given import parse_columns
 from mla_extend.data.read import has_images, read_image_text, read_parallel
 from mla_extend.data.speech import share_words
 from mla_extend.errors import DataError
-from mla_extend.inspect import inspect_data
 from tests.conftest import sentences
 
 MAORI = Wanted("mi")

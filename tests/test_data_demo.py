@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 from fake_packages import EMOJI, NAMES, install
 
-from mla_extend.bases import icons
-from mla_extend.bases.cldr import Annotation
-from mla_extend.bases.icons import Concept
-from mla_extend.data import demo as data_demo
-from mla_extend.data import demo_locales
-from mla_extend.data.demo import Composition, DemoData, demo_data, demo_languages, held_out, parallel_pairs
+from mla_extend.demo import data as data_demo
+from mla_extend.demo import icons
+from mla_extend.demo import locales as demo_locales
+from mla_extend.demo.cldr import Annotation
+from mla_extend.demo.data import Composition, DemoData, demo_data, demo_languages, held_out, parallel_pairs
+from mla_extend.demo.icons import Concept
 from mla_extend.errors import DataError
 
 SWAHILI = {emoji: f"jina {i}" for i, emoji in enumerate(EMOJI)}

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mla_extend.errors import DataError
-from mla_extend.evaluation.ranks import as_vectors, ranks, unit
+from mla_extend.ranks import as_vectors, ranks, unit
 
 
 def sorted_rank(scores, correct):

@@ -1,13 +1,10 @@
 """Reports: the exact keys, what is not known is null, and the room's borders."""
 
-import ast
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
 
-from mla_extend import evaluation
 from mla_extend.errors import DataError
 from mla_extend.evaluation import (
     METRICS,
@@ -121,14 +118,3 @@ def test_evaluation_json():
     assert found == evaluation_json("sw", "clip-vit-b32", "xm3600", {"test": report}, seed=0)
     with pytest.raises(DataError, match="no protocol 'all'"):
         evaluation_json("sw", "base", "set", {}, seed=0, protocol="all")
-
-
-def test_the_room_imports_numpy_and_errors_only():
-    allowed = {"numpy", "collections", "dataclasses", "typing", "math", "statistics"}
-    for path in Path(evaluation.__file__).parent.glob("*.py"):
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            names = [node.module or ""] if isinstance(node, ast.ImportFrom) else []
-            names += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
-            for name in names:
-                inner = name.startswith(("mla_extend.evaluation", "mla_extend.errors"))
-                assert inner or name.split(".")[0] in allowed, f"{path.name} imports {name}"

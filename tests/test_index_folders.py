@@ -229,7 +229,7 @@ def test_whatever_a_decoder_raises_the_others_are_indexed(
     def broken(*_: Any) -> Any:
         raise error
 
-    monkeypatch.setattr("mla_extend.bases.video._decode", broken)
+    monkeypatch.setattr("mla_extend.images.video._decode", broken)
     monkeypatch.setattr("mla_extend.images.open._on_white", broken)
     summary = index_images(picture(tmp_path / "fine.png", np.random.default_rng(0)), tmp_path / "index", base)
     assert [type(error).__name__ in reason for _, reason in summary.failed] == [True]

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from mla_extend.add.inspect import inspect_data
 from mla_extend.errors import DataError
-from mla_extend.inspect import inspect_data
 from tests.conftest import sentences
 from tests.test_cli_end_to_end import QUICK, run
 from tests.test_images_open import damaged_pictures

@@ -332,7 +332,7 @@ def test_an_interrupted_and_then_a_killed_run_go_on_where_they_were(
     data: dict[str, Path], dual_folder: Path, tmp_path: Path
 ) -> None:
     """Ctrl-C keeps the step; so does the death of the parent, which leaves no process; the result is the same bytes."""
-    from mla_extend.add import add_language
+    from mla_extend.add.job import add_language
 
     steps = {**QUICK, **SLOW, "precision": "fp32"}
     path = write_plan(tmp_path, {"sw": {"set": steps}}, base=str(dual_folder))

@@ -9,7 +9,7 @@ import pytest
 from scipy import sparse
 from tokenizers import normalizers
 
-from mla_extend import add as workflow
+from mla_extend.add import job as workflow
 from mla_extend.bases.open import open_base
 from mla_extend.data.pairs import ParallelText, Part
 from mla_extend.errors import DataError, TrainingError

@@ -2,7 +2,7 @@
 
 import transformers
 
-from mla_extend.bases.demo import _preprocessing
+from mla_extend.demo.base import _preprocessing
 
 
 def test_transformers_has_the_image_processor_that_the_demo_base_names() -> None:

@@ -14,7 +14,7 @@ import pytest
 import torch
 from PIL import Image
 
-from mla_extend.add import add_language
+from mla_extend.add.job import add_language
 from mla_extend.bases.open import open_base
 from mla_extend.errors import BaseError, DataError, LanguageError
 from mla_extend.evaluation import METRICS, evaluate_retrieval

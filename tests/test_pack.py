@@ -20,7 +20,7 @@ import pytest
 from safetensors.numpy import load, save
 
 from mla_extend import load_model
-from mla_extend.add import add_language
+from mla_extend.add.job import add_language
 from mla_extend.errors import BaseMismatchError, DataError, LanguageError, MlaExtendError, RegistryError
 from mla_extend.registry import publish
 from mla_extend.registry.card import card_text, read_card

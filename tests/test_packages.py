@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from fake_packages import tar_gz, zipped
 
-from mla_extend.bases import packages
-from mla_extend.bases.packages import CLASSES, CLDR, EFFICIENTNET, ICONS, MINILM, fetch, read_member, read_members
+from mla_extend.demo import packages
+from mla_extend.demo.packages import CLASSES, CLDR, EFFICIENTNET, ICONS, MINILM, fetch, read_member, read_members
 from mla_extend.errors import FetchError
 
 CONTENT = zipped({"inner/file.txt": b"hello"})

@@ -14,8 +14,8 @@ from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 
-from mla_extend import add as workflow
 from mla_extend import load_model
+from mla_extend.add import job as workflow
 from mla_extend.bases.open import open_base
 from mla_extend.cache import cache_folder
 from mla_extend.errors import DataError, Interrupted, RecipeError, RegistryError

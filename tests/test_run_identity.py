@@ -12,14 +12,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mla_extend import add as workflow
+from mla_extend.add import job as workflow
+from mla_extend.add.request import Request
+from mla_extend.add.run_identity import run_identity
 from mla_extend.bases.base import Base
 from mla_extend.data.pairs import ParallelText, Part
 from mla_extend.errors import DataError, Interrupted, TrainingError
-from mla_extend.request import Request
 from mla_extend.stop import StopRequest
 from mla_extend.training.recipe import load_recipe
-from mla_extend.training.run_identity import run_identity
 from mla_extend.training.session import Session
 from mla_extend.training.split import split
 from tests.test_images_open import damaged_pictures

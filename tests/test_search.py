@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 
-from mla_extend.add import add_language
+from mla_extend.add.job import add_language
 from mla_extend.cli import app as cli
 from mla_extend.cli import search as command
 from mla_extend.cli.app import app

@@ -18,9 +18,9 @@ from mla_extend.data.formats.format import Wanted
 from mla_extend.data.given import names
 from mla_extend.data.pairs import ParallelText
 from mla_extend.data.read import read_parallel
+from mla_extend.data.sources import TABLE, public_sources
 from mla_extend.data.test_sets import read_test_set
 from mla_extend.errors import DataError, LanguageError
-from mla_extend.sources import TABLE, public_sources
 from tests.test_cli_end_to_end import run
 
 INDEX = """\
@@ -162,5 +162,5 @@ def test_the_real_index_is_asked() -> None:
 
 
 def test_listing_sources_loads_no_torch() -> None:
-    program = "import sys, mla_extend.sources as s\ns.public_sources('sw')\nsys.exit('torch' in sys.modules)"
+    program = "import sys, mla_extend.data.sources as s\ns.public_sources('sw')\nsys.exit('torch' in sys.modules)"
     subprocess.run([sys.executable, "-c", program], check=True, env={"PATH": ""})

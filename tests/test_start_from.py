@@ -11,7 +11,7 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from mla_extend import add as workflow
+from mla_extend.add import job as workflow
 from mla_extend.bases.open import open_base
 from mla_extend.cli.app import app
 from mla_extend.errors import BaseMismatchError, DataError, Interrupted, LanguageError, RegistryError

@@ -11,8 +11,8 @@ import pytest
 
 from mla_extend.data.formats.format import Wanted
 from mla_extend.data.read import read_parallel
+from mla_extend.data.suggest import suggest, words
 from mla_extend.errors import DataError
-from mla_extend.suggest import suggest, words
 from tests.conftest import sentences
 from tests.test_cli_end_to_end import run
 
@@ -132,5 +132,5 @@ def test_what_is_not_said_is_asked_for(
 
 
 def test_suggesting_loads_no_torch() -> None:
-    program = "import sys, mla_extend.suggest; sys.exit('torch' in sys.modules)"
+    program = "import sys, mla_extend.data.suggest; sys.exit('torch' in sys.modules)"
     subprocess.run([sys.executable, "-c", program], check=True)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from mla_extend import add as workflow
+from mla_extend.add import job as workflow
 from mla_extend.data.pairs import ParallelText, Part
 from mla_extend.errors import DataError, TrainingError
 from mla_extend.jobs.outcome import published

@@ -15,8 +15,9 @@ from mla_extend.bases.features import Features
 from mla_extend.bases.open import open_base
 from mla_extend.data.pairs import ImageText, ParallelText, Part
 from mla_extend.language.model import MultilingualModel
+from mla_extend.platform import PACKAGES, package_versions
 from mla_extend.training import measure
-from mla_extend.training.measure import estimate, package_versions
+from mla_extend.training.measure import estimate
 from mla_extend.training.memory import KEPT_FREE
 from mla_extend.training.recipe import load_recipe
 from mla_extend.training.split import Split
@@ -297,8 +298,8 @@ def test_versions_name_what_a_result_depends_on(monkeypatch: pytest.MonkeyPatch)
     found = package_versions()
     assert found["torch"] == torch.__version__
     assert found["python"] == platform.python_version()
-    assert set(found) == {"python", *measure.PACKAGES}
-    monkeypatch.setattr(measure, "PACKAGES", ("no-such-package",))
+    assert set(found) == {"python", *PACKAGES}
+    monkeypatch.setattr("mla_extend.platform.PACKAGES", ("no-such-package",))
     assert package_versions()["no-such-package"] == "unknown"
 
 

@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 from filelock import FileLock
 
+from mla_extend.add import run_folder
+from mla_extend.add.run_folder import RUN, claim_run
+from mla_extend.add.run_identity import RunIdentity
 from mla_extend.errors import TrainingError
 from mla_extend.processes import Processes
-from mla_extend.training import run_folder
-from mla_extend.training.run_folder import RUN, claim_run
-from mla_extend.training.run_identity import RunIdentity
 
 
 class Home:

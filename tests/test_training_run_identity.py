@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from mla_extend.add.request import Request
+from mla_extend.add.run_identity import RunIdentity, run_identity
 from mla_extend.data.pairs import ImageText, ParallelText, Part
-from mla_extend.request import Request
 from mla_extend.training.recipe import load_recipe
-from mla_extend.training.run_identity import RunIdentity, run_identity
 from mla_extend.training.split import Split
 
 BASE: Any = SimpleNamespace(identity=SimpleNamespace(name="my-clip", fingerprint="f" * 64))

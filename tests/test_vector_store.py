@@ -14,15 +14,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mla_extend.bases import contents, encoding
-from mla_extend.bases.contents import content_hashes
+from mla_extend.bases import encoding
 from mla_extend.bases.features import Features
 from mla_extend.bases.open import open_base
-from mla_extend.bases.vector_store import VectorStore, text_key
 from mla_extend.errors import CacheError, Interrupted
 from mla_extend.files import sha256_file
+from mla_extend.images import contents
+from mla_extend.images.contents import content_hashes
 from mla_extend.processes import Processes
 from mla_extend.stop import StopRequest
+from mla_extend.vector_store import VectorStore, text_key
 
 SPACE = {"base": "a", "rule": "1"}
 
@@ -133,7 +134,7 @@ WRITE = """
 import os, sys
 from pathlib import Path
 import numpy as np
-from mla_extend.bases.vector_store import VectorStore, text_key
+from mla_extend.vector_store import VectorStore, text_key
 folder, first, count, status = Path(sys.argv[1]), *map(int, sys.argv[2:])
 store = VectorStore(folder, "text", {"base": "a", "rule": "1"})
 for start in range(first, first + count, 8):

@@ -13,15 +13,15 @@ import torch
 from clips import encode, speak
 from PIL import Image, ImageDraw
 
-from mla_extend.bases import video
 from mla_extend.bases.base import IMAGE_BATCH, open_image
-from mla_extend.bases.contents import image_keys
 from mla_extend.bases.features import Features
 from mla_extend.bases.open import open_base
-from mla_extend.bases.video import FRAMES, is_video, pool_frames, read_frames
 from mla_extend.data.read import read_image_text
 from mla_extend.errors import DataError, ImageError
 from mla_extend.files import sha256_file
+from mla_extend.images import video
+from mla_extend.images.contents import image_keys
+from mla_extend.images.video import FRAMES, is_video, pool_frames, read_frames
 from mla_extend.training.stages import image_vectors
 
 COLOURS = 216
@@ -352,7 +352,7 @@ def test_key_of_a_video_holds_the_rule_and_that_of_an_image_is_its_hash(clips, p
     assert same == key != other
     assert key != bytes.fromhex(sha256_file(clips[0]))
     assert image_keys([pictures[0]]) == [bytes.fromhex(sha256_file(pictures[0]))]
-    monkeypatch.setattr("mla_extend.bases.video.RULE", "8 frames, from the start")
+    monkeypatch.setattr("mla_extend.images.video.RULE", "8 frames, from the start")
     assert image_keys([clips[0]]) != [key]
 
 

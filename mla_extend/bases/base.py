@@ -15,9 +15,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mla_extend.bases.family import Family
-from mla_extend.bases.video import is_video, pool_frames, read_frames
 from mla_extend.errors import BaseError, DataError, base_errors
 from mla_extend.images.open import open_image
+from mla_extend.images.video import is_video, pool_frames, read_frames
 from mla_extend.registry.base_record import BaseRecord
 
 T = TypeVar("T")

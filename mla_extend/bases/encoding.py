@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
-from mla_extend.bases.video import RULE as VIDEO_RULE
 from mla_extend.images import PREPARATION
+from mla_extend.images.video import RULE as VIDEO_RULE
 
 if TYPE_CHECKING:  # it imports torch, which a look at the cache does without
     from mla_extend.bases.base import Base

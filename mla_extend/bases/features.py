@@ -9,15 +9,15 @@ from typing import TypeVar
 import numpy as np
 
 from mla_extend.bases.base import Base
-from mla_extend.bases.contents import image_keys
 from mla_extend.bases.encoding import image_encoding, text_encoding
 from mla_extend.bases.source import DEMO
-from mla_extend.bases.vector_store import Vectors, VectorStore, text_key
 from mla_extend.cache import FEATURES, cache_folder
 from mla_extend.errors import ImageError, Interrupted
+from mla_extend.images.contents import image_keys
 from mla_extend.processes import ALONE, Processes
 from mla_extend.progress import SILENT, Progress
 from mla_extend.stop import StopRequest
+from mla_extend.vector_store import Vectors, VectorStore, text_key
 
 T = TypeVar("T")
 
@@ -65,7 +65,7 @@ class Features:
         if self._image_store is None:
             self._image_store = self._store("images", image_encoding(self.base))
             if self.base.identity.source == DEMO:
-                from mla_extend.bases.demo import remember_images  # noqa: PLC0415 - only the demo needs its packages
+                from mla_extend.demo.base import remember_images  # noqa: PLC0415 - only the demo needs its packages
 
                 remember_images(self)
         return self._image_store

@@ -34,7 +34,7 @@ REASON_LENGTH = 200
 def base_folder(source: str, progress: Progress = SILENT) -> Path:
     """Return the local folder of a base, building or fetching it if need be."""
     if source == DEMO:
-        from mla_extend.bases.demo import demo_base  # noqa: PLC0415 - only the demo needs its packages
+        from mla_extend.demo.base import demo_base  # noqa: PLC0415 - only the demo needs its packages
 
         return demo_base(progress)
     folder = local_folder(source)

@@ -186,7 +186,7 @@ def add_language(
         bars.start("Loading")
         # A sixth of a run on a CPU: torch, which reads this once, then takes its memory in huge pages.
         os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
-        from mla_extend import add  # noqa: PLC0415 - imports torch
+        from mla_extend.add import job as add  # noqa: PLC0415 - imports torch
 
         bars.finish()
         if dry_run:

@@ -63,7 +63,7 @@ def inspect(
     """Look for faults in data: repetitions, copies, wrong script or language, broken text, leaks of the test set."""
     if suggest is None and (needed or pool or out):
         raise typer.BadParameter("--for, --pool and --out say more of --suggest N; give it too.")
-    from mla_extend.inspect import inspect_data, summary  # noqa: PLC0415
+    from mla_extend.add.inspect import inspect_data, summary  # noqa: PLC0415
 
     with progress() as bars:
         found = inspect_data(
@@ -88,7 +88,7 @@ def inspect(
         with atomic_path(user_path(html)) as temporary:
             temporary.write_text(inspection_page(found), encoding="utf-8")
     if out is not None:
-        from mla_extend.suggest import write_table  # noqa: PLC0415
+        from mla_extend.data.suggest import write_table  # noqa: PLC0415
 
         sentences = [one["text"] for one in found["suggested"]["sentences"]]
         write_table(user_path(out), sentences, native, found["language"])

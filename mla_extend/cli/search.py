@@ -140,9 +140,9 @@ def preview(path: Path | None) -> Text:
     """Return a small picture in half-block characters; nothing where there is none."""
     from PIL import Image  # noqa: PLC0415 - not needed without previews
 
-    from mla_extend.bases.video import is_video  # noqa: PLC0415
     from mla_extend.errors import DataError  # noqa: PLC0415
     from mla_extend.images.open import open_image  # noqa: PLC0415
+    from mla_extend.images.video import is_video  # noqa: PLC0415
 
     if path is None or is_video(path):
         return Text("video" if path else "")

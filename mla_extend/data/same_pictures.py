@@ -11,14 +11,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from mla_extend.bases.contents import image_keys
-from mla_extend.bases.vector_store import VectorStore
-from mla_extend.bases.video import is_video
 from mla_extend.cache import cache_folder
 from mla_extend.data.pairs import Mask
 from mla_extend.errors import ImageError
 from mla_extend.images import PREPARATION
+from mla_extend.images.contents import image_keys
+from mla_extend.images.video import is_video
 from mla_extend.progress import SILENT, Progress
+from mla_extend.vector_store import VectorStore
 
 HASH_DISTANCE = 6
 """Of 64 bits: largest distance of two pictures' difference hashes."""

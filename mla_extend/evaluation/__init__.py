@@ -10,10 +10,10 @@ from mla_extend.evaluation.intervals import (
     ratio_bootstrap,
     wilson,
 )
-from mla_extend.evaluation.ranks import ranks
 from mla_extend.evaluation.recall import METRICS, Protocol, Retrieval, RetrievalResult, chance, evaluate_retrieval
 from mla_extend.evaluation.report import SplitReport, evaluation_json, split_report
 from mla_extend.evaluation.transfer import TextTransfer, text_transfer
+from mla_extend.ranks import ranks
 
 __all__ = [
     "METRICS",

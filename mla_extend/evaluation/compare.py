@@ -10,10 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mla_extend.bases.contents import image_keys
 from mla_extend.bases.features import Features
 from mla_extend.bases.open import open_base
-from mla_extend.bases.vector_store import text_key
 from mla_extend.data.pairs import ImageText, ParallelText
 from mla_extend.data.test_sets import TestSet
 from mla_extend.data.translations import translated
@@ -22,6 +20,7 @@ from mla_extend.evaluation import METRICS, RetrievalResult, evaluate_retrieval, 
 from mla_extend.evaluation.evaluate import card_test_set
 from mla_extend.evaluation.recall import KS
 from mla_extend.files import user_path
+from mla_extend.images.contents import image_keys
 from mla_extend.language.model import MultilingualModel
 from mla_extend.progress import SILENT, Progress
 from mla_extend.registry.card import Card, check_base
@@ -30,6 +29,7 @@ from mla_extend.registry.layout import Version
 from mla_extend.registry.summary import find_home
 from mla_extend.registry.verify import check_version
 from mla_extend.training.stages import image_vectors
+from mla_extend.vector_store import text_key
 
 Key = tuple[bytes, int]
 

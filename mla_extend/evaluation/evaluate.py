@@ -12,6 +12,7 @@ from mla_extend.data.formats.format import Wanted, text_lines
 from mla_extend.data.given import parse_columns
 from mla_extend.data.pairs import ImageText, ParallelText
 from mla_extend.data.test_sets import TestSet
+from mla_extend.demo.sources import read_tests
 from mla_extend.errors import DataError
 from mla_extend.evaluation.recall import Protocol, check_protocol
 from mla_extend.evaluation.report import SplitReport, evaluation_json, split_report
@@ -22,7 +23,6 @@ from mla_extend.progress import SILENT, Progress
 from mla_extend.registry.card import Card
 from mla_extend.registry.load import RegistryModel
 from mla_extend.registry.summary import find_home
-from mla_extend.request import read_tests
 from mla_extend.training.split import Split
 from mla_extend.training.stages import image_vectors
 

@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from mla_extend.errors import DataError
-from mla_extend.evaluation.ranks import Integers
 from mla_extend.evaluation.recall import KS, METRICS, RetrievalResult
+from mla_extend.ranks import Integers
 
 RESAMPLES = 1000
 LEVEL = 0.95

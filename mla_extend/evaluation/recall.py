@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mla_extend.errors import DataError
-from mla_extend.evaluation.ranks import Integers, as_indices, as_vectors, ranks, unit
+from mla_extend.ranks import Integers, as_indices, as_vectors, ranks, unit
 
 KS = (1, 5, 10)
 ONE = np.ones(1, dtype=np.int64)

@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from mla_extend.errors import DataError
 from mla_extend.evaluation.intervals import Interval, wilson
-from mla_extend.evaluation.ranks import as_indices, as_vectors, ranks, unit
+from mla_extend.ranks import as_indices, as_vectors, ranks, unit
 
 
 @dataclass(frozen=True)

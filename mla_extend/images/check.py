@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from mla_extend.bases.video import check_video, is_video
 from mla_extend.errors import ImageError
 from mla_extend.images.open import open_image
+from mla_extend.images.video import check_video, is_video
 from mla_extend.progress import SILENT, Progress
 
 READERS = 2

@@ -4,13 +4,13 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from mla_extend.add.request import DEMO_WEIGHTED
 from mla_extend.data.formats.format import Wanted
 from mla_extend.data.given import TRAINING_SPLITS, parse_columns, parse_given, parse_sentences, split_of
 from mla_extend.errors import MlaExtendError
 from mla_extend.jobs.plan import Job
 from mla_extend.registry.card import Card
 from mla_extend.registry.languages import BaseRegistry
-from mla_extend.request import DEMO_WEIGHTED
 from mla_extend.training.recipe import Recipe
 
 ROLES = {"parallel_data": "parallel", "image_text": "image_text", "lexicon": "lexicon", "text": "text"}

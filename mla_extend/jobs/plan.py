@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
+from mla_extend.add.request import DEMO_WEIGHTED
 from mla_extend.bases.source import DEMO, NATIVE, about_base, base_name, local_folder
 from mla_extend.data.codes import language_tag
 from mla_extend.data.formats.format import Wanted
@@ -25,7 +26,6 @@ from mla_extend.progress import SILENT, Progress
 from mla_extend.registry.languages import BaseRegistry
 from mla_extend.registry.place import registry_root
 from mla_extend.registry.store import Registry
-from mla_extend.request import DEMO_WEIGHTED
 from mla_extend.training.recipe import Recipe, load_recipe
 from mla_extend.wrong_values import shown, wrong
 from mla_extend.yaml_loader import read_yaml
@@ -220,7 +220,7 @@ def home_of(root: str | Path, base: str | None) -> BaseRegistry | None:
 
 
 def _demo_plan(registry: str | Path | None, base: str | None, recipe: str | None, progress: Progress) -> Plan:
-    from mla_extend.data.demo_locales import demo_languages  # noqa: PLC0415 - only the demo needs its packages
+    from mla_extend.demo.locales import demo_languages  # noqa: PLC0415 - only the demo needs its packages
 
     root = registry_root(registry).resolve()
     base = _absolute_base(base)

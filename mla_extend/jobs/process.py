@@ -181,7 +181,7 @@ def main(folder: JobFolder) -> int:
 def _add(job: dict[str, Any], progress: JobProgress) -> dict[str, Any]:
     """Add the language, going on with an interrupted attempt where there is one; return what the table says of it."""
     os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")  # as the command does
-    from mla_extend.add import add_language  # noqa: PLC0415 - imports torch
+    from mla_extend.add.job import add_language  # noqa: PLC0415 - imports torch
     from mla_extend.jobs.outcome import outcome  # noqa: PLC0415 - stopping early must not wait for these
     from mla_extend.jobs.plan import home_of  # noqa: PLC0415
 

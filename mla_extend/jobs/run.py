@@ -235,7 +235,7 @@ def estimates(plan: Plan, progress: Progress = SILENT) -> list[dict[str, Any]]:
 
     A language of the plan that another starts from may be missing still: that other is estimated without it.
     """
-    from mla_extend.add import plan_language  # noqa: PLC0415 - imports torch
+    from mla_extend.add.job import plan_language  # noqa: PLC0415 - imports torch
 
     home, found = home_of(plan.registry, plan.base), []
     for job in plan.jobs:

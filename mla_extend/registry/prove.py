@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from mla_extend.bases.open import open_base
 from mla_extend.errors import BaseError, IsolationError, MlaExtendError, RegistryError
+from mla_extend.platform import package_versions
 from mla_extend.progress import SILENT, Progress
 from mla_extend.registry.card import Card, read_card
 from mla_extend.registry.history import in_use
@@ -26,7 +27,6 @@ from mla_extend.registry.layout import Version
 from mla_extend.registry.load import RegistryModel
 from mla_extend.registry.store import Registry
 from mla_extend.registry.verify import Problem, check_whole, verify
-from mla_extend.training.measure import package_versions
 
 Vectors = NDArray[np.float32]
 

@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from mla_extend.errors import DataError, MlaExtendError
-from mla_extend.evaluation.ranks import CHUNK_BYTES, Integers, as_vectors, ranks, unit
 from mla_extend.progress import Progress
+from mla_extend.ranks import CHUNK_BYTES, Integers, as_vectors, ranks, unit
 from mla_extend.registry.card import Card
 from mla_extend.registry.languages import BaseRegistry
 
@@ -183,8 +183,8 @@ def thumbnail(path: Path) -> str:
     Raises:
         DataError: the image cannot be read.
     """
-    from mla_extend.bases.video import is_video, read_frames  # noqa: PLC0415 - a page without examples needs none
     from mla_extend.images.open import open_image  # noqa: PLC0415
+    from mla_extend.images.video import is_video, read_frames  # noqa: PLC0415 - a page without examples needs none
 
     image = read_frames(path, 1)[0] if is_video(path) else open_image(path, least_side=SIDE, few_pixels=0)
     image.thumbnail((SIDE, SIDE))

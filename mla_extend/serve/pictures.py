@@ -8,9 +8,9 @@ from pathlib import Path
 
 from PIL import Image
 
-from mla_extend.bases.video import check_video, is_video, read_frames
 from mla_extend.errors import DataError, ImageError, MlaExtendError
 from mla_extend.images.open import image_header, open_image
+from mla_extend.images.video import check_video, is_video, read_frames
 from mla_extend.search.index import Entry, ImageIndex
 from mla_extend.serve.limits import Limits
 

@@ -1,11 +1,9 @@
 """What a run costs: measured while it runs, and estimated before it does."""
 
 import math
-import sys
 import time
 from collections.abc import Sequence
 from functools import partial
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import numpy as np
@@ -38,7 +36,6 @@ from mla_extend.training.stages import (
 )
 from mla_extend.training.validation import SENTENCES
 
-PACKAGES = ("mla-extend", "torch", "transformers", "peft", "tokenizers", "sentencepiece", "numpy")
 TIMED_STEPS = 3
 SAMPLE = 192
 """Texts that are encoded to know how long all will take."""
@@ -58,17 +55,6 @@ class Measure:
     def peak_memory() -> int:
         """Return the largest resident size that this process had, in bytes."""
         return platform.peak_memory()
-
-
-def package_versions() -> dict[str, str]:
-    """Return the versions of what a result depends on."""
-    found = {"python": ".".join(map(str, sys.version_info[:3]))}
-    for name in PACKAGES:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            found[name] = "unknown"
-    return found
 
 
 def estimate(

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mla_extend.evaluation.ranks import ranks, unit
 from mla_extend.language.model import MultilingualModel
+from mla_extend.ranks import ranks, unit
 from mla_extend.training.forward import Ids, encode_ids
 from mla_extend.training.losses import mean_cosine
 

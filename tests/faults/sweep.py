@@ -294,7 +294,7 @@ def store_operations() -> dict[str, Operation]:
     """Return the writing of the store of vectors."""
     import numpy as np
 
-    from mla_extend.bases.vector_store import VectorStore, text_key
+    from mla_extend.vector_store import VectorStore, text_key
 
     def vectors(folder: Path, texts: list[str]) -> Any:
         def encode(some: list[str]) -> Any:

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 
 from PIL import Image
 
-from mla_extend.bases.video import is_video
 from mla_extend.errors import DataError
 from mla_extend.files import sha256_file
 from mla_extend.images.open import image_header, open_image
+from mla_extend.images.video import is_video
 from mla_extend.search.index.walk import Found
 from mla_extend.training.memory import malloc_trim
 

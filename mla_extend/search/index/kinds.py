@@ -8,7 +8,7 @@ from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
-from mla_extend.bases.video import SUFFIXES as VIDEOS
+from mla_extend.images.video import SUFFIXES as VIDEOS
 
 
 def _suffixes(names: str) -> frozenset[str]:

@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from mla_extend.bases.demo import demo_images
-from mla_extend.bases.icons import TEST_STYLE
 from mla_extend.bases.open import open_base
 from mla_extend.bases.source import DEMO
+from mla_extend.demo.base import demo_images
+from mla_extend.demo.icons import TEST_STYLE
 from mla_extend.errors import DataError
 from mla_extend.files import user_path
 from mla_extend.progress import SILENT, Progress

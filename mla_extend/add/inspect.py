@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from mla_extend.add.request import check_captions, check_pairs, leak_index, of_images
 from mla_extend.bases.source import DEMO, text_positions
 from mla_extend.data.codes import language_name, language_tag
 from mla_extend.data.doctor import PROBLEMS, Findings, marked
@@ -11,6 +12,8 @@ from mla_extend.data.formats.format import Wanted
 from mla_extend.data.given import parse_columns, parse_given
 from mla_extend.data.pairs import ImageText, ParallelText, join_images, join_parallel
 from mla_extend.data.read import has_images, has_native, read_image_text, read_parallel
+from mla_extend.data.suggest import suggest_from_files
+from mla_extend.demo.sources import read_tests
 from mla_extend.errors import DataError
 from mla_extend.images.check import unreadable_images
 from mla_extend.language.normaliser import learn_normaliser
@@ -18,8 +21,6 @@ from mla_extend.language.pieces import evenly, tokenizer_json, train_pieces, usu
 from mla_extend.progress import SILENT, Progress
 from mla_extend.registry.place import registry_root
 from mla_extend.registry.store import Registry
-from mla_extend.request import check_captions, check_pairs, leak_index, of_images, read_tests
-from mla_extend.suggest import suggest_from_files
 
 SAMPLES = 8
 """Rows shown of each problem."""

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from mla_extend.bases.demo import ClassRecipe
 from mla_extend.bases.dual_encoder_model import ClassNames
-from mla_extend.bases.packages import CLASSES, fetch, read_members
+from mla_extend.demo.packages import CLASSES, fetch, read_members
+from mla_extend.demo.recipes import ClassRecipe
 
 FOLDER = "timm/data/_info/imagenet_"
 FILES = tuple(f"{FOLDER}{name}.txt" for name in ("synsets", "synset_to_lemma", "synset_to_definition"))

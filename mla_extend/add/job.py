@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from mla_extend.bases.contents import image_keys
+from mla_extend.add.request import Asked, Request, as_sources, drop_unreadable, read_request
+from mla_extend.add.run_folder import RunFolder, claim_run
+from mla_extend.add.run_identity import run_identity
 from mla_extend.bases.features import Features
 from mla_extend.bases.open import open_base
 from mla_extend.data.codes import language_name
@@ -14,7 +16,9 @@ from mla_extend.data.pairs import ImageText
 from mla_extend.errors import BaseError
 from mla_extend.evaluation.evaluate import evaluate_held_out, evaluate_model
 from mla_extend.files import writing_to
+from mla_extend.images.contents import image_keys
 from mla_extend.language.related import Related, check_related
+from mla_extend.platform import package_versions
 from mla_extend.processes import join_processes
 from mla_extend.progress import SILENT, Progress
 from mla_extend.registry.card import Card, read_card
@@ -23,11 +27,8 @@ from mla_extend.registry.load import RegistryModel, find_base
 from mla_extend.registry.place import registry_root
 from mla_extend.registry.prove import native_probe, prove
 from mla_extend.registry.store import Registry
-from mla_extend.request import Asked, Request, as_sources, drop_unreadable, read_request
 from mla_extend.stop import StopRequest
-from mla_extend.training.measure import Measure, estimate, package_versions
-from mla_extend.training.run_folder import RunFolder, claim_run
-from mla_extend.training.run_identity import run_identity
+from mla_extend.training.measure import Measure, estimate
 from mla_extend.training.session import Session, Trained, write_log
 from mla_extend.training.split import Split, split
 from mla_extend.training.stages import image_vectors

@@ -13,13 +13,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from mla_extend.bases.cldr import Annotation, annotations
-from mla_extend.bases.demo import demo_images, images_place
-from mla_extend.bases.demo_images import image_path
-from mla_extend.bases.icons import TEST_STYLE, TRAINING_STYLES, Concept, concepts
-from mla_extend.bases.packages import CLDR, ICONS
 from mla_extend.cache import cache_folder
-from mla_extend.data.demo_locales import checked_tag, demo_languages, key, locale_of, names_of
+from mla_extend.demo.base import demo_images, images_place
+from mla_extend.demo.cldr import Annotation, annotations
+from mla_extend.demo.icons import TEST_STYLE, TRAINING_STYLES, Concept, concepts
+from mla_extend.demo.images import image_path
+from mla_extend.demo.locales import checked_tag, demo_languages, key, locale_of, names_of
+from mla_extend.demo.packages import CLDR, ICONS
 from mla_extend.files import atomic_folder, write_json
 from mla_extend.progress import SILENT, Progress
 

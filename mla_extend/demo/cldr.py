@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from mla_extend.bases.packages import CLDR, fetch, read_members
+from mla_extend.demo.packages import CLDR, fetch, read_members
 from mla_extend.progress import SILENT, Progress
 
 

@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
+from mla_extend.add.request import Request
 from mla_extend.bases.base import Base
 from mla_extend.bases.encoding import TEXT_RULE
 from mla_extend.data.pairs import ImageText, ParallelText
 from mla_extend.images import PREPARATION
 from mla_extend.language.pieces import CUTTING_RULE
-from mla_extend.request import Request
 from mla_extend.training.split import Split
 
 SHOWN = 60

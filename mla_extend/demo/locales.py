@@ -8,10 +8,10 @@ from pathlib import Path
 
 import langcodes
 
-from mla_extend.bases.cldr import Annotation, annotations, coverage
-from mla_extend.bases.icons import concepts
-from mla_extend.bases.packages import CLDR, ICONS
 from mla_extend.cache import cache_folder
+from mla_extend.demo.cldr import Annotation, annotations, coverage
+from mla_extend.demo.icons import concepts
+from mla_extend.demo.packages import CLDR, ICONS
 from mla_extend.errors import DataError
 from mla_extend.files import write_json
 from mla_extend.progress import SILENT, Progress

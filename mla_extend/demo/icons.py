@@ -9,8 +9,8 @@ import unicodedata
 from dataclasses import dataclass
 from typing import Any
 
-from mla_extend.bases.cldr import annotations
-from mla_extend.bases.packages import ICONS, fetch, read_member
+from mla_extend.demo.cldr import annotations
+from mla_extend.demo.packages import ICONS, fetch, read_member
 from mla_extend.errors import FetchError
 from mla_extend.progress import SILENT, Progress
 

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from mla_extend.bases.video import is_video, video_key
 from mla_extend.cache import cache_folder
 from mla_extend.database import ASKED_AT_ONCE, Database
 from mla_extend.files import sha256_file
+from mla_extend.images.video import is_video, video_key
 from mla_extend.progress import SILENT, Progress
 
 SCHEMA = """

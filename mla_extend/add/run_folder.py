@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mla_extend.add.run_identity import RunIdentity
 from mla_extend.errors import TrainingError
 from mla_extend.files import folder_beside, publish_folder, read_json, write_json
 from mla_extend.processes import ALONE, Processes
 from mla_extend.registry.languages import BaseRegistry
 from mla_extend.registry.publish import remove
-from mla_extend.training.run_identity import RunIdentity
 
 RUN = "run.json"
 

@@ -19,7 +19,7 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mla_extend.bases.icons import IMAGE_SIZE, draw
+from mla_extend.demo.icons import IMAGE_SIZE, draw
 from mla_extend.errors import BaseError
 from mla_extend.platform import cores
 from mla_extend.progress import SILENT, Progress
@@ -146,7 +146,7 @@ def _workers(folder: Path, config: Mapping[str, Any], job: Job, count: int) -> I
     workers: list[Worker] = []
     try:
         for index in range(count):
-            command = [sys.executable, "-P", "-m", "mla_extend.bases.demo_images", str(folder), str(index)]
+            command = [sys.executable, "-P", "-m", "mla_extend.demo.images", str(folder), str(index)]
             errors = tempfile.TemporaryFile()  # noqa: SIM115 - closed below, with its process
             process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors)
             workers.append(Worker(process, errors))

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from mla_extend.bases.demo import HEAD, HeadRecipe
 from mla_extend.bases.dual_encoder_model import ImageHead
+from mla_extend.demo.recipes import HEAD, HeadRecipe
 from mla_extend.progress import SILENT, Progress
 
 

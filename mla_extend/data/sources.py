@@ -15,7 +15,7 @@ from mla_extend.data.licences import is_noncommercial
 from mla_extend.errors import DataError
 from mla_extend.progress import SILENT, Progress
 
-TABLE = Path(__file__).parent / "data" / "sources.tsv"
+TABLE = Path(__file__).with_name("sources.tsv")
 """One source a line. In `fetch` and `use`, `{lang}` is the language and `{code}` what the source calls it."""
 ANY = "*"
 """Codes of a source that does not list its languages."""

@@ -1,0 +1,1 @@
+"""The main job: a language is added to a base."""
