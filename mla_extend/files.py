@@ -234,5 +234,13 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """Read a plain JSON file; raise OSError, ValueError or RecursionError as the standard library does."""
-    return json.loads(read_plain(path).decode())
+    """Read a plain JSON file; raise OSError, or ValueError of what is no JSON or too deep."""
+    return parse_json(read_plain(path).decode())
+
+
+def parse_json(text: str | bytes) -> Any:
+    """Return the value of JSON; raise ValueError of what is none, or too deep, of which the library says otherwise."""
+    try:
+        return json.loads(text)
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error

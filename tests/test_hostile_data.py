@@ -14,13 +14,15 @@ from pathlib import Path
 import pytest
 from test_registry_store import make_base, publish
 
+from mla_extend.bases.fingerprint import weight_files
+from mla_extend.bases.source import model_type
 from mla_extend.data import read
 from mla_extend.data.formats import encoding, parquet, unfolding, webdataset_tars
 from mla_extend.data.formats.format import Wanted
 from mla_extend.data.formats.jsonl import json_rows
 from mla_extend.data.given import parse_given
 from mla_extend.data.read import read_image_text, read_parallel
-from mla_extend.errors import DataError, MlaExtendError, RecipeError, RegistryError
+from mla_extend.errors import BaseError, DataError, MlaExtendError, RecipeError, RegistryError
 from mla_extend.jobs.plan import read_plan
 from mla_extend.training.recipe import load_recipe
 
@@ -296,3 +298,11 @@ def test_an_object_over_many_lines_is_read_in_time_that_grows_with_it(tmp_path: 
     rows = list(json_rows(path))
     assert time.process_time() - begun < 5
     assert [(row.number, row.values["sw"]) for row in rows] == [(2, "mbwa"), (50_004, "paka")]
+
+
+def test_a_model_whose_json_is_nested_deeply_is_refused(tmp_path: Path) -> None:
+    for name in ("config.json", "model.safetensors.index.json"):
+        (tmp_path / name).write_text("[" * 100_000)
+    assert model_type(tmp_path) is None
+    with pytest.raises(BaseError, match="nested too deeply"):
+        weight_files(tmp_path)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from mla_extend.errors import BaseError
+from mla_extend.files import parse_json
 
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
 
@@ -80,7 +81,7 @@ def weight_files(folder: Path) -> list[Path]:
             "(for example with its save_pretrained) and try again."
         )
     try:
-        names = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
+        names = set(parse_json(index.read_text(encoding="utf-8"))["weight_map"].values())
         files = [folder / name for name in sorted(names)]
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise BaseError(f"{index} names no weight_map of files ({error!r}). Fetch the model again.") from error
@@ -96,7 +97,7 @@ def _tensor_digests(paths: list[Path]) -> dict[str, str]:
         try:
             with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
                 (size,) = struct.unpack("<Q", content[:8])
-                header: dict[str, Any] = json.loads(content[8 : 8 + size])
+                header: dict[str, Any] = parse_json(content[8 : 8 + size])
                 header.pop("__metadata__", None)
                 view = memoryview(content)
                 try:
@@ -117,8 +118,8 @@ def _tensor_digests(paths: list[Path]) -> dict[str, str]:
 def _content_digest(path: Path) -> str:
     if path.suffix == ".json":
         try:
-            value = _without_volatile(json.loads(path.read_text(encoding="utf-8")))
-        except ValueError as error:
+            value = _without_volatile(parse_json(path.read_text(encoding="utf-8")))
+        except (ValueError, RecursionError) as error:
             raise BaseError(f"{path} is not JSON ({error}). Fetch the model again.") from error
         return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
     return hashlib.sha256(path.read_bytes()).hexdigest()

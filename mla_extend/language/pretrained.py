@@ -28,7 +28,7 @@ from mla_extend.bases.fingerprint import weight_files
 from mla_extend.bases.source import fetch, local_folder, reason
 from mla_extend.cache import cache_folder
 from mla_extend.errors import BaseError, DataError, RegistryError
-from mla_extend.files import atomic_folder, write_json
+from mla_extend.files import atomic_folder, parse_json, write_json
 
 TOKENIZER, WEIGHTS, ABOUT = "tokenizer.json", "table.safetensors", "table.json"
 NAMES = (
@@ -174,7 +174,7 @@ def _cached(fingerprint: str) -> FrozenTable | None:
     """Return a table from the cache, if it is there whole."""
     folder = _folder(fingerprint)
     with suppress(OSError, ValueError, KeyError, TypeError, SafetensorError):
-        about = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
+        about = parse_json((folder / ABOUT).read_text(encoding="utf-8"))
         with safe_open(folder / WEIGHTS, framework="pt") as file:
             weight = file.get_tensor("table")
         table = FrozenTable(str(about["source"]), weight, (folder / TOKENIZER).read_text(encoding="utf-8"))
@@ -218,7 +218,7 @@ def _ending(name: str) -> str | None:
 def _read_tokenizer(source: str, folder: Path) -> str:
     try:
         content = (folder / TOKENIZER).read_text(encoding="utf-8")
-        json.loads(content)
+        parse_json(content)
     except (OSError, ValueError) as error:
         raise DataError(
             f"{source!r} has no readable {TOKENIZER} ({reason(error)}). Where it has a tokenizer of another kind, "

@@ -37,7 +37,7 @@ def read_base(folder: Path) -> BaseRecord:
     path = folder / BASE_FILE
     try:
         values = read_json(path)
-    except (OSError, ValueError, RecursionError) as error:
+    except (OSError, ValueError) as error:
         raise RegistryError(f"{path} cannot be read ({first_line(error)}). {_REMEDY}") from error
     if not isinstance(values, dict):
         raise RegistryError(f"{path} holds {type(values).__name__}, not an object. {_REMEDY}")

@@ -1,13 +1,12 @@
 """Check an adapter from elsewhere before a model sees it: its settings, its tensors, its tokenizer and its texts."""
 
-import json
 import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mla_extend.errors import DataError
-from mla_extend.files import open_plain
+from mla_extend.files import open_plain, parse_json
 from mla_extend.registry.card import Card
 from mla_extend.registry.contents import ADAPTER, MAX_SMALL, NOTHING, WEIGHTS
 from mla_extend.registry.plain import ODD, first_line, odd_values
@@ -82,8 +81,8 @@ def numbers_held(path: Path, what: str) -> int:
 
 def _read_settings(path: Path, what: str) -> dict[str, Any]:
     try:
-        settings = json.loads(path.read_bytes())
-    except (OSError, ValueError, RecursionError) as error:
+        settings = parse_json(path.read_bytes())
+    except (OSError, ValueError) as error:
         raise DataError(f"{what}: {path.name} cannot be read ({first_line(error)}). {NOTHING}") from error
     if not isinstance(settings, dict):
         raise DataError(f"{what}: {path.name} holds {type(settings).__name__}, not an object. {NOTHING}")

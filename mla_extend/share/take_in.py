@@ -5,7 +5,6 @@ tensors are checked before a model sees it. Where it came from, and the isolatio
 the version's files in a file of their own.
 """
 
-import json
 import shutil
 from collections.abc import Mapping
 from contextlib import ExitStack
@@ -14,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mla_extend.errors import BaseMismatchError, IsolationError, LanguageError, RegistryError
-from mla_extend.files import dump_json, folder_beside
+from mla_extend.files import dump_json, folder_beside, parse_json
 from mla_extend.progress import SILENT, Progress
 from mla_extend.registry import layout, publish
 from mla_extend.registry.card import Card, check_base
@@ -207,7 +206,7 @@ def _prove(model: "RegistryModel", home: BaseRegistry, staged: Path, card: Card,
 def read_received(version: Version) -> dict[str, Any] | None:
     """Return where a version came from; `None` if it was made in this registry."""
     try:
-        found = json.loads((version.folder / layout.RECEIVED).read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
+        found = parse_json((version.folder / layout.RECEIVED).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
         return None
     return found if isinstance(found, dict) else None

@@ -5,7 +5,6 @@ a tar that breaks off is told, which readers made for streaming pass over.
 """
 
 import gzip
-import json
 import math
 import re
 import tarfile
@@ -16,6 +15,7 @@ from typing import Any
 from mla_extend.data.formats.format import Format, Row, Wanted, check_file, known_columns, suffix_of
 from mla_extend.data.formats.unfolding import Unfolding
 from mla_extend.errors import DataError
+from mla_extend.files import parse_json
 
 IMAGES = ("jpg", "jpeg", "png", "webp")
 RANGE = re.compile(r"\{(\d+)\.\.(\d+)\}")
@@ -159,8 +159,8 @@ def _values(parts: dict[str, bytes], where: str) -> dict[str, Any]:
         try:
             if len(parts["json"]) > LONGEST_JSON:
                 raise ValueError(f"{len(parts['json']):,} bytes")
-            found = json.loads(parts["json"])
-        except (ValueError, RecursionError) as error:
+            found = parse_json(parts["json"])
+        except ValueError as error:
             raise DataError(f"{where}.json: not JSON ({error}). Write the sample again.") from error
         if not isinstance(found, dict):
             raise DataError(f"{where}.json: {type(found).__name__}, not an object with named values.")

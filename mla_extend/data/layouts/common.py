@@ -1,7 +1,6 @@
 """What several layouts need: where the images lie, files of a language, files side by side, one large JSON object."""
 
 import gzip
-import json
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import zip_longest
@@ -12,7 +11,7 @@ from mla_extend.data.codes import fit, undecided
 from mla_extend.data.formats.format import GZIP, text_lines
 from mla_extend.data.formats.jsonl import counted
 from mla_extend.errors import DataError
-from mla_extend.files import is_there
+from mla_extend.files import is_there, parse_json
 
 FOLDERS = (
     "images",
@@ -140,8 +139,8 @@ def peek(path: Path) -> bytes:
 def first_object(content: bytes) -> dict[str, Any]:
     """Return the object that the first line is, or an empty one."""
     try:
-        value = json.loads(content.partition(b"\n")[0])
-    except (ValueError, RecursionError):
+        value = parse_json(content.partition(b"\n")[0])
+    except ValueError:
         return {}
     return value if isinstance(value, dict) else {}
 
@@ -159,8 +158,8 @@ def json_object(path: Path) -> dict[str, Any]:
         DataError: it is not, or cannot be read.
     """
     try:
-        value = json.loads("\n".join(text for _, text in counted(path, text_lines(path))))
-    except (ValueError, RecursionError) as error:
+        value = parse_json("\n".join(text for _, text in counted(path, text_lines(path))))
+    except ValueError as error:
         raise DataError(f"{path} is not JSON ({error}). Copy or fetch the file again.") from error
     if not isinstance(value, dict):
         raise DataError(f"{path} is a JSON {type(value).__name__}, not an object. Give the file as it was published.")
