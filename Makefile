@@ -37,9 +37,11 @@ check: $(VENV)/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
 
-docs: $(VENV)/.dev  ## Write docs/cli.md from --help
+docs: $(VENV)/.dev  ## Write docs/cli.md from the commands, and build the site into site/; a broken link is an error
 	$(BIN)/python docs/make_cli.py
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
 
 figures: $(VENV)/.demo  ## Measure the README's figures again and write them into it
 	$(BIN)/python benchmarks/figures.py --write
@@ -74,4 +76,4 @@ $(LOWEST)/.core: $(VENV)/.dev
 	touch $@
 
 clean:
-	rm -rf $(VENV) $(LOWEST) build dist mutants
+	rm -rf $(VENV) $(LOWEST) build dist mutants site

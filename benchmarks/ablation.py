@@ -14,7 +14,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from common import README, ROOT, SPLITS, load, machine, markdown, put, save
+from common import SPLITS, load, machine, markdown, put, save
 
 
 def variants(steps: int) -> dict[str, list[str]]:
@@ -100,9 +100,7 @@ def main() -> None:
     parser.add_argument("--related", help="a language to start from a copy of, in one more variant")
     parser.add_argument("--steps", type=int, default=150)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument(
-        "--write", action="store_true", help="put the table of sw into the README, others into results.md"
-    )
+    parser.add_argument("--write", action="store_true", help="put the table into docs/results.md")
     parser.add_argument("--reuse", action="store_true", help="take the last result instead of measuring")
     arguments = parser.parse_args()
     language, name = arguments.language, f"ablation-{arguments.language}"
@@ -114,7 +112,7 @@ def main() -> None:
     text = table(result)
     print(text)
     if arguments.write:
-        put(name, text, README if language == "sw" else ROOT / "docs" / "results.md")
+        put(name, text)
 
 
 if __name__ == "__main__":

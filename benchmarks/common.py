@@ -1,4 +1,4 @@
-"""What the benchmark scripts share: where results go, the machine, and tables between markers in the README."""
+"""What the benchmark scripts share: where results go, the machine, and tables between markers in the docs."""
 
 import json
 import os
@@ -8,7 +8,7 @@ from typing import Any
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
-README = ROOT / "README.md"
+README, PAGE = ROOT / "README.md", ROOT / "docs" / "results.md"
 LANGUAGES = ("sw", "de", "am", "ja", "cy")
 SPLITS = ("seen", "all", "unseen")
 
@@ -35,7 +35,7 @@ def markdown(head: list[str], rows: list[list[str]]) -> str:
     return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
 
 
-def put(marker: str, text: str, page: Path = README) -> None:
+def put(marker: str, text: str, page: Path = PAGE) -> None:
     """Replace what stands between `<!-- MARKER -->` and `<!-- /MARKER -->` in a page."""
     content = page.read_text(encoding="utf-8")
     start, end = f"<!-- {marker} -->", f"<!-- /{marker} -->"

@@ -1,7 +1,7 @@
-"""Measure the README's figures: five languages on the demo base, one after another, in a registry of their own.
+"""Measure the headline figures: five languages on the demo base, one after another, in a registry of their own.
 
     python benchmarks/figures.py            measure all languages and print the table (about 4 minutes each)
-    python benchmarks/figures.py --write    the same, and put the table into the README
+    python benchmarks/figures.py --write    the same, and put the table into docs/results.md, its sum into the README
     python benchmarks/figures.py --registry DIR   keep the languages there, for benchmarks/mixed.py
     python benchmarks/figures.py --reuse    only from benchmarks/results/figures.json
 
@@ -17,7 +17,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from common import LANGUAGES, SPLITS, load, machine, markdown, put, save
+from common import LANGUAGES, README, SPLITS, load, machine, markdown, put, save
 
 
 def command(*arguments: str) -> tuple[str, float]:
@@ -90,12 +90,26 @@ def table(result: dict[str, Any]) -> str:
     )
 
 
+def headline(result: dict[str, Any]) -> str:
+    """Return the README's table: the ratios and what a language takes."""
+    rows = [
+        [
+            f"{row['name']} ({tag})",
+            *[f"{row['splits'][name]['ratio']:.2f}" for name in SPLITS],
+            f"{row['bytes'] / 1e6:.1f} MB",
+            f"{row['seconds'] / 60:.0f} min",
+        ]
+        for tag, row in result["languages"].items()
+    ]
+    return markdown(["language", *SPLITS, "size", "time"], rows)
+
+
 def main() -> None:
     """Measure, print, and write where asked to."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--languages", nargs="+", default=LANGUAGES)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--write", action="store_true", help="put the table into the README")
+    parser.add_argument("--write", action="store_true", help="put the tables into docs/results.md and the README")
     parser.add_argument("--registry", help="where the languages are added; without it, a folder that is removed")
     parser.add_argument("--reuse", action="store_true", help="take the last result instead of measuring")
     arguments = parser.parse_args()
@@ -108,6 +122,7 @@ def main() -> None:
     print(text)
     if arguments.write:
         put("figures", text)
+        put("headline", headline(result), README)
 
 
 if __name__ == "__main__":

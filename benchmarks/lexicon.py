@@ -16,13 +16,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from common import ROOT, SPLITS, load, machine, markdown, put, save
+from common import SPLITS, load, machine, markdown, put, save
 from figures import command
 from translate import Apertium
 
 from mla_extend import load_model
 
-PAGE = ROOT / "docs" / "results.md"
 MODES = {"es": "eng-spa", "ca": "eng-cat", "gl": "en-gl"}
 """The direction from English of each language; `apertium-MODE` is its Debian package."""
 WORD = re.compile(r"[a-z]{2,}")
@@ -100,7 +99,7 @@ def main() -> None:
     result = load("lexicon") if arguments.reuse else measure(arguments.languages, arguments.recipes, arguments.seed)
     print(table(result))
     if arguments.write:
-        put("lexicon", table(result), PAGE)
+        put("lexicon", table(result))
 
 
 if __name__ == "__main__":

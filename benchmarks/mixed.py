@@ -1,7 +1,7 @@
 """Measure how much of the base's own words a language keeps: English through its path, mixed queries, names.
 
     python benchmarks/mixed.py --registry DIR            of the demo's languages in a registry
-    python benchmarks/mixed.py --registry DIR --write    the same, and put the table into the README
+    python benchmarks/mixed.py --registry DIR --write    the same, and put the table into the docs
     python benchmarks/mixed.py --start [--write]         what the base's words give before training
 
 All are compared with what English gives on the base's own path. English: the first 500 different captions of the test
@@ -62,7 +62,7 @@ def main() -> None:
         "--start", action="store_true", help="build the languages untrained, with and without the words"
     )
     parser.add_argument("--languages", nargs="+", default=LANGUAGES)
-    parser.add_argument("--write", action="store_true", help="put the table into the README and docs/native-words.md")
+    parser.add_argument("--write", action="store_true", help="put the tables into the docs")
     arguments = parser.parse_args()
     if arguments.start:
         model = load_model(base="demo")
@@ -82,7 +82,6 @@ def main() -> None:
     hesitant = unsure_table(load("mixed")["unsure"])
     print(f"\n{hesitant}")
     if arguments.write:
-        put("mixed", text)
         put("mixed", text, PAGE)
         put("unsure", hesitant, ROOT / "docs" / "routing.md")
 

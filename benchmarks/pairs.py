@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from common import RESULTS, ROOT, load, machine, markdown, put, save
+from common import PAGE, RESULTS, ROOT, load, machine, markdown, put, save
 from multi30k import DATA, Data, Judge
 
 from mla_extend.bases.features import Features
@@ -37,7 +37,7 @@ from mla_extend.training.recipe import Recipe, load_recipe
 from mla_extend.training.session import Session
 from mla_extend.training.split import split
 
-PAGE, PLOT = ROOT / "docs" / "results.md", ROOT / "docs" / "pairs.png"
+PLOT = ROOT / "docs" / "pairs.png"
 COUNTS = (100, 300, 1000, 3000, 10_000, 29_000)
 """Numbers of pairs, as far as there are so many."""
 
@@ -208,7 +208,7 @@ def main() -> None:
     result = load("pairs") if arguments.reuse else measure(arguments)
     print(table(result))
     if arguments.write:
-        put("pairs", table(result), PAGE)
+        put("pairs", table(result))
         draw(result, PLOT)
 
 

@@ -14,7 +14,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from common import ROOT, load, markdown, put, save
+from common import load, markdown, put, save
 
 from mla_extend.bases.base import Base
 from mla_extend.bases.open import open_base
@@ -81,7 +81,7 @@ def main() -> None:
     if arguments.write:
         save("photographs", {"seed": arguments.seed, "sets": found})
         found = load("photographs")["sets"]
-        put("photographs", f"{table(found)}\n\n{note(arguments.seed)}", ROOT / "docs" / "results.md")
+        put("photographs", f"{table(found)}\n\n{note(arguments.seed)}")
     print(table(found))
 
 

@@ -21,7 +21,7 @@ from statistics import mean
 from typing import Any
 
 import torch
-from common import ROOT, SPLITS, load, machine, markdown, put, save
+from common import SPLITS, load, machine, markdown, put, save
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -140,7 +140,7 @@ def main() -> None:
     text = table(result)
     print(text)
     if arguments.write:
-        put("placement", text, ROOT / "docs" / "results.md")
+        put("placement", text)
 
 
 if __name__ == "__main__":

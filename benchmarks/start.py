@@ -60,7 +60,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--languages", nargs="+", default=LANGUAGES)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--write", action="store_true", help="put the table into the README")
+    parser.add_argument("--write", action="store_true", help="put the table into docs/results.md")
     parser.add_argument("--reuse", action="store_true", help="take the last result instead of measuring")
     arguments = parser.parse_args()
     result = load("start") if arguments.reuse else measure(tuple(arguments.languages), arguments.seed)

@@ -13,7 +13,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from common import ROOT, load, machine, markdown, put, save
+from common import load, machine, markdown, put, save
 
 from mla_extend.add.job import add_language
 from mla_extend.data.formats.format import Wanted
@@ -110,7 +110,7 @@ def main() -> None:
         save("suggest", result)
     print(table(result))
     if arguments.write:
-        put("suggest", table(result), ROOT / "docs" / "results.md")
+        put("suggest", table(result))
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from common import ROOT, load, machine, markdown, put, save
+from common import load, machine, markdown, put, save
 from multi30k import DATA, Data, Judge
 from pairs import learn
 
@@ -19,8 +19,6 @@ from mla_extend.bases.features import Features
 from mla_extend.bases.open import open_base
 from mla_extend.language.model import MultilingualModel
 from mla_extend.training.recipe import load_recipe
-
-PAGE = ROOT / "docs" / "results.md"
 
 
 def measure(languages: list[str], recipes: list[str], counts: list[int], folder: Path, seed: int) -> dict[str, Any]:
@@ -77,7 +75,7 @@ def main() -> None:
         save("text", result)
     print(table(result))
     if asked.write:
-        put("text", table(result), PAGE)
+        put("text", table(result))
 
 
 if __name__ == "__main__":

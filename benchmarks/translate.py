@@ -29,13 +29,12 @@ from typing import Any
 
 import numpy as np
 import psutil
-from common import ROOT, SPLITS, load, machine, markdown, put, save
+from common import PAGE, SPLITS, load, machine, markdown, put, save
 from figures import command
 
 from mla_extend.demo.data import demo_data
 from mla_extend.registry.load import load_model
 
-PAGE = ROOT / "docs" / "results.md"
 MODES = Path("/usr/share/apertium/modes")
 ENGINES = {
     "es": ("apertium-eng-spa", "spa-eng"),
@@ -243,7 +242,7 @@ def main() -> None:
             save("translate", result)
     print(table(result))
     if arguments.write:
-        put("translate", table(result), PAGE)
+        put("translate", table(result))
 
 
 if __name__ == "__main__":

@@ -50,7 +50,7 @@ def _name(parameter: Any) -> str:
 
 
 def _meaning(parameter: Any) -> str:
-    parts = [_line(parameter.help)]
+    parts = [_line(parameter.help).replace("][", "]\\[")]  # no link
     if parameter.required and parameter.param_type_name == "option":
         parts.append("Required.")
     if parameter.show_default and not _is_flag(parameter) and isinstance(parameter.default, str | int):

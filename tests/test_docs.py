@@ -9,7 +9,9 @@ from types import ModuleType
 
 import pytest
 import typer
+import yaml
 
+from mla_extend import __version__
 from mla_extend.cli.app import app
 
 ROOT = Path(__file__).parents[1]
@@ -88,3 +90,10 @@ def test_every_value_of_a_recipe_is_explained(recipe: Path) -> None:
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.stem)
 def test_every_recipe_is_named_in_the_changelog(recipe: Path) -> None:
     assert f"`{recipe.stem}`" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+
+
+def test_the_citation_names_this_version_and_the_licence_that_is_here() -> None:
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    assert citation["version"] == __version__
+    assert citation["license"] == "Apache-2.0"
+    assert "Apache License" in (ROOT / "LICENSE").read_text(encoding="utf-8")

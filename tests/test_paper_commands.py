@@ -1,4 +1,4 @@
-"""The commands of the page on the paper, read out of it and run on small stand-ins of the folders that they need."""
+"""The commands of the pages on the paper, read out of them and run on small stand-ins of the folders that they need."""
 
 import json
 import os
@@ -23,7 +23,8 @@ from mla_extend.cli.app import app
 from mla_extend.language import pretrained
 from tests.conftest import save_clip
 
-PAGE = Path(__file__).parents[1] / "docs" / "paper.md"
+DOCS = Path(__file__).parents[1] / "docs"
+PAGES = (DOCS / "paper.md", DOCS / "tutorials" / "paper.md")
 CLIP = "openai/clip-vit-base-patch32"
 BERT = "google-bert/bert-base-multilingual-cased"
 TABLES = (BERT, "FacebookAI/xlm-roberta-base", "models/mbert")
@@ -87,8 +88,9 @@ def captions(language: str) -> list[str]:
 
 
 def blocks(kind: str) -> list[str]:
-    """Return the page's fenced blocks of a kind."""
-    return re.findall(rf"^```{kind}\n(.*?)^```", PAGE.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+    """Return the pages' fenced blocks of a kind."""
+    text = "".join(page.read_text(encoding="utf-8") for page in PAGES)
+    return re.findall(rf"^```{kind}\n(.*?)^```", text, flags=re.MULTILINE | re.DOTALL)
 
 
 class Place:
