@@ -69,7 +69,7 @@ $(VENV)/.dev: pyproject.toml constraints.txt
 # Without the package itself: its own code is tested, from this folder.
 $(LOWEST)/.core: $(VENV)/.dev
 	$(BIN)/uv venv --quiet --clear --python $(BIN)/python $(LOWEST)
-	$(BIN)/uv pip compile --quiet --python $(BIN)/python --resolution lowest-direct --extra open-clip pyproject.toml \
+	$(BIN)/uv pip compile --quiet --python $(BIN)/python --resolution lowest-direct --extra open-clip --extra report --extra formats pyproject.toml \
 		--output-file $(LOWEST)/lowest.txt
 	grep -iE '^($(TESTERS))==' constraints.txt > $(LOWEST)/testers.txt
 	$(BIN)/uv pip install --quiet --python $(LOWEST) --requirement $(LOWEST)/lowest.txt --requirement $(LOWEST)/testers.txt

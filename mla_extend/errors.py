@@ -2,7 +2,8 @@
 
     MlaExtendError
     ├── DataError            a file or text that the user gave cannot be used
-    │   └── ImageError           an image cannot be read
+    │   ├── ImageError           an image cannot be read
+    │   └── MissingExtraError    an optional library that this needs is not installed
     ├── LanguageError        not a language code, or a language that is not there
     ├── RecipeError          a recipe or an override is wrong
     ├── BaseError            the base model cannot be opened, built or used
@@ -38,6 +39,10 @@ class ImageError(DataError):
     def __init__(self, image: object, message: str) -> None:
         super().__init__(message)
         self.image = image
+
+
+class MissingExtraError(DataError):
+    """Name the optional library that is missing, and the extra that brings it."""
 
 
 class LanguageError(MlaExtendError):

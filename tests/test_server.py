@@ -893,7 +893,7 @@ def test_the_missing_libraries_are_named(site: Site) -> None:
     """And how to install them."""
     code = "import sys; sys.modules['fastapi'] = None; import mla_extend.serve.server"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert "DataError: The server needs fastapi" in result.stderr
+    assert "MissingExtraError: The server needs fastapi" in result.stderr
     assert "pip install 'mla-extend[serve]'" in result.stderr
 
 

@@ -15,6 +15,7 @@ from mla_extend.data.codes import language_name
 from mla_extend.data.pairs import ImageText
 from mla_extend.errors import BaseError
 from mla_extend.evaluation.evaluate import evaluate_held_out, evaluate_model
+from mla_extend.extras import is_installed
 from mla_extend.files import writing_to
 from mla_extend.images.contents import image_keys
 from mla_extend.language.related import Related, check_related
@@ -28,6 +29,7 @@ from mla_extend.registry.place import registry_root
 from mla_extend.registry.prove import native_probe, prove
 from mla_extend.registry.store import Registry
 from mla_extend.stop import StopRequest
+from mla_extend.training.curve import draw_curve
 from mla_extend.training.measure import Measure, estimate
 from mla_extend.training.session import Session, Trained, write_log
 from mla_extend.training.split import Split, split
@@ -308,15 +310,14 @@ def _evaluate(
 
 def _stage(run: RunFolder, model: RegistryModel, tag: str, trained: Trained) -> Path:
     """Write the version's files, all but the card, into a folder of the run."""
-    from mla_extend.training.curve import draw_curve  # noqa: PLC0415 - matplotlib is slow to import
-
     staged = run.folder / "version"
     shutil.rmtree(staged, ignore_errors=True)
     with writing_to(staged):
         staged.mkdir()
         model.save(tag, staged)
         write_log(staged / "training.jsonl", trained.log)
-        draw_curve(trained.log, staged / "curves.png", title=f"{language_name(tag)} ({tag})")
+        if is_installed("matplotlib"):
+            draw_curve(trained.log, staged / "curves.png", title=f"{language_name(tag)} ({tag})")
     return staged
 
 

@@ -13,6 +13,7 @@ from typing import Any
 from mla_extend.data.codes import SAME_SCRIPT, closest, fit, language_name, language_tag
 from mla_extend.data.licences import is_noncommercial
 from mla_extend.errors import DataError
+from mla_extend.extras import install
 from mla_extend.progress import SILENT, Progress
 
 TABLE = Path(__file__).with_name("sources.tsv")
@@ -25,7 +26,6 @@ LICENCES = {"globalvoices": "CC BY 3.0", "nllb": "ODC-By 1.0", "tatoeba": "CC BY
 """Licences of corpora by their names in mtdata's index, which holds none. The others' pages say theirs, or nothing."""
 IN_TABLE = ("Flores", "Microsoft")
 """Groups of that index whose data stand in the table."""
-INSTALL = "pip install 'mla-extend[sources]'"
 
 
 def public_sources(language: str, progress: Progress = SILENT) -> dict[str, Any]:
@@ -86,7 +86,7 @@ def _indexed(tag: str, progress: Progress) -> list[dict[str, Any]]:
     places = os.pathsep.join((os.environ.get("PATH", ""), str(Path(sys.executable).parent)))
     program = shutil.which("mtdata", path=places)
     if program is None:
-        raise DataError(f"mtdata's index knows hundreds of parallel corpora, and is not installed: {INSTALL}")
+        raise DataError(f"mtdata's index knows hundreds of parallel corpora, and is not installed: {install('mtdata')}")
     progress.start("Reading mtdata's index (built at its first use, in about a minute)")
     # An empty folder, since mtdata runs what it finds under certain names in the current one.
     with TemporaryDirectory() as empty:

@@ -11,7 +11,7 @@ from typing import Any
 
 from mla_extend.demo.cldr import annotations
 from mla_extend.demo.packages import ICONS, fetch, read_member
-from mla_extend.errors import FetchError
+from mla_extend.extras import optional
 from mla_extend.progress import SILENT, Progress
 
 TRAINING_STYLES = ("noto", "twemoji", "openmoji")
@@ -79,12 +79,7 @@ def icon_set(style: str, progress: Progress = SILENT) -> dict[str, str]:
 
 def draw(svg: str) -> bytes:
     """Return an SVG as PNG bytes: 224 by 224 pixels on white."""
-    try:
-        import resvg_py  # noqa: PLC0415 - only those who build the demo need it
-    except ImportError as error:
-        raise FetchError(
-            "The demo's images are drawn with resvg-py, which is not installed. Run `pip install 'mla-extend[demo]'`."
-        ) from error
+    resvg_py = optional("resvg_py", "Drawing the demo's images")
     png: bytes = resvg_py.svg_to_bytes(
         svg, background="white", width=IMAGE_SIZE, height=IMAGE_SIZE, skip_system_fonts=True
     )

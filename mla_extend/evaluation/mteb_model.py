@@ -22,6 +22,7 @@ from torch.nn import functional as F
 from mla_extend.bases.source import HUB_ID, local_folder
 from mla_extend.data.codes import SAME_SCRIPT, closest, fit, language_tag
 from mla_extend.errors import DataError, LanguageError
+from mla_extend.extras import optional
 from mla_extend.language.build import parameters
 from mla_extend.language.model import MultilingualModel
 from mla_extend.language.peft_method import adapter_tensors
@@ -172,11 +173,7 @@ def mteb_language(tag: str) -> str:
 
 
 def _meta(model: MultilingualModel, language: str | None) -> "ModelMeta":
-    try:
-        from mteb.models.model_meta import ModelMeta, ScoringFunction  # noqa: PLC0415 - slow to import
-    except ImportError as error:
-        raise DataError(f"mteb cannot be imported ({error}): pip install 'mla-extend[mteb]'") from error
-
+    meta = optional("mteb.models.model_meta", "The model for MTEB")
     identity = model.base.identity
     languages = _languages(model)
     revision = identity.fingerprint[:12]
@@ -184,7 +181,7 @@ def _meta(model: MultilingualModel, language: str | None) -> "ModelMeta":
         state = json.dumps(sorted((tag, version) for tag, (version, _) in languages.items()))
         revision += "-" + hashlib.sha256(state.encode()).hexdigest()[:8]
     from_hub = HUB_ID.fullmatch(identity.source) and local_folder(identity.source) is None
-    return ModelMeta(
+    found: ModelMeta = meta.ModelMeta(
         loader=None,
         name=f"mla-extend/{identity.name}",
         revision=revision,
@@ -200,13 +197,14 @@ def _meta(model: MultilingualModel, language: str | None) -> "ModelMeta":
         public_training_code=None,
         public_training_data=None,
         framework=["PyTorch"],
-        similarity_fn_name=ScoringFunction.COSINE,
+        similarity_fn_name=meta.ScoringFunction.COSINE,
         use_instructions=False,
         training_datasets=None,
         adapted_from=identity.source if from_hub else None,
         modalities=["text", "image"] if model.base.processor is not None else ["text"],
         experiment_kwargs=None if language is None else {"language": language},
     )
+    return found
 
 
 def _languages(model: MultilingualModel) -> dict[str, tuple[str, int]]:

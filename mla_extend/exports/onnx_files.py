@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from mla_extend.errors import DataError
+from mla_extend.extras import optional
 
 EXTERNAL = 1_900_000_000
 """Bytes of weights from which they lie in a file of their own: one ONNX file holds no more than 2 GB."""
-INSTALL = "pip install 'mla-extend[onnx]'"
 
 Arrays = Mapping[str, NDArray[Any]]
 
@@ -28,12 +28,8 @@ def require_onnx() -> None:
     Raises:
         DataError: they are not.
     """
-    try:
-        import onnx  # noqa: F401, PLC0415 - an extra
-        import onnxruntime  # noqa: F401, PLC0415
-        import onnxscript  # noqa: F401, PLC0415
-    except ImportError as error:
-        raise DataError(f"Exporting to ONNX needs onnx, onnxscript and onnxruntime ({error}): {INSTALL}") from error
+    for library in ("onnx", "onnxruntime", "onnxscript"):
+        optional(library, "Exporting to ONNX")
 
 
 def write_onnx(

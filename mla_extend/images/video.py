@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeGuard
 
 from mla_extend.errors import DataError, ImageError
+from mla_extend.extras import optional
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -64,10 +65,7 @@ def check_video(path: str | Path) -> None:
 @contextmanager
 def _opened(path: str | Path) -> Iterator[Any]:
     """Open a video, and tell in one line what is wrong with it."""
-    try:
-        import av  # noqa: PLC0415 - an extra
-    except ImportError as error:
-        raise DataError(f"The video {path} needs PyAV. Install it: pip install 'mla-extend[video]'.") from error
+    av = optional("av", f"The video {path}")
     try:
         # Without the scheme a name with a colon would be one; a list of other addresses in a file is not followed.
         with av.open(f"file:{path}", metadata_errors="replace", options={"protocol_whitelist": "file"}) as container:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from mla_extend.errors import DataError
+from mla_extend.extras import optional
 from mla_extend.jobs.process import supervise
 from mla_extend.platform import cores
 
@@ -77,10 +78,7 @@ class RayRunner:
         # Without these, Ray reports its use to its makers, and warns about GPUs where none is asked for.
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-        try:
-            import ray  # noqa: PLC0415 - optional
-        except ImportError as error:
-            raise DataError("--ray needs the library ray: pip install 'mla-extend[ray]'") from error
+        ray = optional("ray", "--ray")
         self.places = jobs
         self.threads = threads or 1
         where: dict[str, Any] = {"address": address}

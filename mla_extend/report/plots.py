@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from mla_extend.extras import optional
 from mla_extend.training.curve import BLUE, GREY, ORANGE
 
 WIDTH = 4.7
@@ -145,9 +146,9 @@ def _label(row: Mapping[str, Any]) -> str:
 
 
 def _few_ticks() -> Any:
-    from matplotlib.ticker import MaxNLocator  # noqa: PLC0415 - slow to import
+    ticker = optional("matplotlib.ticker", "The page")
 
-    return MaxNLocator(nbins=4, integer=True)
+    return ticker.MaxNLocator(nbins=4, integer=True)
 
 
 def _name_points(axes: Any, rows: Sequence[Mapping[str, Any]], theme: Theme) -> None:
@@ -184,9 +185,9 @@ def _plot(name: str, alt: str, height: float, draw: Any) -> Plot:
 
 
 def _png(height: float, draw: Any, theme: Theme) -> bytes:
-    import matplotlib as mpl  # noqa: PLC0415 - slow to import
-    from matplotlib.backends.backend_agg import FigureCanvasAgg  # noqa: PLC0415
-    from matplotlib.figure import Figure  # noqa: PLC0415
+    mpl, agg, figures = (
+        optional(name, "The page") for name in ("matplotlib", "matplotlib.backends.backend_agg", "matplotlib.figure")
+    )
     from PIL import Image  # noqa: PLC0415
 
     ink = dict.fromkeys(("text.color", "axes.labelcolor", "xtick.color", "ytick.color", "axes.edgecolor"), theme.ink)
@@ -200,8 +201,8 @@ def _png(height: float, draw: Any, theme: Theme) -> bytes:
     look = {"font.size": 9.5, "axes.spines.top": False, "axes.spines.right": False}
     with mpl.rc_context({**ink, **paper, **look}), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing")  # a name in a script that the font lacks is in the table
-        figure = Figure(figsize=(WIDTH, height), dpi=DPI, layout="constrained")
-        canvas = FigureCanvasAgg(figure)
+        figure = figures.Figure(figsize=(WIDTH, height), dpi=DPI, layout="constrained")
+        canvas = agg.FigureCanvasAgg(figure)
         draw(figure.subplots(), theme)
         canvas.draw()
     # Some colours are enough, and make a third of the bytes.

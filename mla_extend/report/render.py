@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mla_extend.errors import DataError, LanguageError
+from mla_extend.extras import optional
 from mla_extend.files import user_path
 
 if TYPE_CHECKING:
@@ -53,12 +54,11 @@ def png_uri(content: bytes) -> str:
 
 
 def _environment() -> "Environment":
-    from jinja2 import Environment, PackageLoader, StrictUndefined  # noqa: PLC0415 - slow to import
-
-    environment = Environment(
-        loader=PackageLoader("mla_extend.report"),
+    jinja2 = optional("jinja2", "The page")
+    environment: Environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("mla_extend.report"),
         autoescape=True,
-        undefined=StrictUndefined,
+        undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
         finalize=_seen,

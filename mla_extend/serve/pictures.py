@@ -8,7 +8,8 @@ from pathlib import Path
 
 from PIL import Image
 
-from mla_extend.errors import DataError, ImageError, MlaExtendError
+from mla_extend.errors import DataError, ImageError, MissingExtraError, MlaExtendError
+from mla_extend.extras import install
 from mla_extend.images.open import image_header, open_image
 from mla_extend.images.video import check_video, is_video, read_frames
 from mla_extend.search.index import Entry, ImageIndex
@@ -139,10 +140,8 @@ def _small(image: Image.Image) -> bytes:
 
 
 def _unreadable(what: object, error: DataError) -> NoPicture:
-    if not isinstance(error, ImageError):
-        return NoPicture(
-            "The server has no PyAV, which videos need. Install it where it runs: pip install 'mla-extend[video]'."
-        )
+    if isinstance(error, MissingExtraError):
+        return NoPicture(f"The server has no av, which videos need. Run {install('av')} where it runs.")
     gone = isinstance(error.__cause__, FileNotFoundError)
     why = "it is gone" if gone else type(error.__cause__ or error).__name__
     return NoPicture(f"The picture {what} cannot be read ({why}). Index the folder again.")

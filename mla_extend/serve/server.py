@@ -7,23 +7,20 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mla_extend.errors import DataError
+from mla_extend.extras import optional
 from mla_extend.platform import WINDOWS
 from mla_extend.progress import SILENT, Progress
 from mla_extend.search.searcher import Searcher, open_searcher
 from mla_extend.serve.guard import LOCAL_NAMES, is_loopback
 from mla_extend.serve.limits import Limits
 
-try:
-    import uvicorn
-    from uvicorn.protocols.http.h11_impl import H11Protocol
+for _library in ("fastapi", "uvicorn"):
+    optional(_library, "The server")
 
-    from mla_extend.serve.app import create_app
-except ModuleNotFoundError as error:
-    if (error.name or "").partition(".")[0] not in {"fastapi", "starlette", "uvicorn"}:
-        raise
-    raise DataError(
-        f"The server needs {error.name}, which is not installed. Install it: pip install 'mla-extend[serve]'"
-    ) from error
+import uvicorn  # noqa: E402
+from uvicorn.protocols.http.h11_impl import H11Protocol  # noqa: E402
+
+from mla_extend.serve.app import create_app  # noqa: E402
 
 BACKLOG = 512
 GRACE = 5

@@ -4,19 +4,19 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from mla_extend.extras import optional
+
 BLUE, ORANGE, GREY = "#1f5fa8", "#c2571a", "#777777"
 
 
 def draw_curve(log: Sequence[dict[str, Any]], path: Path, title: str) -> None:
     """Draw `training.jsonl`'s records into a PNG, the stages one after another on one axis of steps."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg  # noqa: PLC0415 - slow to import
-    from matplotlib.figure import Figure  # noqa: PLC0415
-
+    agg, figures = (optional(f"matplotlib.{name}", "Drawing") for name in ("backends.backend_agg", "figure"))
     stages = list(dict.fromkeys(record["stage"] for record in log))
     last = {name: max(record["step"] for record in log if record["stage"] == name) for name in stages}
     offset = {name: sum(last[other] for other in stages[:place]) for place, name in enumerate(stages)}
-    figure = Figure(figsize=(9, 4.5), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = figures.Figure(figsize=(9, 4.5), layout="constrained")
+    agg.FigureCanvasAgg(figure)
     losses, scores = figure.subplots(1, 2)
     for name in stages:
         records = [record for record in log if record["stage"] == name]

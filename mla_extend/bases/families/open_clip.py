@@ -13,6 +13,7 @@ from transformers.modeling_outputs import BaseModelOutput
 from mla_extend.bases.family import TOKENIZER_FILES, Family, take_positions
 from mla_extend.bases.source import model_type
 from mla_extend.errors import BaseError
+from mla_extend.extras import optional
 from mla_extend.files import read_json
 
 CONFIG, WEIGHTS = "open_clip_config.json", "open_clip_model.safetensors"
@@ -239,14 +240,7 @@ def pooling_of(clip: Any) -> str:
 
 
 def _open_clip() -> Any:
-    try:
-        import open_clip  # noqa: PLC0415 - an extra
-    except ImportError as error:
-        raise BaseError(
-            f"Models of open_clip need the package open_clip_torch ({error}). Install it: "
-            "pip install 'mla-extend[open-clip]'"
-        ) from error
-    return open_clip
+    return optional("open_clip", "A model of open_clip")
 
 
 def _config(folder: Path) -> dict[str, Any]:

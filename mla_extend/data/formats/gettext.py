@@ -15,6 +15,7 @@ import numpy as np
 from mla_extend.data.formats.format import GZIP, Format, Row, Wanted
 from mla_extend.data.formats.unfolding import Unfolding
 from mla_extend.errors import DataError
+from mla_extend.extras import optional
 
 ORDERS = {b"\xde\x12\x04\x95": "<", b"\x95\x04\x12\xde": ">"}
 """Byte orders of compiled catalogues by their first bytes."""
@@ -80,7 +81,7 @@ def _read(path: Path) -> Any:
     Raises:
         DataError: it is damaged; the message names the line where there are lines.
     """
-    import polib  # noqa: PLC0415 - only needed here
+    polib = optional("polib", str(path))
 
     try:
         with _plain(path) as plain:

@@ -14,6 +14,7 @@ from mla_extend.data.formats.format import Format, Row, Wanted
 from mla_extend.data.formats.parquet import BATCH, batch_rows, known_names, one_line
 from mla_extend.data.formats.unfolding import Unfolding
 from mla_extend.errors import DataError
+from mla_extend.extras import optional
 from mla_extend.files import read_json
 
 HUB_PART = re.compile(r"\w[\w.-]*", re.ASCII)
@@ -143,11 +144,7 @@ def _hub_name(path: Path) -> tuple[str, str | None]:
 
 
 def _library() -> Any:
-    try:
-        import datasets  # noqa: PLC0415 - slow, and optional
-    except ImportError as error:
-        raise DataError("Data sets of Hugging Face need datasets: pip install 'mla-extend[datasets]'") from error
-    return datasets
+    return optional("datasets", "A data set of Hugging Face")
 
 
 @contextlib.contextmanager

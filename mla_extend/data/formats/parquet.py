@@ -7,6 +7,7 @@ from typing import Any
 from mla_extend.data.formats.format import ROLES, Format, Row, Wanted, known_columns
 from mla_extend.data.formats.unfolding import ROW, Unfolding
 from mla_extend.errors import DataError
+from mla_extend.extras import optional
 
 BATCH = 64
 """Rows held at once: of images of 1 MB, 64 MB."""
@@ -27,11 +28,7 @@ class Parquet(Format):
 
     def rows(self, path: Path, wanted: Wanted) -> Iterator[Row]:
         """Give the rows, with the values of columns that can matter."""
-        try:
-            import pyarrow  # noqa: PLC0415 - slow, and optional
-            from pyarrow import parquet  # noqa: PLC0415
-        except ImportError as error:
-            raise DataError("Parquet files need pyarrow: pip install 'mla-extend[parquet]'") from error
+        pyarrow, parquet = optional("pyarrow", str(path)), optional("pyarrow.parquet", str(path))
         try:
             with parquet.ParquetFile(path) as file:
                 names = file.schema_arrow.names

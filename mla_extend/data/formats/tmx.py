@@ -12,6 +12,7 @@ from mla_extend.data.codes import closest, others_meant
 from mla_extend.data.formats.format import GZIP, Format, Row, Wanted
 from mla_extend.data.formats.unfolding import Unfolding
 from mla_extend.errors import DataError
+from mla_extend.extras import optional
 
 if TYPE_CHECKING:
     from xml.etree.ElementTree import Element
@@ -103,24 +104,23 @@ def outline(path: Path, units: Set[str]) -> Iterator[tuple[str, "Element"]]:
     Raises:
         DataError: it is no XML, cut off, of another encoding than it says, or declares entities.
     """
-    from defusedxml import DefusedXmlException  # noqa: PLC0415 - only needed here
-    from defusedxml.ElementTree import ParseError, iterparse  # noqa: PLC0415
+    tree, refused = optional("defusedxml.ElementTree", str(path)), optional("defusedxml", str(path))
 
     try:
         with path.open("rb") as start:
             packed = start.read(2) == GZIP
         with gzip.open(path, "rb") if packed else path.open("rb") as file:
             counted = _Counted(file, path)
-            for name, element in _outline(iterparse(counted, events=("start", "end")), units):
+            for name, element in _outline(tree.iterparse(counted, events=("start", "end")), units):
                 counted.since = 0 if name in units else counted.since
                 yield name, element
-    except ParseError as error:
+    except tree.ParseError as error:
         reason = str(error).partition(":")[0]
         raise DataError(
             f"{path}, line {error.position[0]}: not XML, or cut off ({reason} at column {error.position[1] + 1}). "
             "Fetch the file again, or mend it there; its text must be in the encoding that its first line names."
         ) from error
-    except DefusedXmlException as error:
+    except refused.DefusedXmlException as error:
         raise DataError(
             f"{path} declares the entity {getattr(error, 'name', error)!r}; entities can fill the memory or read other "
             "files. Put their text in their place, and take the declarations out."

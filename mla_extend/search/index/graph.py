@@ -6,7 +6,6 @@ compared besides, so that it need not be built for every image that is added.
 """
 
 import errno
-import importlib.util
 import os
 import secrets
 import threading
@@ -15,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from mla_extend.extras import install, is_installed
 from mla_extend.files import atomic_path
 from mla_extend.progress import SILENT, Progress
 from mla_extend.search.index.store import Keys, Store, Vectors, damaged
@@ -45,10 +45,10 @@ def refresh_graph(store: Store, progress: Progress = SILENT) -> None:
         return
     if upto and covered >= (1 - NEW) * count and covered >= (1 - NEW) * built:
         return
-    if not is_installed():
+    if not is_installed("usearch"):
         progress.note(
-            f"All of the {count:,} vectors are compared in each search, since usearch is not installed: pip install "
-            "'mla-extend[search]', and run the same command again."
+            f"All of the {count:,} vectors are compared in each search, since usearch is not installed: "
+            f"{install('usearch')}, and run the same command again."
         )
         return
     progress.start("Building the graph", total=count)
@@ -102,11 +102,6 @@ class Graph:
             self._graph.expansion_search = max(EXPANSION_SEARCH, wanted)
             keys: Keys = self._graph.search(vector, wanted, threads=1).keys.astype(np.int64)
         return keys
-
-
-def is_installed() -> bool:
-    """Say whether usearch is there."""
-    return importlib.util.find_spec("usearch") is not None
 
 
 def new_graph(dimension: int) -> Any:

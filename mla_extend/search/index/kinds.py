@@ -5,9 +5,9 @@ What is a picture to people and cannot be read here is passed over, and counted 
 
 import re
 from functools import cache
-from importlib.util import find_spec
 from pathlib import Path
 
+from mla_extend.extras import install, is_installed
 from mla_extend.images.video import SUFFIXES as VIDEOS
 
 
@@ -35,8 +35,8 @@ OTHERS = _suffixes(
 OTHER_VIDEOS = _suffixes("3g2 3gp asf divx f4v flv m2ts m2v mpe mpeg mpg mts mxf ogm ogv rm rmvb vob wmv")
 
 NO_PILLOW = "this Pillow was built without them"
-NO_HEIC = "they need pillow-heif: pip install 'mla-extend[heic]'"
-NO_AV = "videos need PyAV: pip install 'mla-extend[video]'"
+NO_HEIC = f"they need pillow_heif: {install('pillow_heif')}"
+NO_AV = f"videos need av: {install('av')}"
 NOT_READ = {
     "raw photos are not read; export them as JPEG": RAW,
     "not read; export them as JPEG or PNG": OTHERS,
@@ -88,9 +88,9 @@ def readable() -> frozenset[str]:
     for part, suffixes in OPTIONAL.items():
         if features.check(part):
             found |= suffixes
-    if find_spec("pillow_heif"):
+    if is_installed("pillow_heif"):
         found |= HEIC
-    if find_spec("av"):
+    if is_installed("av"):
         found |= VIDEOS
     return frozenset(found)
 

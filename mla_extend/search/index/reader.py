@@ -13,8 +13,9 @@ from pathlib import Path
 import numpy as np
 
 from mla_extend.errors import DataError
+from mla_extend.extras import is_installed
 from mla_extend.search.index import store
-from mla_extend.search.index.graph import CANDIDATES, Graph, is_installed
+from mla_extend.search.index.graph import CANDIDATES, Graph
 from mla_extend.search.index.preparation import is_todays
 from mla_extend.search.index.store import Keys, Vectors
 
@@ -236,7 +237,7 @@ class ImageIndex:
         if name == self._view.graph_name:
             graph = self._view.graph
         else:
-            graph = Graph(self.folder / name, self.dimension) if name and is_installed() else None
+            graph = Graph(self.folder / name, self.dimension) if name and is_installed("usearch") else None
         rows = sum(len(keys) for keys, _ in shards.values())
         upto = int(values.get("graph_upto", "0")) if graph else 0
         return _View(shards, dropped, rows - len(dropped), graph, upto, name)

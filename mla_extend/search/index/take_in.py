@@ -15,6 +15,7 @@ import numpy as np
 
 from mla_extend.bases.base import Base
 from mla_extend.errors import DataError
+from mla_extend.extras import optional
 from mla_extend.progress import SILENT, Progress
 from mla_extend.search.index.graph import refresh_graph
 from mla_extend.search.index.preparation import preparation_of
@@ -330,11 +331,7 @@ def _batches(path: Path, columns: list[str]) -> Iterator[Any]:
 
 
 def _opened(path: Path) -> Any:
-    try:
-        import pyarrow  # noqa: PLC0415 - slow, and optional
-        from pyarrow import parquet  # noqa: PLC0415
-    except ImportError as error:
-        raise DataError(f"{path} needs pyarrow. Install it: pip install 'mla-extend[parquet]'") from error
+    pyarrow, parquet = optional("pyarrow", str(path)), optional("pyarrow.parquet", str(path))
     try:
         return parquet.ParquetFile(path)
     except (pyarrow.ArrowException, OSError) as error:
