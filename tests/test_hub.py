@@ -25,7 +25,7 @@ from mla_extend.errors import BaseMismatchError, DataError, LanguageError, MlaEx
 from mla_extend.registry import contents
 from mla_extend.registry.store import Registry
 from mla_extend.registry.verify import verify
-from mla_extend.share import hub as sharing
+from mla_extend.share import download as sharing
 from mla_extend.share.hub import VERSION_README, hub_card, pull, push
 from mla_extend.share.take_in import read_received
 from tests.test_cli_end_to_end import run, tree
