@@ -21,7 +21,7 @@ from mla_extend.bases.features import Features
 from mla_extend.data.pairs import ImageText
 from mla_extend.evaluation import evaluate_retrieval
 from mla_extend.evaluation.evaluate import card_test_set
-from mla_extend.exports.run import export_language
+from mla_extend.exports.run import export
 from mla_extend.training.stages import image_vectors
 
 PAGE = ROOT / "docs" / "exports.md"
@@ -50,7 +50,7 @@ def measure(languages: list[str], registry: str | None) -> dict[str, Any]:
         for kind, int8 in KINDS.items():
             with tempfile.TemporaryDirectory() as place:
                 folder = Path(place) / kind
-                export_language(language, "onnx", out=folder, int8=int8, registry=registry)
+                export(language, "onnx", out=folder, int8=int8, registry=registry)
                 row[kind] = {"bytes": (folder / "model.onnx").stat().st_size, "splits": {}}
                 for name, data in splits.items():
                     if not isinstance(data, ImageText):

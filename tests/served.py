@@ -13,7 +13,7 @@ from PIL import Image
 
 from mla_extend.add.job import add_language
 from mla_extend.search.index.make import make_index
-from mla_extend.search.searcher import Searcher, open_searcher
+from mla_extend.search.searcher import Searcher, open_index
 from mla_extend.serve.limits import Limits
 from mla_extend.serve.server import listen, serve_searcher
 
@@ -36,7 +36,7 @@ class Site:
 
     def searcher(self) -> Searcher:
         """Open the index with the model."""
-        return open_searcher(self.index, registry=self.registry, device="cpu")
+        return open_index(self.index, registry=self.registry, device="cpu")
 
 
 def add(tag: str, base: Path, registry: Path, folder: Path, *, seed: int = 0, replace: bool = False) -> None:

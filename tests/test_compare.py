@@ -19,7 +19,7 @@ from mla_extend.cli.compare import comparison_table
 from mla_extend.errors import DataError, LanguageError, MlaExtendError, RegistryError
 from mla_extend.evaluation import METRICS, RetrievalResult, evaluate_retrieval, paired_bootstrap, text_transfer
 from mla_extend.evaluation.compare import compare
-from mla_extend.evaluation.evaluate import evaluate_language
+from mla_extend.evaluation.evaluate import evaluate
 from mla_extend.language.model import MultilingualModel
 from mla_extend.language.tokenizer import LanguageTokenizer
 from mla_extend.registry.card import Card
@@ -79,7 +79,7 @@ def expected_on(
     names = [f"pictures/{picture.name}" for picture in pictures]
     owner = [names.index(row["image"]) for row in rows]
     texts = model.text_vectors([row["caption"] for row in rows], language).numpy()
-    return evaluate_retrieval(model.encode_images(pictures).numpy(), texts, owner)
+    return evaluate_retrieval(model.encode_images(pictures), texts, owner)
 
 
 def check_figures(figures: dict[str, Any], first: RetrievalResult, second: RetrievalResult, seed: int = 0) -> None:
@@ -136,7 +136,7 @@ def test_the_figures_are_those_of_evaluate(pair: tuple[BaseRegistry, list[str], 
     found = compare(f"sw@{names[0]}", "sw", registry=root)["splits"]["test"]["figures"]
     for side, name in zip(("first", "second"), names, strict=True):
         home.use("sw", name)
-        report = evaluate_language("sw", registry=root)["splits"]["test"]
+        report = evaluate("sw", registry=root)["splits"]["test"]
         assert found["mean_recall"][side] == pytest.approx(report["mean_recall"])
         assert {metric: found[metric][side] for metric in METRICS} == pytest.approx(report["metrics"])
 
@@ -278,7 +278,7 @@ def test_translations_are_searched_by_the_base_itself(
     assert found["first"]["version"] == names[0]
     assert found["second"] == {"language": "en", "translations": str(file)}
     home.use("sw", names[0])
-    report = evaluate_language("sw", registry=home.folder.parent)["splits"]["test"]
+    report = evaluate("sw", registry=home.folder.parent)["splits"]["test"]
     figures, counts = found["splits"]["test"]["figures"], found["splits"]["test"]
     assert (counts["images"], counts["left_out"]) == (60, [0, 0])
     assert figures["mean_recall"]["first"] == pytest.approx(report["mean_recall"])
@@ -286,7 +286,7 @@ def test_translations_are_searched_by_the_base_itself(
     assert {name: figures[name]["second"] for name in METRICS} == pytest.approx(report["native_metrics"])
     model = MultilingualModel(open_base(str(home.base.source)))
     model.load("sw", home.folder / "sw" / names[0])
-    images = model.encode_images([tmp_path / row["image"] for row in rows[::2]]).numpy()
+    images = model.encode_images([tmp_path / row["image"] for row in rows[::2]])
     ranks = [
         evaluate_retrieval(
             images, model.text_vectors([row[key] for row in rows], tag).numpy(), [i // 2 for i in range(len(rows))]

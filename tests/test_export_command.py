@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
+import mla_extend
 from mla_extend.cli.app import app
 from mla_extend.errors import BaseError, DataError, LanguageError
 from mla_extend.exports.folder import check_free, export_folder, finish
-from mla_extend.exports.run import export_language
 from tests.conftest import save_dual_encoder
 from tests.test_cli_end_to_end import add
 
@@ -78,7 +78,7 @@ def test_what_makes_no_sense_is_refused_before_anything_is_opened(
 ) -> None:
     language, tool, int8 = arguments
     with pytest.raises(DataError, match=message):
-        export_language(language, tool, int8=int8)
+        mla_extend.export(language, tool, int8=int8)
 
 
 def test_a_base_whose_tokenizer_panics_is_told_in_one_sentence(tmp_path: Path) -> None:
@@ -96,7 +96,7 @@ def test_a_folder_that_is_no_export_is_never_replaced(tmp_path: Path) -> None:
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos" / "dog.jpg").write_bytes(b"a dog")
     with pytest.raises(DataError, match="is not an export and is not replaced"):
-        export_language("sw", "onnx", out=tmp_path / "photos", replace=True)
+        mla_extend.export("sw", "onnx", out=tmp_path / "photos", replace=True)
     assert (tmp_path / "photos" / "dog.jpg").read_bytes() == b"a dog"
 
 

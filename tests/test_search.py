@@ -19,7 +19,7 @@ from mla_extend.errors import BaseMismatchError, DataError, LanguageError
 from mla_extend.search.index import Entry, ImageIndex
 from mla_extend.search.index.make import make_index
 from mla_extend.search.route import Route
-from mla_extend.search.searcher import Answer, Hit, Searcher, best_ranks, open_searcher
+from mla_extend.search.searcher import Answer, Hit, Searcher, best_ranks, open_index
 
 
 def add(language: str, data: dict[str, Path], base: Path, registry: Path) -> None:
@@ -62,11 +62,11 @@ def found(answer: Answer) -> list[tuple[int, float, str]]:
 
 
 def test_a_query_is_searched_in_the_language_named(registry: Path, index: Path) -> None:
-    searcher = open_searcher(index, registry=registry)
+    searcher = open_index(index, registry=registry)
     answer = searcher.search("  paka nyekundu ", "sw", 5)
     assert (answer.query, answer.languages, answer.confidence, answer.sure) == ("paka nyekundu", ("sw",), None, True)
     vector = searcher.model.encode_text(["paka nyekundu"], "sw").numpy()[0]
-    stored = searcher.model.encode_images([hit.entry.path for hit in answer.hits if hit.entry.path]).numpy()
+    stored = searcher.model.encode_images([hit.entry.path for hit in answer.hits if hit.entry.path])
     assert [hit.rank for hit in answer.hits] == [1, 2, 3, 4, 5]
     assert [hit.score for hit in answer.hits] == pytest.approx((stored @ vector).tolist(), abs=1e-5)
     assert {hit.language for hit in answer.hits} == {"sw"}
@@ -78,7 +78,7 @@ def test_a_query_is_searched_in_the_language_named(registry: Path, index: Path) 
 
 
 def test_an_image_finds_itself(registry: Path, index: Path, pictures: list[Path]) -> None:
-    searcher = open_searcher(index, registry=registry)
+    searcher = open_index(index, registry=registry)
     answer = searcher.search_image(pictures[7], 3)
     assert answer.hits[0].entry.path == pictures[7]
     assert answer.hits[0].score == pytest.approx(1, abs=1e-5)
@@ -92,11 +92,11 @@ def test_adding_languages_moves_no_byte_of_an_index_and_no_english_result(
 ) -> None:
     registry = tmp_path / "adapters"
     queries = ["a red cat", "the old house near the tree", "boat", "big dog sleeps under the tree"]
-    bare = open_searcher(index, base=str(dual_folder), registry=registry)
+    bare = open_index(index, base=str(dual_folder), registry=registry)
     before, stored = [found(bare.search(query, "en", 60)) for query in queries], tree(index)
     for language in ("sw", "de", "cy", "fi", "zu"):
         add(language, data, dual_folder, registry)
-    after = open_searcher(index, registry=registry)
+    after = open_index(index, registry=registry)
     assert after.model.languages == ["en", "cy", "de", "fi", "sw", "zu"]
     for language in after.model.languages[1:]:
         assert len(after.search("paka nyekundu", language, 3).hits) == 3
@@ -105,7 +105,7 @@ def test_adding_languages_moves_no_byte_of_an_index_and_no_english_result(
 
 
 def test_auto_says_what_it_took_and_how_sure_it_was(registry: Path, index: Path) -> None:
-    model = open_searcher(index, registry=registry).model
+    model = open_index(index, registry=registry).model
     opened = ImageIndex.open(index)
     sure = Searcher(model, opened, Told("sw", confidence=0.97)).search("paka", top=4)  # type: ignore[arg-type]
     assert (sure.languages, sure.confidence, sure.sure) == (("sw",), 0.97, True)
@@ -121,7 +121,7 @@ def test_auto_says_what_it_took_and_how_sure_it_was(registry: Path, index: Path)
 
 
 def test_the_registrys_own_router_is_taken(registry: Path, index: Path) -> None:
-    answer = open_searcher(index, registry=registry).search("mbwa kubwa lala chini", top=3)
+    answer = open_index(index, registry=registry).search("mbwa kubwa lala chini", top=3)
     assert set(answer.languages) <= {"en", "sw"}
     assert answer.confidence is not None
     assert 0 <= answer.confidence <= 1
@@ -147,11 +147,11 @@ def test_an_image_takes_the_better_of_its_ranks() -> None:
 )
 def test_queries_that_cannot_be_searched_are_refused(registry: Path, index: Path, query: str, error: str) -> None:
     with pytest.raises(DataError, match=error):
-        open_searcher(index, registry=registry).search(query, "sw")
+        open_index(index, registry=registry).search(query, "sw")
 
 
 def test_odd_queries_are_answered(registry: Path, index: Path) -> None:
-    searcher = open_searcher(index, registry=registry)
+    searcher = open_index(index, registry=registry)
     for query in (
         "🐕",
         "\N{MAN}\N{ZERO WIDTH JOINER}\N{ROCKET} 🇹🇿",
@@ -172,7 +172,7 @@ def test_odd_queries_are_answered(registry: Path, index: Path) -> None:
 
 
 def test_what_is_dropped_meanwhile_is_left_out(registry: Path, index: Path, pictures: list[Path]) -> None:
-    searcher = open_searcher(index, registry=registry)
+    searcher = open_index(index, registry=registry)
     first = searcher.search("paka", "sw", 10)
     gone = first.hits[0].entry.path
     assert gone is not None
@@ -187,13 +187,13 @@ def test_an_index_of_another_base_is_refused_with_both_names(
     data: dict[str, Path], registry: Path, index: Path, clip_folder: Path, tmp_path: Path
 ) -> None:
     with pytest.raises(BaseMismatchError, match=r"base 'tiny-dual' .* this is 'tiny-clip'"):
-        open_searcher(index, base=str(clip_folder), registry=tmp_path / "none")
+        open_index(index, base=str(clip_folder), registry=tmp_path / "none")
     add("sw", data, clip_folder, tmp_path / "other")
     with pytest.raises(BaseMismatchError, match=r"base 'tiny-dual' .* this is 'tiny-clip'"):
-        open_searcher(index, registry=tmp_path / "other")
+        open_index(index, registry=tmp_path / "other")
     # Of a registry with several bases, the index's is taken.
     add("sw", data, clip_folder, registry)
-    assert open_searcher(index, registry=registry).model.base.identity.name == "tiny-dual"
+    assert open_index(index, registry=registry).model.base.identity.name == "tiny-dual"
 
 
 # The command ------------------------------------------------------------------------------------------------------

@@ -119,7 +119,7 @@ class Base:
         return ids
 
     @torch.no_grad()
-    def native_vectors(self, texts: Sequence[str]) -> Tensor:
+    def native_vectors(self, texts: Sequence[str], batch_size: int | None = None) -> Tensor:
         """Encode native text by the base's own path, in the order given: unnormalised vectors `[B, D]` in float32.
 
         Rows are encoded in batches of like length; an empty list gives `[0, D]`-shaped nothing only if `D` is known,
@@ -129,7 +129,7 @@ class Base:
             raise DataError("There is no text to encode: the list is empty.")
         order = sorted(range(len(texts)), key=lambda i: (len(texts[i]), i))
         rows: list[Tensor] = [torch.empty(0)] * len(texts)
-        size = CPU_TEXT_BATCH if self.device.type == "cpu" else TEXT_BATCH
+        size = batch_size or (CPU_TEXT_BATCH if self.device.type == "cpu" else TEXT_BATCH)
         for chunk in chunks(order, size):
             with self.tokenizing():
                 ids, mask = self.family.native_encoding(self.tokenizer, [texts[i] for i in chunk], self.max_tokens)
@@ -139,7 +139,7 @@ class Base:
         return torch.stack(rows)
 
     @torch.no_grad()
-    def image_vectors(self, images: Iterable[ImageLike]) -> Tensor:
+    def image_vectors(self, images: Iterable[ImageLike], batch_size: int = IMAGE_BATCH) -> Tensor:
         """Encode images and videos (paths, or PIL images): unnormalised vectors `[B, D]` in float32.
 
         Raises:
@@ -166,7 +166,7 @@ class Base:
                 yield from frames
 
         frames, vectors = opened(), []
-        while chunk := list(islice(frames, IMAGE_BATCH)):
+        while chunk := list(islice(frames, batch_size)):
             pixels = self.family.pixels(self.processor, chunk).to(self.device)
             vectors.append(self.family.image_features(self.model, pixels).float().cpu())
         if not vectors:

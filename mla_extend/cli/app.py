@@ -279,10 +279,10 @@ def evaluate(
     """Evaluate a language: recall in both directions, beside the base's own, the floor and chance."""
     with progress() as bars:
         bars.start("Loading")
-        from mla_extend.evaluation.evaluate import evaluate_language  # noqa: PLC0415 - imports torch
+        from mla_extend.evaluation.evaluate import evaluate as run  # noqa: PLC0415 - imports torch
 
         bars.finish()
-        evaluation = evaluate_language(
+        evaluation = run(
             language,
             test_set=test_set,
             columns=columns,

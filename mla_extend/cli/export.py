@@ -42,12 +42,10 @@ def export(
     """Export a language for another tool: onnxruntime, sentence-transformers or Immich."""
     with progress() as bars:
         bars.start("Loading")
-        from mla_extend.exports.run import export_language  # noqa: PLC0415 - imports torch
+        from mla_extend.exports.run import export as run  # noqa: PLC0415 - imports torch
 
         bars.finish()
-        found = export_language(
-            language, to, out=out, int8=int8, base=base, registry=registry, replace=replace, progress=bars
-        )
+        found = run(language, to, out=out, int8=int8, base=base, registry=registry, replace=replace, progress=bars)
     if json:
         print_json(found)
         return

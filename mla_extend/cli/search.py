@@ -10,7 +10,6 @@ from rich.text import Text
 from mla_extend.cli.console import ERR, OUT, print_json, progress
 from mla_extend.cli.index import DEFAULT, IndexFolder, tell_of
 from mla_extend.cli.options import BaseSource, Device, Json, RegistryFolder, languages_there
-from mla_extend.files import user_path
 
 if TYPE_CHECKING:
     from mla_extend.search.searcher import Answer
@@ -59,7 +58,7 @@ def search(
 ) -> None:
     """Search an index of images with words."""
     from mla_extend.report.render import page_path  # noqa: PLC0415
-    from mla_extend.search.searcher import AUTO, check_query, check_top, open_searcher  # noqa: PLC0415 - imports numpy
+    from mla_extend.search.searcher import AUTO, check_query, check_top, open_index  # noqa: PLC0415 - imports numpy
 
     for query in queries:
         check_query(query)
@@ -68,8 +67,8 @@ def search(
     check_top(top)
     with progress() as bars:
         bars.start("Loading")
-        searcher = open_searcher(
-            user_path(folder),
+        searcher = open_index(
+            folder,
             base=base,
             registry=registry,
             device=device,

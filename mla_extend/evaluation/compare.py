@@ -71,7 +71,7 @@ def compare(
         first: a version is a full name, the beginning of one, or `v1`, `v2`, ... by age from the oldest.
         second: the same; `None` where there are translations.
         translations: the test set's texts in the base's language, as `read_translations` takes them.
-        test_set: as for `evaluate_language`; `None` takes the one on the cards.
+        test_set: as for `evaluate`; `None` takes the one on the cards.
         base: a base's name or source, where several hold a language.
         registry: the registry's folder.
         seed: of the bootstrap.

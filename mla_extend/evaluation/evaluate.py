@@ -27,7 +27,7 @@ from mla_extend.training.split import Split
 from mla_extend.training.stages import image_vectors
 
 
-def evaluate_language(
+def evaluate(
     language: str,
     *,
     test_set: str | Path | None = None,
@@ -41,6 +41,13 @@ def evaluate_language(
     progress: Progress = SILENT,
 ) -> dict[str, Any]:
     """Evaluate the version in use of a language.
+
+    >>> from mla_extend import evaluate
+    >>> found = evaluate("sw", test_set="test.jsonl", registry="adapters")
+    >>> sorted(found["splits"]["test"])[:3]
+    ['captions', 'chance_mean_recall', 'ci95']
+    >>> 0 <= found["splits"]["test"]["mean_recall"] <= 1
+    True
 
     Args:
         language: its code.

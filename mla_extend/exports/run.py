@@ -17,7 +17,7 @@ TOOLS = {
 }
 
 
-def export_language(
+def export(
     language: str,
     to: str,
     *,
@@ -29,6 +29,11 @@ def export_language(
     progress: Progress = SILENT,
 ) -> dict[str, Any]:
     """Export a language to a folder; return what `export.json` in it says, and the folder.
+
+    >>> from mla_extend import export
+    >>> found = export("sw", "onnx", base="path/to/clip", registry="adapters")
+    >>> found["folder"]
+    'clip-sw-onnx'
 
     Args:
         language: one of the registry, the base's own, or `images` for the image tower.

@@ -11,15 +11,19 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from peft import PeftModel
+from PIL import Image
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mla_extend.bases.base import Base, ImageLike, chunks
+from mla_extend.bases.base import IMAGE_BATCH, Base, ImageLike, chunks
 from mla_extend.data.codes import adapter_name
 from mla_extend.errors import DataError, LanguageError, RegistryError
+from mla_extend.language.batches import encode_in_batches
 from mla_extend.language.peft_method import (
     BASE_PATH,
     AcquirerConfig,
@@ -49,7 +53,17 @@ class Language:
 
 
 class MultilingualModel:
-    """Encode text of several languages, and images, into the space of one frozen base."""
+    """Encode text of several languages, and images, into the space of one frozen base.
+
+    >>> from mla_extend import load_model
+    >>> model = load_model(base="path/to/clip", registry="adapters")
+    >>> model.languages
+    ['en', 'sw']
+    >>> texts = model.encode(["mbwa mwekundu", "paka"], language="sw")
+    >>> images = model.encode_images(["photos/cat.png", "photos/dog.png"])
+    >>> (texts @ images.T).shape  # cosines
+    (2, 2)
+    """
 
     def __init__(self, base: Base) -> None:
         self.base = base
@@ -199,6 +213,50 @@ class MultilingualModel:
 
     # Encoding -----------------------------------------------------------------------------------------------------
 
+    def encode(
+        self,
+        texts: str | Sequence[str],
+        language: str | Sequence[str],
+        batch_size: int = ENCODE_BATCH,
+        *,
+        convert_to_numpy: bool = True,
+        show_progress_bar: bool = False,
+    ) -> NDArray[np.float32] | Tensor:
+        """Encode text, as sentence-transformers' `encode` does: L2-normalised vectors in the base's own space.
+
+        >>> model.encode("paka", language="sw").shape
+        (12,)
+        >>> model.encode(["paka", "a cat"], language=["sw", "en"], batch_size=64).shape
+        (2, 12)
+
+        Args:
+            texts: any number of texts, or one.
+            language: one code for all, or one a text; the native code takes the base's own path.
+            batch_size: texts at once.
+            convert_to_numpy: return a numpy array; else a tensor on the CPU.
+            show_progress_bar: draw one on standard error.
+
+        Returns:
+            `[B, D]` in float32; of one text, `[D]`.
+
+        Raises:
+            LanguageError: a language is not loaded.
+            DataError: the lists differ in length, there is no text, or the batch size is less than 1.
+        """
+        asked = [texts] if isinstance(texts, str) else list(texts)
+        tags = _one_each(asked, language)
+        found = encode_in_batches(
+            asked,
+            lambda rows: F.normalize(
+                self.text_vectors([asked[i] for i in rows], [tags[i] for i in rows], batch_size), dim=-1
+            ),
+            len,
+            batch_size=batch_size,
+            convert_to_numpy=convert_to_numpy,
+            show_progress_bar=show_progress_bar,
+        )
+        return found[0] if isinstance(texts, str) else found
+
     def encode_text(self, texts: Sequence[str], languages: str | Sequence[str]) -> Tensor:
         """Encode text: L2-normalised vectors `[B, D]` in float32 on the CPU, in the base's own space.
 
@@ -213,15 +271,13 @@ class MultilingualModel:
         return F.normalize(self.text_vectors(texts, languages), dim=-1)
 
     @torch.no_grad()
-    def text_vectors(self, texts: Sequence[str], languages: str | Sequence[str]) -> Tensor:
+    def text_vectors(
+        self, texts: Sequence[str], languages: str | Sequence[str], batch_size: int | None = None
+    ) -> Tensor:
         """Encode text as `encode_text` does, unnormalised: vectors `[B, D]`."""
         if isinstance(texts, str):
             raise DataError(f"encode_text takes a list of texts, not one string: {texts!r}.")
-        tags = [languages] * len(texts) if isinstance(languages, str) else list(languages)
-        if len(tags) != len(texts):
-            raise DataError(
-                f"There are {len(texts)} texts but {len(tags)} languages. Give one language, or one a text."
-            )
+        tags = _one_each(texts, languages)
         if not texts:
             raise DataError("There is no text to encode: the list is empty.")
         try:
@@ -234,15 +290,50 @@ class MultilingualModel:
         native = [i for i, tag in enumerate(tags) if tag == self.native]
         if native:
             with self.native_path():
-                for i, vector in zip(native, self.base.native_vectors([texts[i] for i in native]), strict=True):
+                vectors = self.base.native_vectors([texts[i] for i in native], batch_size)
+                for i, vector in zip(native, vectors, strict=True):
                     rows[i] = vector
-        for i, vector in self._foreign(texts, tags):
+        for i, vector in self._foreign(texts, tags, batch_size or ENCODE_BATCH):
             rows[i] = vector
         return torch.stack([row for row in rows if row is not None])
 
-    def encode_images(self, images: Iterable[ImageLike]) -> Tensor:
-        """Encode images (paths or PIL images): L2-normalised vectors `[B, D]`, by the base's image tower alone."""
-        return self.base.encode_images(images)
+    def encode_images(
+        self,
+        images: ImageLike | Iterable[ImageLike],
+        batch_size: int = IMAGE_BATCH,
+        *,
+        convert_to_numpy: bool = True,
+        show_progress_bar: bool = False,
+    ) -> NDArray[np.float32] | Tensor:
+        """Encode images and videos by the base's image tower alone: L2-normalised vectors.
+
+        >>> model.encode_images(["photos/cat.png", "photos/dog.png"]).shape
+        (2, 12)
+
+        Args:
+            images: any number of paths or PIL images, or one.
+            batch_size: images at once.
+            convert_to_numpy: return a numpy array; else a tensor on the CPU.
+            show_progress_bar: draw one on standard error.
+
+        Returns:
+            `[B, D]` in float32; of one image, `[D]`.
+
+        Raises:
+            BaseError: the base has no image tower, or does not say how images are prepared.
+            DataError: an image cannot be read, there is none, or the batch size is less than 1.
+        """
+        one = isinstance(images, str | Path | Image.Image)
+        asked = [images] if isinstance(images, str | Path | Image.Image) else list(images)
+        found = encode_in_batches(
+            asked,
+            lambda rows: F.normalize(self.base.image_vectors([asked[i] for i in rows], batch_size), dim=-1),
+            lambda _: 0,
+            batch_size=batch_size,
+            convert_to_numpy=convert_to_numpy,
+            show_progress_bar=show_progress_bar,
+        )
+        return found[0] if one else found
 
     @contextmanager
     def native_path(self) -> Iterator[None]:
@@ -301,14 +392,14 @@ class MultilingualModel:
         """
         return list(rows) if self.base.begins else [row[1:] for row in rows]
 
-    def _foreign(self, texts: Sequence[str], tags: Sequence[str]) -> Iterator[tuple[int, Tensor]]:
+    def _foreign(self, texts: Sequence[str], tags: Sequence[str], batch_size: int) -> Iterator[tuple[int, Tensor]]:
         """Encode the rows that are not native, in batches of like length whose rows of one language stand together."""
         ids: dict[int, list[int]] = {}
         for tag in sorted({tag for tag in tags if tag != self.native}):
             members = [i for i, other in enumerate(tags) if other == tag]
             ids.update(zip(members, self.tokenise(tag, [texts[i] for i in members]), strict=True))
         order = sorted(ids, key=lambda i: (len(ids[i]), i))
-        for chunk in chunks(order, ENCODE_BATCH):
+        for chunk in chunks(order, batch_size):
             rows = sorted(chunk, key=lambda i: (tags[i], i))
             with self.tuner.route([self.language(tags[i]).adapter for i in rows]):
                 vectors = self.forward(pad([ids[i] for i in rows])).float().cpu()
@@ -322,3 +413,11 @@ class MultilingualModel:
     def is_loaded(self, tag: str) -> bool:
         """Say whether a language is in the model."""
         return tag in self._languages
+
+
+def _one_each(texts: Sequence[str], languages: str | Sequence[str]) -> list[str]:
+    """Return a language for each text."""
+    tags = [languages] * len(texts) if isinstance(languages, str) else list(languages)
+    if len(tags) != len(texts):
+        raise DataError(f"There are {len(texts)} texts but {len(tags)} languages. Give one language, or one a text.")
+    return tags

@@ -152,7 +152,9 @@ class RegistryModel(MultilingualModel):
         super().remove(tag)
         self._versions.pop(tag, None)
 
-    def text_vectors(self, texts: Sequence[str], languages: str | Sequence[str]) -> Tensor:
+    def text_vectors(
+        self, texts: Sequence[str], languages: str | Sequence[str], batch_size: int | None = None
+    ) -> Tensor:
         """Encode text as `encode_text` does, unnormalised: vectors `[B, D]`."""
         tags = {languages} if isinstance(languages, str) else set(languages)
         while True:
@@ -161,7 +163,7 @@ class RegistryModel(MultilingualModel):
             with self._tower.reading():
                 # One may have been dropped since.
                 if all(tag == self.native or tag in self._languages for tag in tags):
-                    return super().text_vectors(texts, languages)
+                    return super().text_vectors(texts, languages, batch_size)
 
     def related(self, tag: str) -> "Related":
         """Read a language of the registry for another to start from, after the checks that loading makes.
@@ -232,7 +234,14 @@ def load_model(
     device: str = "auto",
     progress: Progress = SILENT,
 ) -> RegistryModel:
-    """Open a base and its registry.
+    """Open a base and its registry; a language is loaded when it is first asked for.
+
+    >>> from mla_extend import load_model
+    >>> model = load_model(base="path/to/clip", registry="adapters")
+    >>> model.languages
+    ['en', 'sw']
+    >>> model.encode(["mbwa mwekundu", "a red dog"], language=["sw", "en"]).shape
+    (2, 12)
 
     Args:
         base: `demo`, a model folder or a hub id; `None` takes the one that the registry holds, else the demo base.

@@ -19,7 +19,15 @@ __all__ = ["BaseRecord", "BaseRegistry", "Entry", "Registry", "Version", "open_b
 
 
 class Registry:
-    """A folder with one registry for each base. It need not exist before the first base is created in it."""
+    """A folder with one registry for each base. It need not exist before the first base is created in it.
+
+    >>> from mla_extend import Registry
+    >>> registry = Registry("adapters")
+    >>> registry.bases()
+    ['clip']
+    >>> [entry.language for entry in registry.open("clip").languages()]
+    ['sw']
+    """
 
     def __init__(self, root: str | Path) -> None:
         self.root = user_path(root)

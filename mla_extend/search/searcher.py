@@ -10,8 +10,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from mla_extend.data.codes import closest, language_tag
 from mla_extend.errors import BaseError, DataError, RegistryError
+from mla_extend.files import user_path
 from mla_extend.progress import SILENT, Progress
 from mla_extend.registry.place import registry_root
 from mla_extend.registry.store import Registry
@@ -98,7 +101,7 @@ class Query:
 
 
 class Searcher:
-    """Search one index with one model; safe to use from several threads.
+    """Search one index with one model, as `open_index` gives it; safe to use from several threads.
 
     Attributes:
         model: encodes queries.
@@ -212,8 +215,8 @@ class Searcher:
         """
         began = time.perf_counter()
         check_top(top)
-        vectors = self.model.encode_images([image])
-        found = [(key, score, "") for key, score in self.index.nearest(vectors.numpy(), top)[0]]
+        vector = self.model.encode_images(image)
+        found = [(key, score, "") for key, score in self.index.nearest(np.asarray(vector)[None], top)[0]]
         return Answer("", (), None, True, self._hits([found])[0], time.perf_counter() - began)
 
     @property
@@ -258,8 +261,8 @@ class Searcher:
         return answers
 
 
-def open_searcher(
-    index: Path,
+def open_index(
+    index: str | Path = "image-index",
     *,
     base: str | None = None,
     registry: str | Path | None = None,
@@ -267,10 +270,18 @@ def open_searcher(
     auto: bool = False,
     progress: Progress = SILENT,
 ) -> Searcher:
-    """Open an index with the base and the registry that it is searched with.
+    """Open an image index with the base and the registry that it is searched with.
+
+    >>> from mla_extend import open_index
+    >>> index = open_index("image-index", registry="adapters")
+    >>> answer = index.search("mbwa mwekundu", language="sw", top=2)
+    >>> [hit.entry.path.suffix for hit in answer.hits]
+    ['.png', '.png']
+    >>> round(index.search_image("photos/cat.png").hits[0].score, 3)  # itself
+    1.0
 
     Args:
-        index: folder of the index.
+        index: folder of the index, which `make_index` made.
         base: as `load_model` takes it; `None` takes the registry's base of the index's name, or where the registry has
             none at all, what the index was made with.
         registry: as `load_model` takes it.
@@ -283,7 +294,7 @@ def open_searcher(
         BaseMismatchError: it was made with another base than the one named or the registry's; the message names both.
         BaseError: the base cannot be opened.
     """
-    opened = ImageIndex.open(index)
+    opened = ImageIndex.open(user_path(index))
     try:
         source = base or _source(opened, Registry(registry_root(registry)))
         if auto:

@@ -10,7 +10,7 @@ from mla_extend.errors import DataError
 from mla_extend.extras import optional
 from mla_extend.platform import WINDOWS
 from mla_extend.progress import SILENT, Progress
-from mla_extend.search.searcher import Searcher, open_searcher
+from mla_extend.search.searcher import Searcher, open_index
 from mla_extend.serve.guard import LOCAL_NAMES, is_loopback
 from mla_extend.serve.limits import Limits
 
@@ -80,7 +80,7 @@ def open_service(
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     listening = listen(host, port)
     try:
-        searcher = open_searcher(index, base=base, registry=registry, device=device, progress=progress)
+        searcher = open_index(index, base=base, registry=registry, device=device, progress=progress)
     except BaseException:
         listening.close()
         raise

@@ -22,8 +22,8 @@ from mla_extend.search.index.walk import find_images
 
 
 def make_index(
-    source: Path,
-    folder: Path,
+    source: str | Path,
+    folder: str | Path = "image-index",
     *,
     vectors: str | None = None,
     base: str | None = None,
@@ -34,6 +34,10 @@ def make_index(
     progress: Progress = SILENT,
 ) -> Summary:
     """Index images and videos, or take in vectors.
+
+    >>> from mla_extend import make_index
+    >>> make_index("photos", "image-index", base="path/to/clip").count
+    3
 
     Args:
         source: a folder of images, an image, or what `recognise` knows; `demo`, where no such file or folder is, is
