@@ -16,8 +16,8 @@ demo: $(VENV)/.demo  ## Add Swahili to the demo base, show how well it works, an
 	$(BIN)/mla-extend add-language sw --parallel-data demo --image-text demo --replace
 	$(BIN)/mla-extend list
 	$(BIN)/mla-extend index demo
-	$(BIN)/mla-extend search --lang sw --top 6 --no-previews --html demo.html \
-		"mbwa" "tunda jekundu" "chombo cha muziki" "gari la polisi" "mnyama wa baharini" "kofia ya cowboy" "chakula cha pizza" "gari la Toyota"
+	printf '%s\n' "mbwa" "tunda jekundu" "chombo cha muziki" "gari la polisi" "mnyama wa baharini" "kofia ya cowboy" \
+		"chakula cha pizza" "gari la Toyota" | $(BIN)/mla-extend search --queries - --language sw --top 6 --no-previews --html demo.html
 
 test: check  ## Lint, types and tests
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not demo" -n auto --maxprocesses 4 --dist loadfile

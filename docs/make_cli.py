@@ -24,9 +24,12 @@ def reference() -> str:
         "`-h` or `--help` explains a command. `--install-completion` and `--show-completion` are for the shell.",
         "Exit codes: 0 for success, 1 for an error, 2 for a command that cannot be parsed, 130 after an interruption.",
         "",
-        "| command | what it does |",
-        "| --- | --- |",
-        *(f"| [{name}](#{name}) | {_cell(_line(command.help))} |" for name, command in group.commands.items()),
+        "| to | command | what it does |",
+        "| --- | --- | --- |",
+        *(
+            f"| {command.rich_help_panel.lower()} | [{name}](#{name}) | {_cell(_line(command.help))} |"
+            for name, command in group.commands.items()
+        ),
         "",
     ]
     for name, command in group.commands.items():

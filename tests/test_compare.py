@@ -171,7 +171,7 @@ def test_a_version_is_named_by_age_name_or_beginning(pair: tuple[BaseRegistry, l
         ("sw@v3", "sw", RegistryError, "no version 'v3'"),
         ("sw@1999", "sw", RegistryError, "no version '1999'"),
         ("sw@2", "sw", RegistryError, "several versions that begin with '2'"),
-        ("sw@", "sw", RegistryError, "names no version behind '@'. Write sw@v1"),
+        ("sw@", "sw", RegistryError, "names no version after '@'. Write sw@v1"),
         ("sw@v2", "sw@v2", RegistryError, r"are the same version, 2\S+\. Name another"),
         ("de", "sw", LanguageError, "'de' is not in the registry"),
         ("swahili", "sw@v1", LanguageError, "swahili"),

@@ -495,10 +495,10 @@ def test_card_prints_the_model_card_of_any_version(base: BaseRegistry) -> None:
     code, out = run("card", "sw", registry=root)
     assert code == 0
     assert out == (base.folder / "sw" / names[1] / "README.md").read_text(encoding="utf-8")
-    assert names[0] in run("card", "sw", "--version", "v1", registry=root)[1]
-    assert json.loads(run("card", "sw", "--version", "v1", "--json", registry=root)[1])["version"] == names[0]
+    assert names[0] in run("card", "sw@v1", registry=root)[1]
+    assert json.loads(run("card", "sw@v1", "--json", registry=root)[1])["version"] == names[0]
     with pytest.raises(RegistryError, match="has no version 'v3'"):
-        run("card", "sw", "--version", "v3", registry=root)
+        run("card", "sw@v3", registry=root)
     path = base.folder / "sw" / names[1] / "README.md"
     path.chmod(0o644)
     path.write_text("# Better than it is\n")
@@ -590,13 +590,13 @@ def test_a_rollback_moves_no_other_language_and_records_the_proof(real: BaseRegi
     assert all(line["files_equal"] and line["vectors_equal"] and line["as_recorded"] for line in lines.values())
     assert verify(real.folder.parent) == []
 
-    code, out = run("rollback", "sw", first, "--yes", registry=real.folder.parent)
+    code, out = run("rollback", f"sw@{first}", "--yes", registry=real.folder.parent)
     assert f"sw uses {first} already" in out
-    assert run("rollback", "sw", second, registry=real.folder.parent, answer="n\n")[0] == 1
+    assert run("rollback", f"sw@{second}", registry=real.folder.parent, answer="n\n")[0] == 1
     assert real.current("sw").name == first
-    assert run("rollback", "sw", second, registry=real.folder.parent, answer="y\n")[0] == 0
-    run("rollback", "sw", first, "--yes", registry=real.folder.parent)
-    code, out = run("rollback", "sw", second, "--yes", "--json", registry=real.folder.parent)
+    assert run("rollback", f"sw@{second}", registry=real.folder.parent, answer="y\n")[0] == 0
+    run("rollback", f"sw@{first}", "--yes", registry=real.folder.parent)
+    code, out = run("rollback", f"sw@{second}", "--yes", "--json", registry=real.folder.parent)
     done = json.loads(out)
     assert (code, done["before"], done["after"], done["isolation"]["ok"]) == (0, first, second, True)
     assert vectors(real, "sw") == swahili

@@ -177,7 +177,7 @@ def test_a_damaged_version_is_not_packed(made: Path, tmp_path: Path) -> None:
     with pytest.raises(LanguageError, match="'yo' is not in the registry"):
         pack("yo", registry=copy, out=tmp_path / "yo.zip")
     with pytest.raises(RegistryError, match="no version '1999'"):
-        pack("am", registry=copy, version="1999", out=tmp_path / "am.zip")
+        pack("am@1999", registry=copy, out=tmp_path / "am.zip")
     with pytest.raises(DataError, match=r"cannot be written .*--out"):
         pack("am", registry=copy, out=weights / "am.zip")
     version = Registry(copy).open().current("am").folder
@@ -621,7 +621,7 @@ def test_the_commands_pack_and_unpack(made: Path, here: Path, dual_folder: Path,
     assert code == 0
     assert f"into {out}" in text
     version = Registry(made).open().current("sw").name
-    code, text, _ = run("pack", "sw", "--version", "v1", "--out", str(tmp_path), "--json", registry=made)
+    code, text, _ = run("pack", "sw@v1", "--out", str(tmp_path), "--json", registry=made)
     assert json.loads(text)["version"] == version
     code, text, _ = run("unpack", str(out), "--json", registry=here)
     assert code == 0

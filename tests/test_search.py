@@ -82,7 +82,7 @@ def test_an_image_finds_itself(registry: Path, index: Path, pictures: list[Path]
     answer = searcher.search_image(pictures[7], 3)
     assert answer.hits[0].entry.path == pictures[7]
     assert answer.hits[0].score == pytest.approx(1, abs=1e-5)
-    assert (answer.query, answer.languages, answer.confidence) == ("", (), None)
+    assert (answer.query, answer.languages, answer.confidence) == (str(pictures[7]), (), None)
     with pytest.raises(DataError, match="does not exist"):
         searcher.search_image(pictures[0].parent / "nowhere.png")
 
@@ -208,13 +208,14 @@ def run(*arguments: str, registry: Path) -> tuple[int, str, str]:
 
 
 def test_the_command_prints_a_table_or_json(registry: Path, index: Path) -> None:
-    given = ["search", "paka nyekundu", "--index", str(index), "--top", "3"]
+    given = ["search", "paka", "nyekundu", "--index", str(index), "--top", "3"]
     code, out, _ = run(*given, "--lang", "sw", registry=registry)
     assert code == 0
     assert "Searched as Swahili (sw). 3 images in" in out
     assert "rank" in out
     assert "▀" not in out
     answer = json.loads(run(*given, "--lang", "sw", "--json", registry=registry)[1])
+    assert answer["query"] == "paka nyekundu"
     assert answer["languages"] == ["sw"]
     assert [hit["rank"] for hit in answer["hits"]] == [1, 2, 3]
     assert all(Path(hit["path"]).is_file() and Path(hit["path"]).name in out for hit in answer["hits"])
@@ -223,8 +224,9 @@ def test_the_command_prints_a_table_or_json(registry: Path, index: Path) -> None
 
 
 def test_several_queries_are_put_on_one_page(registry: Path, index: Path, pictures: list[Path], tmp_path: Path) -> None:
-    page = tmp_path / "found.html"
-    given = ["search", "paka", "<b>a cat</b>", "--index", str(index), "--top", "2", "--lang", "sw", "--json"]
+    page, queries = tmp_path / "found.html", tmp_path / "queries.txt"
+    queries.write_text("paka\n\n <b>a cat</b>\n")
+    given = ["search", "--queries", str(queries), "--index", str(index), "--top", "2", "--language", "sw", "--json"]
     code, out, err = run(*given, "--html", str(page), registry=registry)
     assert code == 0
     assert str(page) in err
@@ -238,6 +240,30 @@ def test_several_queries_are_put_on_one_page(registry: Path, index: Path, pictur
     assert page.read_text(encoding="utf-8").count("no picture here") == 4
     with pytest.raises(DataError, match=r"does not end in \.html"):
         run(*given, "--html", str(tmp_path / "found.png"), registry=registry)
+
+
+def test_queries_come_from_standard_input_too(registry: Path, index: Path) -> None:
+    given = ["search", "--queries", "-", "--index", str(index), "--language", "sw", "--json"]
+    environment = {"MLA_EXTEND_REGISTRY": str(registry)}
+    found = CliRunner().invoke(app, given, input="paka nyekundu\n", env=environment)
+    assert [answer["query"] for answer in json.loads(found.stdout)] == ["paka nyekundu"]
+    assert "- holds no query" in str(CliRunner().invoke(app, given, input=" \n", env=environment).exception)
+
+
+def test_an_image_is_searched_by(registry: Path, index: Path, pictures: list[Path], tmp_path: Path) -> None:
+    page = tmp_path / "found.html"
+    given = ["search", "--image", str(pictures[7]), "--index", str(index), "--top", "2"]
+    code, out, _ = run(*given, "--html", str(page), registry=registry)
+    assert code == 0
+    assert f"Searched by the image {pictures[7]}. 2 images in" in out
+    assert "searched as" not in page.read_text(encoding="utf-8")
+    answer = json.loads(run(*given, "--json", registry=registry)[1])
+    assert answer["hits"][0]["path"] == str(pictures[7])
+    for more in ("paka",), ("--queries", "-"):
+        code, _, err = run(*given, *more, registry=registry)
+        assert code == 2
+        assert "one of three" in err
+    assert run("search", registry=registry)[0] == 2
 
 
 def test_open_shows_the_best_image_that_is_there(

@@ -6,6 +6,7 @@ import gc
 import os
 import sys
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -17,7 +18,7 @@ from mla_extend.cli.cache import cache
 from mla_extend.cli.compare import compare
 from mla_extend.cli.console import ERR, OUT, print_json, progress, write_out_what_cannot_be_shown
 from mla_extend.cli.export import export
-from mla_extend.cli.history import card, history, prune, rollback
+from mla_extend.cli.history import Yes, card, history, prune, rollback
 from mla_extend.cli.index import index
 from mla_extend.cli.inspect import inspect
 from mla_extend.cli.options import (
@@ -28,6 +29,7 @@ from mla_extend.cli.options import (
     FormatName,
     Json,
     Language,
+    LanguageVersion,
     NewLanguage,
     RecipeName,
     RegistryFolder,
@@ -75,7 +77,6 @@ def options(
     _debug = debug
 
 
-@app.command("add-language", rich_help_panel="Languages")
 def add_language(
     language: NewLanguage,
     parallel_data: Annotated[
@@ -206,7 +207,6 @@ def add_language(
     tables.print_card(OUT, published)
 
 
-@app.command("list", rich_help_panel="Languages")
 def list_languages(registry: RegistryFolder = None, json: Json = False) -> None:
     """List the languages of a registry."""
     from mla_extend.registry.place import registry_root  # noqa: PLC0415
@@ -229,12 +229,14 @@ def list_languages(registry: RegistryFolder = None, json: Json = False) -> None:
         )
 
 
-@app.command(rich_help_panel="Languages")
-def show(language: Language, base: BaseSource = None, registry: RegistryFolder = None, json: Json = False) -> None:
+def show(
+    language: LanguageVersion, base: BaseSource = None, registry: RegistryFolder = None, json: Json = False
+) -> None:
     """Show the card of a language: data, training, figures, cost, proof."""
-    from mla_extend.registry.summary import find_card  # noqa: PLC0415
+    from mla_extend.registry.summary import find_version  # noqa: PLC0415
 
-    found = find_card(language, base, registry).to_json()
+    home, version = find_version(language, base, registry)
+    found = home.card(version.language, version.name).to_json()
     if json:
         print_json(found)
         return
@@ -243,9 +245,8 @@ def show(language: Language, base: BaseSource = None, registry: RegistryFolder =
     tables.print_card(OUT, found)
 
 
-@app.command(rich_help_panel="Languages")
 def evaluate(
-    language: Language,
+    language: LanguageVersion,
     test_set: Annotated[
         str | None,
         typer.Option(
@@ -302,40 +303,46 @@ def evaluate(
     print_evaluation(OUT, evaluation)
 
 
-@app.command(rich_help_panel="Languages")
 def remove(
     language: Language,
     base: BaseSource = None,
     registry: RegistryFolder = None,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    yes: Yes = False,
     device: Device = "auto",
+    json: Json = False,
 ) -> None:
     """Remove a language with all its versions, after proving that nothing else moves."""
     from mla_extend.registry.summary import find_home  # noqa: PLC0415
 
     tag, home = find_home(language, base, registry)
-    count = len(home.versions(tag))
+    versions = [version.name for version in home.versions(tag)]
     if not yes:
-        typer.confirm(f"Remove {tag} ({count} version(s)) from {home.folder}?", abort=True)
+        typer.confirm(f"Remove {tag} ({len(versions)} version(s)) from {home.folder}?", abort=True, err=json)
     with progress() as bars:
         bars.start("Proving isolation")
         from mla_extend.registry.prove import remove as prove_and_remove  # noqa: PLC0415 - imports torch
 
-        prove_and_remove(home, tag, device=device, progress=bars)
+        proof = prove_and_remove(home, tag, device=device, progress=bars)
         bars.finish()
+    if json:
+        print_json({"language": tag, "base": home.base.name, "removed": versions, "isolation": proof})
+        return
     OUT.print(f"Removed {tag} from {home.folder}.", highlight=False)
 
 
-PANELS = {
-    "Languages": (add_languages,),
-    "Data and figures": (sources, inspect, compare, report),
-    "Search": (index, search, serve),
-    "Registry": (verify, history, rollback, prune, card, cache),
-    "Elsewhere": (export, pack, unpack, push, pull),
+PANELS: dict[str, dict[str, Callable[..., None]]] = {
+    "Add": {"add-language": add_language, "add-languages": add_languages, "sources": sources, "inspect": inspect},
+    "Look": {"list": list_languages, "show": show, "card": card, "cache": cache},
+    "Measure": {"evaluate": evaluate, "compare": compare, "report": report},
+    "Search": {"index": index, "search": search, "serve": serve},
+    "Share": {"export": export, "pack": pack, "unpack": unpack, "push": push, "pull": pull},
+    "Versions": {"history": history, "rollback": rollback, "prune": prune, "remove": remove, "verify": verify},
 }
+"""The commands, in the groups that `--help` shows."""
+
 for panel, commands in PANELS.items():
-    for command in commands:
-        app.command(command.__name__.replace("_", "-"), rich_help_panel=panel)(command)
+    for name, command in commands.items():
+        app.command(name, rich_help_panel=panel)(command)
 
 
 def main() -> None:

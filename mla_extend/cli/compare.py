@@ -8,7 +8,7 @@ import typer
 from rich.table import Table
 
 from mla_extend.cli.console import ERR, OUT, print_json, progress
-from mla_extend.cli.options import BaseSource, Device, Json, RegistryFolder, Seed
+from mla_extend.cli.options import BaseSource, Device, Json, LanguageVersion, RegistryFolder, Seed, languages_there
 
 NAMES = {
     "mean_recall": "mean recall",
@@ -19,17 +19,20 @@ NAMES = {
     "to_native_accuracy": "finds its native sentence",
     "from_native_accuracy": "found by its native sentence",
 }
-FIRST = typer.Argument(
-    metavar="LANG[@VERSION]",
-    help="A language (its version in use), or one version: its name, the beginning of it, or v1 for the oldest, "
-    "v2 for the next.",
-)
-SECOND = typer.Argument(metavar="[LANG[@VERSION]]", help="What it is compared with.", show_default=False)
+Second = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="[LANG[@VERSION]]",
+        help="What it is compared with.",
+        show_default=False,
+        autocompletion=languages_there,
+    ),
+]
 
 
 def compare(
-    first: Annotated[str, FIRST],
-    second: Annotated[str | None, SECOND] = None,
+    first: LanguageVersion,
+    second: Second = None,
     translations: Annotated[
         Path | None,
         typer.Option(

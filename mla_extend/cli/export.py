@@ -6,15 +6,17 @@ from typing import Annotated
 import typer
 
 from mla_extend.cli.console import OUT, print_json, progress, size
-from mla_extend.cli.options import BaseSource, Json, RegistryFolder
+from mla_extend.cli.options import BaseSource, Json, RegistryFolder, languages_there
 
 
 def export(
     language: Annotated[
         str,
         typer.Argument(
-            metavar="LANG|images",
-            help="A language of the registry, the base's own language, or images for the image tower.",
+            metavar="LANG[@VERSION]|images",
+            help="A language of the registry, or one version of it, such as sw@v1; the base's own language; or images "
+            "for the image tower.",
+            autocompletion=languages_there,
         ),
     ],
     to: Annotated[

@@ -9,13 +9,12 @@ from rich.markup import escape
 from rich.table import Table
 
 from mla_extend.cli.console import ERR, OUT, print_json, progress, size
-from mla_extend.cli.options import BaseSource, Device, Json, Language, RegistryFolder, languages_there
+from mla_extend.cli.options import BaseSource, Device, Json, Language, LanguageVersion, RegistryFolder, languages_there
 
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 PLAIN: dict[str, Any] = {"box": box.SIMPLE_HEAD, "pad_edge": False, "show_edge": False}
 WIDE = 100
 """Columns of a terminal from which the data of a version is shown."""
-WHICH = "its name, the beginning of it, or v1 for the oldest, v2 for the next"
 
 
 def history(language: Language, base: BaseSource = None, registry: RegistryFolder = None, json: Json = False) -> None:
@@ -40,15 +39,14 @@ def history(language: Language, base: BaseSource = None, registry: RegistryFolde
 
 
 def rollback(
-    language: Language,
-    version: Annotated[
-        str | None,
+    language: Annotated[
+        str,
         typer.Argument(
-            metavar="[VERSION]",
-            help=f"The version to put into use: {WHICH}.  \\[default: the one before the one in use]",
-            show_default=False,
+            metavar="LANG[@VERSION]",
+            help="The version to put into use, such as sw@v1; of a language alone, the one before the one in use.",
+            autocompletion=languages_there,
         ),
-    ] = None,
+    ],
     base: BaseSource = None,
     registry: RegistryFolder = None,
     device: Device = "auto",
@@ -56,10 +54,12 @@ def rollback(
     json: Json = False,
 ) -> None:
     """Put an earlier version of a language into use, after proving that nothing else moves."""
-    from mla_extend.registry.summary import find_home  # noqa: PLC0415
+    from mla_extend.registry.summary import find_version  # noqa: PLC0415
 
-    tag, home = find_home(language, base, registry)
-    chosen = home.earlier(tag) if version is None else home.find(tag, version)
+    home, chosen = find_version(language, base, registry)
+    tag = chosen.language
+    if "@" not in language:
+        chosen = home.earlier(tag)
     if not yes:
         typer.confirm(f"Put {tag} {chosen.name} into use in {home.folder}?", abort=True, err=json)
     with progress() as bars:
@@ -138,11 +138,7 @@ def prune(
 
 
 def card(
-    language: Language,
-    version: Annotated[
-        str | None,
-        typer.Option("--version", metavar="V", help=f"A version: {WHICH}.  \\[default: the one in use]"),
-    ] = None,
+    language: LanguageVersion,
     open_it: Annotated[bool, typer.Option("--open", help="Open it with the program that is set for it.")] = False,
     base: BaseSource = None,
     registry: RegistryFolder = None,
@@ -151,7 +147,7 @@ def card(
     """Print the model card of a version: figures, data and licences, cost, how to load it."""
     from mla_extend.registry.summary import find_version, read_model_card  # noqa: PLC0415
 
-    home, found = find_version(language, version, base, registry)
+    home, found = find_version(language, base, registry)
     if json:
         print_json(home.card(found.language, found.name).to_json())
         return

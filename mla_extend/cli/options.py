@@ -8,7 +8,7 @@ import typer
 
 
 def languages_there(incomplete: str) -> Iterator[str]:
-    """Complete a language from the registry; completion never fails, it only knows less."""
+    """Complete a language from the registry, after an `@` its versions; completion never fails, it only knows less."""
     from mla_extend.errors import MlaExtendError  # noqa: PLC0415 - completion must start fast
     from mla_extend.registry.place import registry_root  # noqa: PLC0415
     from mla_extend.registry.store import Registry  # noqa: PLC0415
@@ -16,7 +16,12 @@ def languages_there(incomplete: str) -> Iterator[str]:
     try:
         root = Registry(registry_root())
         for name in root.bases():
-            yield from (tag for tag in root.open(name).tags() if tag.startswith(incomplete))
+            home = root.open(name)
+            tags = home.tags()
+            language, at, _ = incomplete.partition("@")
+            if at and language in tags:
+                tags = [f"{language}@v{number}" for number, _ in enumerate(home.versions(language), start=1)]
+            yield from (text for text in tags if text.startswith(incomplete))
     except (MlaExtendError, OSError):
         return
 
@@ -36,6 +41,15 @@ NewLanguage = Annotated[str, typer.Argument(metavar="LANG", help="Language code 
 Language = Annotated[
     str,
     typer.Argument(metavar="LANG", help="Language code of a language in the registry.", autocompletion=languages_there),
+]
+LanguageVersion = Annotated[
+    str,
+    typer.Argument(
+        metavar="LANG[@VERSION]",
+        help="A language (its version in use), or one version of it: sw@v1 is the oldest, sw@v2 the next; its name or "
+        "the beginning of it does too.",
+        autocompletion=languages_there,
+    ),
 ]
 RegistryFolder = Annotated[
     Path | None,

@@ -6,10 +6,19 @@ from typing import Annotated
 import typer
 
 from mla_extend.cli.console import OUT, print_json, progress
-from mla_extend.cli.options import Device, Json, RegistryFolder, Seed
+from mla_extend.cli.options import Device, Json, RegistryFolder, Seed, languages_there
 
 
 def report(
+    languages: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[LANG[@VERSION]]...",
+            help="Only these languages, or these versions of them.  \\[default: all]",
+            show_default=False,
+            autocompletion=languages_there,
+        ),
+    ] = None,
     registry: RegistryFolder = None,
     base: Annotated[
         str | None,
@@ -31,7 +40,16 @@ def report(
     with progress() as bars:
         from mla_extend.report.page import make_report  # noqa: PLC0415 - starting the command line needs none of it
 
-        written = make_report(registry, base, out, examples=not no_examples, device=device, seed=seed, progress=bars)
+        written = make_report(
+            registry,
+            base,
+            out,
+            examples=not no_examples,
+            device=device,
+            seed=seed,
+            progress=bars,
+            languages=languages or (),
+        )
     if json:
         print_json({"report": str(written.path), "plots": [str(path) for path in written.plots], "data": written.data})
         return

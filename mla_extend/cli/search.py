@@ -1,5 +1,6 @@
 """The command `search`, and its table."""
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -19,17 +20,31 @@ PREVIEW_WIDTH, PREVIEW_HEIGHT = 16, 14
 
 
 def search(
-    queries: Annotated[
-        list[str],
+    words: Annotated[
+        list[str] | None,
         typer.Argument(
-            metavar="QUERY...",
-            help="What the images show, in any language of the registry. Quote one of several words; of several "
-            "queries, each is searched by itself.",
+            metavar="[WORDS]...",
+            help="What the images show, in any language of the registry: one query of one or more words.",
+            show_default=False,
         ),
-    ],
+    ] = None,
+    image: Annotated[
+        Path | None,
+        typer.Option("--image", metavar="FILE", help="Find the images that look like this one, in place of words."),
+    ] = None,
+    queries: Annotated[
+        Path | None,
+        typer.Option(
+            "--queries",
+            metavar="FILE",
+            help="Search for each line of a file, in place of words; - reads standard input.",
+            allow_dash=True,
+        ),
+    ] = None,
     language: Annotated[
         str,
         typer.Option(
+            "--language",
             "--lang",
             metavar="LANG|auto",
             help="Language of the query; auto finds it out.",
@@ -56,12 +71,15 @@ def search(
     show: Annotated[bool, typer.Option("--open", help="Open the best image.")] = False,
     json: Json = False,
 ) -> None:
-    """Search an index of images with words."""
+    """Search an index of images with words, or with an image."""
+    if sum(given is not None for given in (words or None, image, queries)) != 1:
+        raise typer.BadParameter("Give one of three: some words, --image FILE or --queries FILE.")
     from mla_extend.report.render import page_path  # noqa: PLC0415
     from mla_extend.search.searcher import AUTO, check_query, check_top, open_index  # noqa: PLC0415 - imports numpy
 
-    for query in queries:
-        check_query(query)
+    texts = _lines(queries) if queries is not None else [" ".join(words)] if words else []
+    for text in texts:
+        check_query(text)
     if html is not None:
         page_path(html)  # a wrong one is told before the base is opened
     check_top(top)
@@ -72,18 +90,21 @@ def search(
             base=base,
             registry=registry,
             device=device,
-            auto=language == AUTO,
+            auto=bool(texts) and language == AUTO,
             progress=bars,
         )
         bars.finish()
-    answers = [searcher.search(query, language, top) for query in queries]
+    if image is not None:
+        answers = [searcher.search_image(image.expanduser(), top)]
+    else:
+        answers = [searcher.search(text, language, top) for text in texts]
     if json:
         found = [answer.to_json() for answer in answers]
-        print_json(found if len(found) > 1 else found[0])
+        print_json(found if queries is not None else found[0])
     else:
         drawn = _can_draw() if previews is None else previews
         for answer in answers:
-            if len(answers) > 1:
+            if queries is not None:
                 OUT.print(answer.query, style="bold", highlight=False, markup=False)
             OUT.print(answer_table(answer, previews=drawn))
             OUT.print(how(answer), highlight=False, markup=False)
@@ -96,6 +117,18 @@ def search(
     if show:
         for answer in answers:
             _open_best(answer)
+
+
+def _lines(queries: Path) -> list[str]:
+    """Return the lines of a file, or of standard input, that are not empty."""
+    from mla_extend.data.formats.format import text_lines  # noqa: PLC0415 - not where the words are given
+    from mla_extend.errors import DataError  # noqa: PLC0415
+
+    lines = sys.stdin if str(queries) == "-" else (line for _, line in text_lines(queries.expanduser()))
+    texts = [line.strip() for line in lines if line.strip()]
+    if not texts:
+        raise DataError(f"{queries} holds no query. Write one a line.")
+    return texts
 
 
 def answer_table(answer: "Answer", *, previews: bool) -> Table:
@@ -121,13 +154,15 @@ def how(answer: "Answer") -> str:
     names = [f"{language_name(tag)} ({tag})" for tag in answer.languages]
     count = len(answer.hits)
     took = f"{count} {'image' if count == 1 else 'images'} in {1000 * answer.seconds:.0f} ms."
+    if not names:
+        return f"Searched by the image {answer.query}. {took}"
     if answer.confidence is None:
         return f"Searched as {names[0]}. {took}"
     if answer.sure:
         return f"Taken for {names[0]}, {100 * answer.confidence:.0f} % sure. {took}"
     return (
         f"Unsure of the language ({names[0]}: {100 * answer.confidence:.0f} %), so searched as "
-        f"{' and as '.join(names)}; say it with --lang. {took}"
+        f"{' and as '.join(names)}; say it with --language. {took}"
     )
 
 

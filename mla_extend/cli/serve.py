@@ -1,13 +1,14 @@
 """The command `serve`."""
 
+import sys
 from contextlib import suppress
 from typing import Annotated
 
 import typer
 
-from mla_extend.cli.console import ERR, OUT, progress
+from mla_extend.cli.console import ERR, OUT, print_json, progress
 from mla_extend.cli.index import DEFAULT, IndexFolder, tell_of
-from mla_extend.cli.options import BaseSource, Device, RegistryFolder
+from mla_extend.cli.options import BaseSource, Device, Json, RegistryFolder
 
 
 def serve(
@@ -21,6 +22,7 @@ def serve(
     registry: RegistryFolder = None,
     device: Device = "auto",
     open_page: Annotated[bool, typer.Option("--open", help="Show the page in the browser.")] = False,
+    json: Json = False,
 ) -> None:
     """Serve an image index: a page to search it in any language, and the same as JSON."""
     with progress() as bars:
@@ -29,13 +31,14 @@ def serve(
 
         service = open_service(folder, host=host, port=port, base=base, registry=registry, device=device, progress=bars)
         bars.finish()
-    OUT.print(
-        f"{service.searcher.index.count:,} images in {len(service.searcher.model.languages)} languages: {service.url}",
-        highlight=False,
-        soft_wrap=True,
-    )
+    count, languages = service.searcher.index.count, service.searcher.model.languages
+    if json:
+        print_json({"url": service.url, "images": count, "languages": languages})
+        sys.stdout.flush()  # who started it waits for the address
+    else:
+        OUT.print(f"{count:,} images in {len(languages)} languages: {service.url}", highlight=False, soft_wrap=True)
+        OUT.print("Stop with Ctrl-C.", highlight=False)
     tell_of(service.searcher.index)
-    OUT.print("Stop with Ctrl-C.", highlight=False)
     if open_page:
         import webbrowser  # noqa: PLC0415 - seldom asked for
 

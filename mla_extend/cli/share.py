@@ -6,17 +6,8 @@ from typing import Annotated, Any
 import typer
 
 from mla_extend.cli.console import OUT, print_json, progress, size
-from mla_extend.cli.options import BaseSource, Device, Json, Language, RegistryFolder
+from mla_extend.cli.options import BaseSource, Device, Json, LanguageVersion, RegistryFolder
 
-VersionName = Annotated[
-    str | None,
-    typer.Option(
-        "--version",
-        metavar="V",
-        help="A version: its name, the beginning of it, or v1 for the oldest.  \\[default: the one in use]",
-        show_default=False,
-    ),
-]
 Replace = Annotated[
     bool, typer.Option("--replace", help="The language may be there already; its older version is kept beside.")
 ]
@@ -24,8 +15,7 @@ Repository = Annotated[str, typer.Argument(metavar="REPO", help="A model reposit
 
 
 def pack(
-    language: Language,
-    version: VersionName = None,
+    language: LanguageVersion,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -42,7 +32,7 @@ def pack(
     """Pack a version of a language into one archive, whose bytes depend on the version alone."""
     from mla_extend.share.pack import pack as run  # noqa: PLC0415 - the registry need not be imported for --help
 
-    found = run(language, version=version, out=out, base=base, registry=registry)
+    found = run(language, out=out, base=base, registry=registry)
     if json:
         print_json(found)
         return
@@ -73,9 +63,8 @@ def unpack(
 
 
 def push(
-    language: Language,
+    language: LanguageVersion,
     repo: Repository,
-    version: VersionName = None,
     private: Annotated[bool, typer.Option("--private", help="A repository that is made now is private.")] = False,
     revision: Annotated[
         str | None,
@@ -92,7 +81,6 @@ def push(
         found = run(
             language,
             repo,
-            version=version,
             private=private,
             revision=revision,
             base=base,

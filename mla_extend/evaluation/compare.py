@@ -26,7 +26,7 @@ from mla_extend.progress import SILENT, Progress
 from mla_extend.registry.card import Card, check_base
 from mla_extend.registry.languages import BaseRegistry
 from mla_extend.registry.layout import Version
-from mla_extend.registry.summary import find_home
+from mla_extend.registry.summary import find_version
 from mla_extend.registry.verify import check_version
 from mla_extend.training.stages import image_vectors
 from mla_extend.vector_store import text_key
@@ -130,11 +130,7 @@ def find_system(text: str, base: str | None, registry: str | Path | None) -> Sys
         LanguageError: there is no such language.
         RegistryError: there is no such version, it is damaged, or several bases hold the language.
     """
-    language, at, wanted = text.partition("@")
-    if at and not wanted:
-        raise RegistryError(f"{text!r} names no version behind '@'. Write {language}@v1, or {language} alone.")
-    tag, home = find_home(language, base, registry)
-    version = home.find(tag, wanted) if at else home.current(tag)
+    home, version = find_version(text, base, registry)
     return System(text, home, version, check_version(version))
 
 

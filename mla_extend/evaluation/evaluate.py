@@ -20,9 +20,9 @@ from mla_extend.evaluation.transfer import TextTransfer, text_transfer
 from mla_extend.files import user_path
 from mla_extend.language.model import MultilingualModel
 from mla_extend.progress import SILENT, Progress
-from mla_extend.registry.card import Card
+from mla_extend.registry.card import Card, read_card
 from mla_extend.registry.load import RegistryModel
-from mla_extend.registry.summary import find_home
+from mla_extend.registry.summary import find_version
 from mla_extend.training.split import Split
 from mla_extend.training.stages import image_vectors
 
@@ -40,7 +40,7 @@ def evaluate(
     device: str = "auto",
     progress: Progress = SILENT,
 ) -> dict[str, Any]:
-    """Evaluate the version in use of a language.
+    """Evaluate a language.
 
     >>> from mla_extend import evaluate
     >>> found = evaluate("sw", test_set="test.jsonl", registry="adapters")
@@ -50,7 +50,7 @@ def evaluate(
     True
 
     Args:
-        language: its code.
+        language: its code, or `sw@v1` for one of its versions.
         test_set: images with text, or parallel text, as `data/given.py` reads it, or `demo`; `None` takes the one on
             the card.
         columns: `ROLE=COLUMN,...` of the test set.
@@ -69,13 +69,13 @@ def evaluate(
         MlaExtendError: the language is not there or damaged, or the test set cannot be read.
     """
     counted = check_protocol(protocol)
-    tag, home = find_home(language, base, registry)
-    card = home.card(tag)
+    home, version = find_version(language, base, registry)
+    card, tag = read_card(version.folder), version.language
     tests = card_test_set(card, home.base.native, progress, given=test_set, columns=columns)
     more = [line.strip() for _, line in text_lines(user_path(distractors))] if distractors else []
     opened = open_base(home.base.source, device=device, native=home.base.native, progress=progress)
     model = RegistryModel(opened, home)
-    model.require(tag)
+    model.load_version(version)
     progress.start("Evaluating")
     try:
         evaluation = evaluate_model(

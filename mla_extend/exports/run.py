@@ -36,7 +36,8 @@ def export(
     'clip-sw-onnx'
 
     Args:
-        language: one of the registry, the base's own, or `images` for the image tower.
+        language: one of the registry, `sw` or `sw@v1` for one of its versions; the base's own; or `images` for the
+            image tower.
         to: a name from `TOOLS`.
         out: the folder to make; `None` names it after base, language and tool, in the current folder.
         int8: weights of 8 bits; `onnx` alone.

@@ -11,6 +11,7 @@ from mla_extend.data.codes import language_tag
 from mla_extend.exports.hub_tokenizer import HubTokenizer, hub_tokenizer
 from mla_extend.language.peft_method import AcquirerConfig
 from mla_extend.registry.load import RegistryModel
+from mla_extend.registry.summary import split_version
 
 IMAGES = "images"
 
@@ -24,14 +25,17 @@ class Subject:
 
     @classmethod
     def of(cls, model: RegistryModel, language: str) -> "Subject":
-        """Return a language, loaded.
+        """Return a language, or one of its versions as `split_version` takes it, loaded.
 
         Raises:
             LanguageError: there is no such language.
         """
         if language == IMAGES:
             return cls(model, IMAGES)
-        tag = language_tag(language)
+        code, wanted = split_version(language)
+        tag = language_tag(code)
+        if wanted is not None and model.registry is not None:
+            model.load_version(model.registry.find(tag, wanted))
         model.require(tag)
         return cls(model, tag)
 
@@ -50,10 +54,11 @@ class Subject:
 
     @property
     def version_folder(self) -> Path | None:
-        """Return where the version in use lies; the base's own language has none."""
-        if self.native or self.tag == IMAGES or self.model.registry is None:
+        """Return where the version lies; the base's own language has none."""
+        name = self.model.version(self.tag)
+        if name is None or self.model.registry is None:
             return None
-        return self.model.registry.current(self.tag).folder
+        return self.model.registry.version(self.tag, name).folder
 
     def tokenizer(self) -> HubTokenizer:
         """Return its tokenizer for the `tokenizers` library alone."""

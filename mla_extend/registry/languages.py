@@ -375,14 +375,19 @@ class BaseRegistry:
         }
 
     def _entry(self, language: str) -> Entry | None:
-        version = None
         try:
-            version = self.current(language)
-            return Entry(language, version, read_card(version.folder))
+            return self.entry(self.current(language))
         except LanguageError:
             return None  # left half-made by a crash, or removed meanwhile by another process
         except RegistryError as error:
-            return Entry(language, version, None, str(error))
+            return Entry(language, None, None, str(error))
+
+    def entry(self, version: Version) -> Entry:
+        """Return a version with its card, or with the problem that its card has."""
+        try:
+            return Entry(version.language, version, read_card(version.folder))
+        except RegistryError as error:
+            return Entry(version.language, version, None, str(error))
 
     def _missing(self, language: str) -> str:
         tags = self.tags()

@@ -118,7 +118,22 @@ class RegistryModel(MultilingualModel):
             return
         with self._loading:
             if tag not in self._languages:
-                self._take_up(self._checked(self.registry, tag)[0])
+                self.load_version(self.registry.current(tag))
+
+    def load_version(self, version: Version) -> Card:
+        """Load a version in place of the one that is loaded, after checking its files and its base; return its card.
+
+        Raises:
+            RegistryError: a file is not as its card says.
+            BaseMismatchError: it was made for another base.
+        """
+        card = self._checked(version)
+        with self._loading, self._tower.changing():
+            if version.language in self._languages:
+                self.remove(version.language)
+            self.load(version.language, version.folder)
+            self._versions[version.language] = version.name
+        return card
 
     def refresh(self) -> list[str]:
         """Follow the registry: renew loaded languages whose version in use is another one, drop those removed from it.
@@ -185,23 +200,15 @@ class RegistryModel(MultilingualModel):
             )
         from mla_extend.language.related import Related  # noqa: PLC0415 - imports scipy, which encoding does without
 
-        version, card = self._checked(self.registry, tag)
+        version = self.registry.current(tag)
+        card = self._checked(version)
         return Related(tag, version.name, read_stored(version.folder, self.base.max_tokens), card.data)
 
-    def _checked(self, registry: BaseRegistry, tag: str) -> tuple[Version, Card]:
-        """Return the version in use of a language, whose files and base are as its card says, and that card."""
-        version = registry.current(tag)
+    def _checked(self, version: Version) -> Card:
+        """Return the card of a version whose files and base are as it says."""
         card = check_version(version)
         check_base(card, self.base.identity.name, self.base.identity.fingerprint)
-        return version, card
-
-    def _take_up(self, version: Version) -> None:
-        """Load a version whose files are checked, in place of the one that is loaded."""
-        with self._tower.changing():
-            if version.language in self._languages:
-                self.remove(version.language)
-            self.load(version.language, version.folder)
-            self._versions[version.language] = version.name
+        return card
 
     def _renew(self, tag: str, name: str | None) -> None:
         if tag not in self._versions or self.registry is None:
@@ -210,7 +217,7 @@ class RegistryModel(MultilingualModel):
             with self._tower.changing():
                 self.remove(tag)
         elif name != self._versions[tag]:
-            self._take_up(self._checked(self.registry, tag)[0])
+            self.load_version(self.registry.current(tag))
 
     def _in_use(self) -> dict[str, str]:
         """Return the name of the version in use of each language."""

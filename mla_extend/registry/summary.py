@@ -71,6 +71,10 @@ def find_home(language: str, base: str | None, registry: str | Path | None) -> t
     """
     from mla_extend.data.codes import language_tag  # noqa: PLC0415 - imports langcodes
 
+    if "@" in language:
+        raise LanguageError(
+            f"{language!r} names one version, and a language is asked for. Leave out the '@' and what follows."
+        )
     tag = language_tag(language)
     homes = open_homes(base, registry)
     root = homes[0].folder.parent
@@ -123,23 +127,30 @@ def find_homes(language: str | None, base: str | None, registry: str | Path | No
     return [(home, tag) for home in open_homes(base, registry) for tag in home.tags()]
 
 
-def find_card(language: str, base: str | None, registry: str | Path | None) -> Card:
-    """Return the card of a language's version in use; raises as `find_home`."""
-    tag, home = find_home(language, base, registry)
-    return home.card(tag)
+def find_version(language: str, base: str | None, registry: str | Path | None) -> tuple[BaseRegistry, Version]:
+    """Return the version that `LANG` (the one in use) or `LANG@VERSION` names, and its home.
 
-
-def find_version(
-    language: str, version: str | None, base: str | None, registry: str | Path | None
-) -> tuple[BaseRegistry, Version]:
-    """Return a version of a language, as `BaseRegistry.find` takes it (`None`: the one in use), and its home.
+    A version is its name, the beginning of it, or its number from the oldest, `v1`.
 
     Raises:
         LanguageError: there is no such language.
         RegistryError: there is no such version, or several bases hold the language and none is named.
     """
-    tag, home = find_home(language, base, registry)
-    return home, home.current(tag) if version is None else home.find(tag, version)
+    code, wanted = split_version(language)
+    tag, home = find_home(code, base, registry)
+    return home, home.current(tag) if wanted is None else home.find(tag, wanted)
+
+
+def split_version(language: str) -> tuple[str, str | None]:
+    """Return the code of `LANG` or `LANG@VERSION`, and the version that is named.
+
+    Raises:
+        RegistryError: nothing follows the `@`.
+    """
+    code, at, wanted = language.partition("@")
+    if at and not wanted:
+        raise RegistryError(f"{language!r} names no version after '@'. Write {code}@v1, or {code} alone.")
+    return code, wanted or None
 
 
 def read_model_card(version: Version) -> tuple[Path, str]:

@@ -2,7 +2,7 @@
 
 import base64
 import io
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +14,8 @@ from mla_extend.errors import DataError, MlaExtendError
 from mla_extend.progress import Progress
 from mla_extend.ranks import CHUNK_BYTES, Integers, as_vectors, ranks, unit
 from mla_extend.registry.card import Card
-from mla_extend.registry.languages import BaseRegistry
+from mla_extend.registry.languages import BaseRegistry, Entry
+from mla_extend.registry.layout import Version
 
 if TYPE_CHECKING:
     from mla_extend.data.pairs import ImageText
@@ -78,15 +79,17 @@ class Examples:
                 yield example.found
 
 
-def find_examples(home: BaseRegistry, device: str, seed: int, progress: Progress) -> dict[str, Examples]:
-    """Return examples of every language of a base whose test set has images that can be read here.
+def find_examples(
+    home: BaseRegistry, entries: Sequence[Entry], device: str, seed: int, progress: Progress
+) -> dict[str, Examples]:
+    """Return examples of every one of these languages of a base whose test set has images that can be read here.
 
     What stands in the way of one language (a test set that is gone, a base that cannot be opened) is its `reason`, and
     is told to `progress`.
     """
-    cards = {entry.language: entry.card for entry in home.languages() if entry.card is not None}
-    result = {tag: Examples({}, reason=reason) for tag, card in cards.items() if (reason := _without(card))}
-    wanted = [tag for tag in cards if tag not in result]
+    versions = {entry.language: (entry.version, entry.card) for entry in entries if entry.version and entry.card}
+    result = {tag: Examples({}, reason=reason) for tag, (_, card) in versions.items() if (reason := _without(card))}
+    wanted = [tag for tag in versions if tag not in result]
     if wanted:
         try:
             model = _open(home, device, progress)
@@ -96,7 +99,7 @@ def find_examples(home: BaseRegistry, device: str, seed: int, progress: Progress
             return result
         for tag in wanted:
             try:
-                result[tag] = _examples(model, cards[tag], seed, progress)
+                result[tag] = _examples(model, *versions[tag], seed, progress)
             except MlaExtendError as error:
                 result[tag] = Examples({}, reason=str(error))
                 progress.note(f"No examples for {tag}: {error}")
@@ -213,13 +216,13 @@ def _open(home: BaseRegistry, device: str, progress: Progress) -> "RegistryModel
     return RegistryModel(opened, home)
 
 
-def _examples(model: "RegistryModel", card: Card, seed: int, progress: Progress) -> Examples:
+def _examples(model: "RegistryModel", version: Version, card: Card, seed: int, progress: Progress) -> Examples:
     from mla_extend.bases.features import Features  # noqa: PLC0415 - imports torch
     from mla_extend.data.pairs import ImageText  # noqa: PLC0415 - only examples read data
     from mla_extend.evaluation.evaluate import card_test_set  # noqa: PLC0415 - imports torch
     from mla_extend.training.stages import image_vectors  # noqa: PLC0415
 
-    model.require(card.language)
+    model.load_version(version)
     tests = card_test_set(card, model.native, progress)
     splits = {name: split for name, split in tests.splits.items() if isinstance(split, ImageText)}
     if not splits:

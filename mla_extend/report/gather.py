@@ -1,15 +1,16 @@
 """What the page about a registry says, taken from the cards: JSON values alone, every key always there."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from mla_extend.data.codes import language_name
 from mla_extend.data.licences import is_noncommercial
-from mla_extend.errors import LanguageError, RegistryError
+from mla_extend.errors import DataError, LanguageError, RegistryError
 from mla_extend.registry.card import Card
-from mla_extend.registry.languages import BaseRegistry
+from mla_extend.registry.languages import BaseRegistry, Entry
 from mla_extend.registry.store import Registry
+from mla_extend.registry.summary import find_version
 
 RETRIEVAL = (
     "gallery", "captions", "mean_recall", "ci95", "t2i_mean_recall", "native_mean_recall", "ratio", "ratio_ci95",
@@ -26,13 +27,17 @@ COST = ("seconds", "peak_memory_bytes", "pairs", "device", "precision")
 RECORD = ("role", "path", "format", "split", "weight", "sha256", "pairs", "kept", "dropped", "licence")
 
 
-def gather(homes: list[BaseRegistry]) -> tuple[list[dict[str, Any]], list[str]]:
+Part = tuple[BaseRegistry, list[Entry]]
+"""A base's registry, and those of its languages that the page is about."""
+
+
+def gather(parts: list[Part]) -> tuple[list[dict[str, Any]], list[str]]:
     """Return what is known of each base and its languages, and what is wrong with those that cannot be read."""
     bases: list[dict[str, Any]] = []
     problems: list[str] = []
-    for home in homes:
+    for home, entries in parts:
         languages = []
-        for entry in home.languages():
+        for entry in entries:
             if entry.card is None:
                 problems.append(f"{entry.language} ({home.base.name}): {entry.problem}")
             else:
@@ -55,7 +60,29 @@ def gather(homes: list[BaseRegistry]) -> tuple[list[dict[str, Any]], list[str]]:
     return bases, problems
 
 
-def find_homes(root: Path, base: str | None = None) -> list[BaseRegistry]:
+def find_parts(root: Path, base: str | None = None, languages: Sequence[str] = ()) -> list[Part]:
+    """Return the languages that are named, each as `find_version` takes it; where none is, all of a registry or base.
+
+    Raises:
+        DataError: a language is named twice.
+        LanguageError, RegistryError: what is named is not there.
+    """
+    if not languages:
+        return [(home, home.languages()) for home in _find_homes(root, base)]
+    parts: dict[Path, Part] = {}
+    for text in languages:
+        home, version = find_version(text, base, root)
+        entries = parts.setdefault(home.folder, (home, []))[1]
+        if any(entry.language == version.language for entry in entries):
+            raise DataError(
+                f"{text!r} names {version.language} once more. A report has one version of a language: two are set "
+                "beside each other by mla-extend compare."
+            )
+        entries.append(home.entry(version))
+    return list(parts.values())
+
+
+def _find_homes(root: Path, base: str | None = None) -> list[BaseRegistry]:
     """Return the registries of all bases, or of the one that is named.
 
     Args:

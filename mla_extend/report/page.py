@@ -1,5 +1,6 @@
 """The page about a registry: how good its languages are, what they cost, what they were made from, and examples."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -9,10 +10,9 @@ from mla_extend import __version__
 from mla_extend.errors import RegistryError
 from mla_extend.files import atomic_path
 from mla_extend.progress import SILENT, Progress
-from mla_extend.registry.languages import BaseRegistry
 from mla_extend.registry.place import registry_root
 from mla_extend.report.examples import KINDS, Examples, Key, example_json, find_examples, within
-from mla_extend.report.gather import find_homes, gather
+from mla_extend.report.gather import Part, find_parts, gather
 from mla_extend.report.plots import Plot, file_name, pairs_plot, ratio_plot
 from mla_extend.report.render import page_path, png_uri, render
 
@@ -34,6 +34,7 @@ def write_report(
     device: str = "auto",
     seed: int = 0,
     progress: Progress = SILENT,
+    languages: Sequence[str] = (),
 ) -> Path:
     """Write one HTML page about a registry's languages, that needs no other file; return its path.
 
@@ -45,12 +46,13 @@ def write_report(
         device: `cpu`, `cuda`, `mps` or `auto`, for the examples.
         seed: draws the captions that are looked at for examples where a test set has very many.
         progress: told of long work.
+        languages: only these, `sw` or `sw@v1` for one of its versions; none named are all.
 
     Raises:
         RegistryError: there is no language, no such base, or no card that can be read.
         DataError: `out` is a folder, or has another suffix than `.html`.
     """
-    return make_report(registry, base, out, examples, device, seed, progress).path
+    return make_report(registry, base, out, examples, device, seed, progress, languages).path
 
 
 def make_report(
@@ -61,17 +63,18 @@ def make_report(
     device: str = "auto",
     seed: int = 0,
     progress: Progress = SILENT,
+    languages: Sequence[str] = (),
 ) -> Report:
     """Do what `write_report` does, and return all that was written."""
     path = page_path(Path(out))
     root = registry_root(registry)
-    homes = find_homes(root, base)
-    bases, problems = gather(homes)
+    parts = find_parts(root, base, languages)
+    bases, problems = gather(parts)
     if not any(one["languages"] for one in bases):
         if problems:
             raise RegistryError(f"No language of {root} can be read. The first problem: {problems[0]}")
         raise RegistryError(f"{root} holds no language yet. Add one: mla-extend add-language LANG --parallel-data FILE")
-    found, pictures = within(_examples(homes, device, seed, progress)) if examples else ({}, {})
+    found, pictures = within(_examples(parts, device, seed, progress)) if examples else ({}, {})
     progress.start("Drawing")
     plots = _plots(bases)
     progress.finish()
@@ -97,9 +100,11 @@ def make_report(
     return Report(path, saved, {**data, "examples": shown})
 
 
-def _examples(homes: list[BaseRegistry], device: str, seed: int, progress: Progress) -> dict[Key, Examples]:
+def _examples(parts: list[Part], device: str, seed: int, progress: Progress) -> dict[Key, Examples]:
     return {
-        (home.base.name, tag): one for home in homes for tag, one in find_examples(home, device, seed, progress).items()
+        (home.base.name, tag): one
+        for home, entries in parts
+        for tag, one in find_examples(home, entries, device, seed, progress).items()
     }
 
 

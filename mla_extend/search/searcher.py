@@ -50,7 +50,7 @@ class Answer:
     """What a query found.
 
     Attributes:
-        query: the text as searched; empty for an image.
+        query: the text as searched; an image's path, or nothing for one that is no file.
         languages: those that it was searched in; none for an image.
         confidence: how likely the first of them is right, where it was found out; else `None`.
         sure: whether one language was enough.
@@ -216,8 +216,9 @@ class Searcher:
         began = time.perf_counter()
         check_top(top)
         vector = self.model.encode_images(image)
+        name = str(image) if isinstance(image, str | Path) else ""
         found = [(key, score, "") for key, score in self.index.nearest(np.asarray(vector)[None], top)[0]]
-        return Answer("", (), None, True, self._hits([found])[0], time.perf_counter() - began)
+        return Answer(name, (), None, True, self._hits([found])[0], time.perf_counter() - began)
 
     @property
     def router(self) -> "Router":

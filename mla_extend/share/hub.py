@@ -44,7 +44,6 @@ def push(
     language: str,
     repo: str,
     *,
-    version: str | None = None,
     private: bool = False,
     revision: str | None = None,
     base: str | None = None,
@@ -54,9 +53,8 @@ def push(
     """Send a version's files with a model card to a model repository, in one commit.
 
     Args:
-        language: a code.
+        language: a code, or `sw@v1` for one of its versions.
         repo: `OWNER/NAME`; it is made if it is not there.
-        version: its name, the beginning of it, or `v1` for the oldest; `None` is the one in use.
         private: a repository that is made now is private; one that is there must be so.
         revision: the branch, made if it is not there; `None` is the main one.
         base: a base's name or source; `None`: the one that holds the language.
@@ -71,7 +69,7 @@ def push(
         DataError: there is no token, the repository holds another language or is public, or the hub refuses or fails.
     """
     _check_repo(repo)
-    chosen, card = find_packed(language, version, base, registry)
+    chosen, card = find_packed(language, base, registry)
     with hub_errors(repo, revision), _quiet():
         from huggingface_hub import CommitOperationAdd, CommitOperationDelete  # noqa: PLC0415 - slow to import
 

@@ -10,7 +10,7 @@ from mla_extend.registry import layout
 from mla_extend.registry.card import Card
 from mla_extend.registry.contents import check_contents
 from mla_extend.registry.layout import Version
-from mla_extend.registry.summary import find_home
+from mla_extend.registry.summary import find_version
 from mla_extend.registry.verify import check_whole
 from mla_extend.share.archive import extract, write_archive
 from mla_extend.share.take_in import take_in
@@ -19,7 +19,6 @@ from mla_extend.share.take_in import take_in
 def pack(
     language: str,
     *,
-    version: str | None = None,
     out: str | Path | None = None,
     base: str | None = None,
     registry: str | Path | None = None,
@@ -27,8 +26,7 @@ def pack(
     """Pack a version of a language into one archive, after checking its files against their hashes.
 
     Args:
-        language: a code.
-        version: its name, the beginning of it, or `v1` for the oldest; `None` is the one in use.
+        language: a code, or `sw@v1` for one of its versions.
         out: the archive, or a folder for it; `None` takes `BASE-LANG-VERSION.zip` in the current folder.
         base: a base's name or source; `None`: the one that holds the language.
         registry: the registry's folder.
@@ -41,7 +39,7 @@ def pack(
         RegistryError: there is no such version, or a file is not as its card says.
         DataError: it is too large, or holds a name that no other system would take.
     """
-    chosen, card = find_packed(language, version, base, registry)
+    chosen, card = find_packed(language, base, registry)
     contents = {name: chosen.folder / name for name in (layout.CARD, *card.files)}
     path = _target(out, f"{card.base['name']}-{card.language}-{card.version}.zip")
     write_archive(path, contents)
@@ -96,16 +94,13 @@ def unpack(
         )
 
 
-def find_packed(
-    language: str, version: str | None, base: str | None, registry: str | Path | None
-) -> tuple[Version, Card]:
+def find_packed(language: str, base: str | None, registry: str | Path | None) -> tuple[Version, Card]:
     """Return a version that may leave the registry, and its card, after checking its files, names and size.
 
     Raises:
         MlaExtendError: as `pack`.
     """
-    tag, home = find_home(language, base, registry)
-    chosen = home.current(tag) if version is None else home.find(tag, version)
+    home, chosen = find_version(language, base, registry)
     card = check_whole(home, chosen)
     layout.check_base_name(card.base["name"])  # it names the archive
     sizes = [(name, (chosen.folder / name).stat().st_size) for name in (layout.CARD, *card.files)]
