@@ -13,6 +13,8 @@ from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from torch import Tensor
 from transformers import BertConfig, CLIPConfig, CLIPModel, PreTrainedTokenizerFast
 
+from mla_extend.settings import KNOWN
+
 os.environ.pop("COLUMNS", None)  # tests that run beside each other are given a narrow terminal, which fixes all widths
 
 NATIVE_WORDS = ["a", "red", "green", "blue", "cat", "dog", "bird", "tree", "house", "boat", "runs", "sleeps", "sits"]
@@ -163,7 +165,9 @@ def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.
     """Keep tests out of the user's cache and registry; only those of the real demo base share it."""
     if "demo" not in request.keywords:
         monkeypatch.setenv("MLA_EXTEND_CACHE", str(tmp_path / "cache"))
-    monkeypatch.delenv("MLA_EXTEND_REGISTRY", raising=False)
+    for name in KNOWN:
+        monkeypatch.delenv(f"MLA_EXTEND_{name.upper()}", raising=False)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))  # where platformdirs looks for the user's settings
 
 
 @pytest.fixture

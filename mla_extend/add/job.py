@@ -80,8 +80,9 @@ def add_language(
         image_text: images with text in the language, or `demo`, given alike; none skips Language Exposure.
         lexicon: word lists, native words and words of the language, given alike.
         text: files of text of the language, a sentence a line.
-        base: `demo`, a model folder or a hub id; `None` takes the one that the registry holds, else the demo base.
-        registry: the registry's folder; `None` takes `MLA_EXTEND_REGISTRY`, else `adapters/` in the current folder.
+        base: `demo`, a model folder or a hub id; `None` takes the one that is set, else the registry's, else the demo
+            base.
+        registry: the registry's folder; `None` takes the one that is set, else `adapters/` in the current folder.
         recipe: a recipe's name, or a YAML file.
         overrides: `key=value` of recipe values.
         test_set: what to evaluate on; `None` takes the demo's for demo data, else the held-out slice. Training rows

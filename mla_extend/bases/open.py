@@ -16,6 +16,7 @@ from mla_extend.bases.source import NATIVE, about_base, base_folder, base_name, 
 from mla_extend.errors import BaseError
 from mla_extend.files import read_json
 from mla_extend.progress import SILENT, Progress
+from mla_extend.settings import setting
 
 
 def open_base(source: str, *, device: str = "cpu", native: str | None = None, progress: Progress = SILENT) -> Base:
@@ -58,11 +59,13 @@ def open_base(source: str, *, device: str = "cpu", native: str | None = None, pr
 
 
 def pick_device(wanted: str) -> torch.device:
-    """Return a device by name; `auto` takes CUDA, then MPS, then the CPU.
+    """Return a device by name; `auto` takes the one that is set, else CUDA, then MPS, then the CPU.
 
     Raises:
         BaseError: there is no such device here.
     """
+    if wanted == "auto":
+        wanted = setting("device") or wanted
     if wanted == "auto":
         return torch.device(
             "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"

@@ -48,7 +48,8 @@ from mla_extend.processes import follows
 app = typer.Typer(
     name="mla-extend",
     help="Add a language to an English image-text model. The images' vectors, English, and every other language stay "
-    "as they are, bit for bit.",
+    "as they are, bit for bit. What you would type each time (base, registry, index, device) may stand in "
+    "mla-extend.toml.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",

@@ -12,16 +12,15 @@ from mla_extend.cli.options import BaseSource, Device, Json, RegistryFolder
 if TYPE_CHECKING:
     from mla_extend.search.index import ImageIndex
 
-DEFAULT = Path("image-index")
-"""Where the index is, unless it is said."""
 SHOWN = 20
 """Files that could not be read, printed by name; `--json` has all."""
 
 IndexFolder = Annotated[
-    Path,
+    Path | None,
     typer.Option(
         "--index",
         metavar="DIR",
+        envvar="MLA_EXTEND_INDEX",
         help="Folder of the index.  \\[default: image-index in the current folder]",
         show_default=False,
     ),
@@ -38,7 +37,7 @@ def index(
             "the demo's test pictures.",
         ),
     ],
-    folder: IndexFolder = DEFAULT,
+    folder: IndexFolder = None,
     vectors: Annotated[
         str | None,
         typer.Option(

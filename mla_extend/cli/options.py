@@ -66,11 +66,19 @@ BaseSource = Annotated[
     typer.Option(
         "--base",
         metavar="PATH|HUB-ID|demo",
-        help="Base model.  \\[default: the one that the registry holds, else demo]",
+        help="Base model.  \\[default: MLA_EXTEND_BASE, else the one that the registry holds, else demo]",
         show_default=False,
     ),
 ]
-Device = Annotated[str, typer.Option("--device", metavar="D", help="cpu, cuda, mps, or auto for the best there is.")]
+Device = Annotated[
+    str,
+    typer.Option(
+        "--device",
+        metavar="D",
+        envvar="MLA_EXTEND_DEVICE",
+        help="cpu, cuda, mps, or auto: the one that is set, else the best there is.",
+    ),
+]
 Seed = Annotated[int, typer.Option("--seed", metavar="N", min=0, help="Decides everything that is drawn.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else, to standard output.")]
 RecipeName = Annotated[

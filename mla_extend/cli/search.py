@@ -9,8 +9,9 @@ from rich.table import Table
 from rich.text import Text
 
 from mla_extend.cli.console import ERR, OUT, print_json, progress
-from mla_extend.cli.index import DEFAULT, IndexFolder, tell_of
+from mla_extend.cli.index import IndexFolder, tell_of
 from mla_extend.cli.options import BaseSource, Device, Json, RegistryFolder, languages_there
+from mla_extend.files import user_path
 
 if TYPE_CHECKING:
     from mla_extend.search.searcher import Answer
@@ -52,7 +53,7 @@ def search(
         ),
     ] = "auto",
     top: Annotated[int, typer.Option("--top", metavar="N", help="How many images.")] = 10,
-    folder: IndexFolder = DEFAULT,
+    folder: IndexFolder = None,
     base: BaseSource = None,
     registry: RegistryFolder = None,
     device: Device = "auto",
@@ -95,7 +96,7 @@ def search(
         )
         bars.finish()
     if image is not None:
-        answers = [searcher.search_image(image.expanduser(), top)]
+        answers = [searcher.search_image(user_path(image), top)]
     else:
         answers = [searcher.search(text, language, top) for text in texts]
     if json:
@@ -124,7 +125,7 @@ def _lines(queries: Path) -> list[str]:
     from mla_extend.data.formats.format import text_lines  # noqa: PLC0415 - not where the words are given
     from mla_extend.errors import DataError  # noqa: PLC0415
 
-    lines = sys.stdin if str(queries) == "-" else (line for _, line in text_lines(queries.expanduser()))
+    lines = sys.stdin if str(queries) == "-" else (line for _, line in text_lines(user_path(queries)))
     texts = [line.strip() for line in lines if line.strip()]
     if not texts:
         raise DataError(f"{queries} holds no query. Write one a line.")

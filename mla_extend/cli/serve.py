@@ -7,12 +7,12 @@ from typing import Annotated
 import typer
 
 from mla_extend.cli.console import ERR, OUT, print_json, progress
-from mla_extend.cli.index import DEFAULT, IndexFolder, tell_of
+from mla_extend.cli.index import IndexFolder, tell_of
 from mla_extend.cli.options import BaseSource, Device, Json, RegistryFolder
 
 
 def serve(
-    folder: IndexFolder = DEFAULT,
+    folder: IndexFolder = None,
     host: Annotated[
         str,
         typer.Option("--host", metavar="NAME", help="Where to listen. Other than the loopback lets other machines in."),

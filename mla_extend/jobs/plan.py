@@ -26,6 +26,7 @@ from mla_extend.progress import SILENT, Progress
 from mla_extend.registry.languages import BaseRegistry
 from mla_extend.registry.place import registry_root
 from mla_extend.registry.store import Registry
+from mla_extend.settings import setting
 from mla_extend.training.recipe import Recipe, load_recipe
 from mla_extend.wrong_values import shown, wrong
 from mla_extend.yaml_loader import read_yaml
@@ -165,8 +166,8 @@ def read_plan(
 
     Args:
         source: a YAML file, or `demo` for every language that the demo has data for.
-        registry: where the languages go; `None` takes the plan's, else `MLA_EXTEND_REGISTRY`, else `adapters/`.
-        base: the base; `None` takes the plan's, else the one that the registry holds, else the demo base.
+        registry: where the languages go; `None` takes the plan's, else the one that is set, else `adapters/`.
+        base: the base; `None` takes the plan's, else the one that is set, else the registry's, else the demo base.
         recipe: of the languages for which the plan names none.
         progress: told of what the demo has to fetch.
 
@@ -231,6 +232,7 @@ def _demo_plan(registry: str | Path | None, base: str | None, recipe: str | None
 
 
 def _absolute_base(base: str | None) -> str | None:
+    base = base or setting("base")
     folder = local_folder(base) if base and base != DEMO else None
     return str(folder.resolve()) if folder is not None else base
 

@@ -251,8 +251,9 @@ def load_model(
     (2, 12)
 
     Args:
-        base: `demo`, a model folder or a hub id; `None` takes the one that the registry holds, else the demo base.
-        registry: the registry's folder; `None` takes `MLA_EXTEND_REGISTRY`, else `adapters/` in the current folder.
+        base: `demo`, a model folder or a hub id; `None` takes the one that is set, else the registry's, else the demo
+            base.
+        registry: the registry's folder; `None` takes the one that is set, else `adapters/` in the current folder.
         device: `cpu`, `cuda`, `mps`, or `auto` for the best there is.
         progress: told of a base that has to be built or fetched first.
 
@@ -272,7 +273,7 @@ def find_base(root: Registry, base: str | None = None, progress: Progress = SILE
 
     Args:
         root: the registry; where it knows the base, its word on the native language counts.
-        base: as given; `None` takes the one that the registry holds, else the demo base.
+        base: as given; `None` takes the one that is set, else the registry's, else the demo base.
         progress: told of a base that has to be fetched.
 
     Raises:

@@ -14,6 +14,7 @@ from mla_extend.registry.base_record import BaseRecord, write_base
 from mla_extend.registry.languages import BaseRegistry, Entry
 from mla_extend.registry.layout import Version
 from mla_extend.registry.lock import lock, writing
+from mla_extend.settings import setting
 
 __all__ = ["BaseRecord", "BaseRegistry", "Entry", "Registry", "Version", "open_base_registry"]
 
@@ -77,11 +78,14 @@ class Registry:
         return BaseRegistry(self.base_folder(name))
 
     def base_source(self) -> str | None:
-        """Return where the only base came from; `None` where there is none yet.
+        """Return the base that is set, or else where the only one came from; `None` where there is none yet.
 
         Raises:
-            RegistryError: there are several.
+            RegistryError: there are several, and none is set.
+            DataError: the settings cannot be read.
         """
+        if said := setting("base"):
+            return said
         names = self.bases()
         if len(names) > 1:
             raise RegistryError(f"{self.root} holds several bases: {', '.join(names)}. Say which with --base.")

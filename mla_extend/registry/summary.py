@@ -14,6 +14,7 @@ from mla_extend.registry.place import registry_root
 from mla_extend.registry.plain import ODD
 from mla_extend.registry.store import Registry
 from mla_extend.registry.verify import version_problems
+from mla_extend.settings import setting
 
 
 def summaries(root: Path) -> tuple[list[dict[str, Any]], list[str]]:
@@ -98,6 +99,7 @@ def open_homes(base: str | None, registry: str | Path | None) -> list[BaseRegist
         RegistryError: there is none, or none that can be opened.
     """
     root = Registry(registry_root(registry))
+    base = base or setting("base")
     homes: list[BaseRegistry] = []
     problem: RegistryError | None = None
     for name in root.bases():
@@ -106,7 +108,10 @@ def open_homes(base: str | None, registry: str | Path | None) -> list[BaseRegist
         except RegistryError as error:
             problem = error
     if base is not None:
-        return [home for home in homes if base in (home.base.name, home.base.source)] or [root.open(base)]
+        from mla_extend.bases.source import base_name  # noqa: PLC0415 - not where one base is all there is
+
+        named = (base, base_name(base))
+        return [home for home in homes if home.base.source == base or home.base.name in named] or [root.open(base)]
     if not homes:
         raise problem or RegistryError(
             f"{root.root} holds no language yet. Add one, or name another folder with --registry."

@@ -6,11 +6,11 @@ from typing import Any
 
 from mla_extend.data.codes import language_name
 from mla_extend.data.licences import is_noncommercial
-from mla_extend.errors import DataError, LanguageError, RegistryError
+from mla_extend.errors import DataError, LanguageError
 from mla_extend.registry.card import Card
 from mla_extend.registry.languages import BaseRegistry, Entry
 from mla_extend.registry.store import Registry
-from mla_extend.registry.summary import find_version
+from mla_extend.registry.summary import find_version, open_homes
 
 RETRIEVAL = (
     "gallery", "captions", "mean_recall", "ci95", "t2i_mean_recall", "native_mean_recall", "ratio", "ratio_ci95",
@@ -68,7 +68,9 @@ def find_parts(root: Path, base: str | None = None, languages: Sequence[str] = (
         LanguageError, RegistryError: what is named is not there.
     """
     if not languages:
-        return [(home, home.languages()) for home in _find_homes(root, base)]
+        for name in Registry(root).bases():
+            Registry(root).open(name)  # one that cannot be read is told, not left out
+        return [(home, home.languages()) for home in open_homes(base, root)]
     parts: dict[Path, Part] = {}
     for text in languages:
         home, version = find_version(text, base, root)
@@ -80,25 +82,6 @@ def find_parts(root: Path, base: str | None = None, languages: Sequence[str] = (
             )
         entries.append(home.entry(version))
     return list(parts.values())
-
-
-def _find_homes(root: Path, base: str | None = None) -> list[BaseRegistry]:
-    """Return the registries of all bases, or of the one that is named.
-
-    Args:
-        root: the registry's folder.
-        base: a base's name, or what it was opened from.
-
-    Raises:
-        RegistryError: there are none, or not this one.
-    """
-    registry = Registry(root)
-    homes = [registry.open(name) for name in registry.bases()]
-    if not homes:
-        raise RegistryError(f"{root} holds no language yet. Add one, or name another folder with --registry.")
-    if base is None:
-        return homes
-    return [home for home in homes if base in (home.base.name, home.base.source)] or [registry.open(base)]
 
 
 def _language(card: Card) -> dict[str, Any]:

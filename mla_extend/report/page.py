@@ -39,7 +39,7 @@ def write_report(
     """Write one HTML page about a registry's languages, that needs no other file; return its path.
 
     Args:
-        registry: the registry's folder; `None` takes `MLA_EXTEND_REGISTRY`, else `adapters/` in the current folder.
+        registry: the registry's folder; `None` takes the one that is set, else `adapters/` in the current folder.
         base: a base's name or source; `None` takes all bases.
         out: the page. Its plots are also written as PNG files, into the folder `NAME_plots` beside it.
         examples: encode the test sets that can be read here, and show queries with their images.

@@ -14,11 +14,11 @@ import numpy as np
 
 from mla_extend.data.codes import closest, language_tag
 from mla_extend.errors import BaseError, DataError, RegistryError
-from mla_extend.files import user_path
 from mla_extend.progress import SILENT, Progress
 from mla_extend.registry.place import registry_root
 from mla_extend.registry.store import Registry
 from mla_extend.search.index import Entry, ImageIndex
+from mla_extend.settings import index_folder
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -263,7 +263,7 @@ class Searcher:
 
 
 def open_index(
-    index: str | Path = "image-index",
+    index: str | Path | None = None,
     *,
     base: str | None = None,
     registry: str | Path | None = None,
@@ -282,7 +282,7 @@ def open_index(
     1.0
 
     Args:
-        index: folder of the index, which `make_index` made.
+        index: folder of the index, which `make_index` made; `None` takes the one that is set, else `image-index/`.
         base: as `load_model` takes it; `None` takes the registry's base of the index's name, or where the registry has
             none at all, what the index was made with.
         registry: as `load_model` takes it.
@@ -295,7 +295,7 @@ def open_index(
         BaseMismatchError: it was made with another base than the one named or the registry's; the message names both.
         BaseError: the base cannot be opened.
     """
-    opened = ImageIndex.open(user_path(index))
+    opened = ImageIndex.open(index_folder(index))
     try:
         source = base or _source(opened, Registry(registry_root(registry)))
         if auto:

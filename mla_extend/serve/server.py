@@ -50,7 +50,7 @@ class Service:
 
 
 def open_service(
-    index: Path,
+    index: Path | None = None,
     *,
     host: str = "127.0.0.1",
     port: int = 8000,

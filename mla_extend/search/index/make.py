@@ -19,11 +19,12 @@ from mla_extend.search.index.store import FILE, read_about
 from mla_extend.search.index.summary import Summary
 from mla_extend.search.index.take_in import recognise, take_in
 from mla_extend.search.index.walk import find_images
+from mla_extend.settings import index_folder
 
 
 def make_index(
     source: str | Path,
-    folder: str | Path = "image-index",
+    folder: str | Path | None = None,
     *,
     vectors: str | None = None,
     base: str | None = None,
@@ -42,10 +43,10 @@ def make_index(
     Args:
         source: a folder of images, an image, or what `recognise` knows; `demo`, where no such file or folder is, is
             the demo's test pictures.
-        folder: of the index; it is made if it is not there.
+        folder: of the index, made if it is not there; `None` takes the one that is set, else `image-index/`.
         vectors: as `recognise` takes it.
         base: `demo`, a model folder or a hub id; `None` takes the index's own, else the registry's, else the demo base.
-        registry: the registry's folder; `None` takes `MLA_EXTEND_REGISTRY`, else `adapters/` in the current folder.
+        registry: the registry's folder; `None` takes the one that is set, else `adapters/` in the current folder.
         device: `cpu`, `cuda`, `mps`, or `auto` for the best there is.
         exclude: globs of what is left out below the folder, as `Excludes` takes them.
         default_excludes: whether the usual is left out too: thumbnails, recycle bins, hidden files and the like.
@@ -56,7 +57,7 @@ def make_index(
         BaseMismatchError: the index was made with another base.
         BaseError: the base cannot be opened, or has no image tower.
     """
-    source, folder = user_path(source), user_path(folder)
+    source, folder = user_path(source), index_folder(folder)
     if str(source) == DEMO and not source.exists():
         source = demo_images(progress) / TEST_STYLE
     excludes = Excludes(exclude, defaults=default_excludes)
