@@ -51,24 +51,32 @@ def test_a_key_of_a_later_package_is_passed_over(tmp_path: Path) -> None:
 
 def test_all_that_a_card_lacks_is_said_at_once(tmp_path: Path) -> None:
     values = make_card("sw").to_json()
-    del values["recipe"]
-    write(tmp_path, {**values, "seed": "seven"})
-    with pytest.raises(RegistryError, match="'recipe' is missing; 'seed' is str, not int"):
+    del values["recipe"], values["seed"]
+    write(tmp_path, values)
+    with pytest.raises(RegistryError, match=r"is not a card: missing 2 .*: 'recipe' and 'seed'\. Take"):
         read_card(tmp_path)
 
 
-@pytest.mark.parametrize("name", ["../other/adapter.json", "/etc/passwd.json", "a\\..\\b.json", "C:x.json", ""])
-def test_a_card_names_no_file_outside_its_version(tmp_path: Path, name: str) -> None:
-    write(tmp_path, make_card("sw", files={name: "0"}).to_json())
-    with pytest.raises(RegistryError, match="'files' names"):
-        read_card(tmp_path)
-
-
-@pytest.mark.parametrize("content", ["", "{", "[]", '{"schema": "1"}', '{"schema": 0}', '{"schema": true}', "\xff"])
+@pytest.mark.parametrize(
+    "content",
+    [
+        "",
+        "{",
+        "[]",
+        '{"schema": "1"}',
+        '{"schema": 0}',
+        '{"schema": true}',
+        "\xff",
+        "[" * 100_000,
+        '"\\ud800"',
+        '{"schema": 1, "digest": "\\ud800"}',
+    ],
+)
 def test_a_damaged_card_is_a_registry_error(tmp_path: Path, content: str) -> None:
     (tmp_path / "card.json").write_bytes(content.encode("latin-1"))
-    with pytest.raises(RegistryError, match=r"card\.json"):
+    with pytest.raises(RegistryError, match=r"card\.json .*backup") as caught:
         read_card(tmp_path)
+    assert str(caught.value).isprintable()
 
 
 def test_an_adapter_of_another_base_is_refused() -> None:

@@ -2,25 +2,21 @@
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 from mla_extend.errors import BaseMismatchError, RegistryError
 from mla_extend.files import dump_json, read_plain
-from mla_extend.registry.card_shape import CARD as CARD_SHAPE
-from mla_extend.registry.card_shape import misfits
-from mla_extend.registry.layout import CARD, is_plain_path
-from mla_extend.registry.plain import first_line, odd_values, plain_values
+from mla_extend.registry.layout import CARD
+from mla_extend.registry.plain import first_line, plain, plain_values
 
 SCHEMA = 1
 """Raised only when a card of this number could be misread by an older package; a new key alone does not raise it."""
 
 PACKAGE = "mla-extend"
 _EMPTY = '\n  "digest": ""'
-SHOWN = 3
-"""Problems that are told of one card."""
 AGAIN = "Take the version from a backup, or add the language again."
 
 
@@ -73,18 +69,15 @@ class Card:
         """Return the card as JSON values, as they will be read: keys as texts, tuples as lists, odd characters escaped.
 
         Raises:
-            RegistryError: a value is not JSON (NaN, infinity, an array), or not of the type that is read again.
+            RegistryError: a value is not JSON (NaN, infinity, an array).
         """
         try:
             values: dict[str, Any] = plain_values(json.loads(json.dumps(asdict(self), allow_nan=False)))
-            fault = next(odd_values(values, "card"), None) or _listed(misfits(values, CARD_SHAPE))
         except (TypeError, ValueError, RecursionError) as error:
-            fault = first_line(error)
-        if fault:
             raise RegistryError(
-                f"The card of {self.language!r} holds a value that JSON has not ({fault}). "
+                f"The card of {self.language!r} holds a value that JSON has not ({first_line(error)}). "
                 "Give plain numbers, texts, lists and objects; leave out what is NaN or infinite."
-            )
+            ) from error
         return values
 
 
@@ -97,11 +90,11 @@ def card_text(values: Mapping[str, Any]) -> str:
 def read_card(folder: Path) -> Card:
     """Read the card of a version's folder.
 
-    Its digest tells of damage and of edits. It is no signature: who can write the folder can write a new digest.
+    Its digest tells of damage and of edits, so that its values are those that were published. It is no signature: who
+    can write the folder can write a new digest. One from elsewhere is read by `foreign_card`.
 
     Raises:
-        RegistryError: there is none, it is damaged or edited, a value is not of its type or could not be shown, or a
-            later version of this package wrote it.
+        RegistryError: there is none, it is damaged or edited, or a later version of this package wrote it.
     """
     path = folder / CARD
     try:
@@ -115,17 +108,18 @@ def read_card(folder: Path) -> Card:
         raise RegistryError(f"{path} cannot be read ({first_line(error)}). {AGAIN}") from error
     if not isinstance(values, dict):
         raise RegistryError(f"{path} holds {type(values).__name__}, not an object. {AGAIN}")
-    for fault in odd_values(values, "card"):  # before anything of it can stand in a message
-        raise RegistryError(f"{path} is not a card: {fault}. {AGAIN}")
     _check_schema(path, values)
-    digest = values.get("digest")
+    digest = plain(str(values.get("digest")))
     found = hashlib.sha256(content.replace(f'\n  "digest": "{digest}"'.encode(), _EMPTY.encode(), 1)).hexdigest()
     if digest != found:
         raise RegistryError(
-            f"{path} was changed after it was published: its digest is {str(digest)[:64]}, its content has {found}. "
-            f"{AGAIN}"
+            f"{path} was changed after it was published: its digest is {digest[:64]}, its content has {found}. {AGAIN}"
         )
-    return _from_values(path, values)
+    try:
+        # Keys that this version does not know are left out: an addition alone does not raise the schema.
+        return Card(**{item.name: values[item.name] for item in fields(Card) if item.name in values})
+    except TypeError as error:
+        raise RegistryError(f"{path} is not a card: {first_line(error).partition(' ')[2]}. {AGAIN}") from error
 
 
 def check_base(card: Card, name: str, fingerprint: str) -> None:
@@ -149,27 +143,9 @@ def _check_schema(path: Path, values: Mapping[str, Any]) -> None:
         raise RegistryError(f"{path} says schema {str(schema)[:80]!r}, which is no card's. {AGAIN}")
     if schema > SCHEMA:
         versions = values.get("versions")
-        wrote = str(versions.get(PACKAGE) or "")[:40] if isinstance(versions, dict) else None
+        wrote = plain(str(versions.get(PACKAGE) or ""))[:40] if isinstance(versions, dict) else None
         need = f"{PACKAGE} {wrote} or later" if wrote else f"a later version of {PACKAGE}"
         raise RegistryError(
             f"{path} has schema {schema}, and this version reads schemas up to {SCHEMA}. It needs {need}: "
             f"pip install --upgrade {PACKAGE}"
         )
-
-
-def _from_values(path: Path, values: dict[str, Any]) -> Card:
-    # Keys that this version does not know are left out: an addition alone does not raise the schema.
-    known = {item.name: values[item.name] for item in fields(Card) if item.name in values}
-    problems = list(misfits(known, CARD_SHAPE))
-    if not problems:
-        problems = [f"'files' names {name[:80]!r}" for name in known["files"] if not is_plain_path(name)]
-    if problems:
-        raise RegistryError(f"{path} is not a card: {_listed(problems)}. {AGAIN}")
-    return Card(**known)
-
-
-def _listed(problems: Iterable[str]) -> str:
-    """Return the first few problems as one text, and how many more there are."""
-    told = list(problems)
-    more = [f"and {len(told) - SHOWN} more"] if len(told) > SHOWN else []
-    return "; ".join([*told[:SHOWN], *more])

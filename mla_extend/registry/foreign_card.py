@@ -1,9 +1,12 @@
-"""Read a card from elsewhere: beyond what any card must be, all that is shown of it is there and of its type."""
+"""Read a card from elsewhere: all that is read again of it is there, of its type, and within its bounds.
+
+A registry's own cards need none of this: this package wrote them, and their digest tells of edits.
+"""
 
 import os
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Self
+from typing import Annotated, ClassVar, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -11,20 +14,30 @@ from mla_extend.errors import DataError, LanguageError, RegistryError
 from mla_extend.registry import layout
 from mla_extend.registry.card import AGAIN, Card, read_card
 from mla_extend.registry.contents import NOTHING, check_contents
+from mla_extend.registry.plain import odd_values
 from mla_extend.wrong_values import shown, wrong
 
-_HASH = r"^[0-9a-f]{64}$"
+AHEAD = timedelta(days=1)
+"""How far the clock of who made a version may be ahead of the one here."""
+LARGEST_RATIO = 1_000_000
+"""Of a language's figure to the base's own, which may be near nothing."""
 
 
 class _Part(BaseModel):
+    """A part whose keys that this version does not know are passed over."""
+
     model_config = ConfigDict(strict=True, extra="allow", allow_inf_nan=False)
 
+    needs: ClassVar[dict[str, tuple[str, ...]]] = {}
+    """Of a part of one of several kinds: a key that tells the kind, and the others that such a part must have."""
 
-Shown = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\[\]<>\n]+$")]
-"""A name or a short text of our own: no mark-up of a terminal or a page."""
-Count = Annotated[int, Field(ge=0)]
-AHEAD = timedelta(days=1)
-"""How far the clock of who made a version may be ahead of the one here."""
+    @model_validator(mode="after")
+    def _check_needs(self) -> Self:
+        given = self.model_fields_set
+        missing = [name for key, names in self.needs.items() if key in given for name in names if name not in given]
+        if missing:
+            raise ValueError(f"{missing[0]!r} is missing")
+        return self
 
 
 def _past(name: str) -> str:
@@ -36,16 +49,29 @@ def _past(name: str) -> str:
     return name
 
 
-Interval = Annotated[list[float], Field(min_length=2, max_length=2)]
+Shown = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\[\]<>\n]+$")]
+"""A name or a short text of our own: no mark-up of a terminal or a page."""
+Hash = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+VersionName = Annotated[str, AfterValidator(_past)]
+Count = Annotated[int, Field(ge=0)]
+Share = Annotated[float, Field(ge=0, le=1)]
+Ratio = Annotated[float, Field(ge=0, le=LARGEST_RATIO)]
+Shares = Annotated[list[Share], Field(min_length=2, max_length=2)]
+Ratios = Annotated[list[Ratio], Field(min_length=2, max_length=2)]
+Recalls = dict[str, Share] | None
 
 
 class _Base(_Part):
     name: Shown
-    fingerprint: Annotated[str, Field(pattern=_HASH)]
+    fingerprint: Hash
     family: Shown
     native: Shown
     source: str | None = None
     licence: str | None = None
+
+
+class _Recipe(_Part):
+    name: str | None = None
 
 
 class _Data(_Part):
@@ -54,28 +80,15 @@ class _Data(_Part):
     pairs: Count
     format: str | None = None
     sha256: str | None = None
+    split: str | None = None
     kept: Count | None = None
     dropped: dict[str, Count] | None = None
     licence: str | None = None
     noncommercial: bool | None = None
 
 
-class _Parted(_Part):
-    """A part of one of several kinds, each known by a key and needing others."""
-
-    needed: ClassVar[dict[str, tuple[str, ...]]] = {}
-
-    @model_validator(mode="after")
-    def _check_needed(self) -> Self:
-        held = self.model_fields_set | set(self.model_extra or {})
-        missing = [name for key, names in self.needed.items() if key in held for name in names if name not in held]
-        if missing:
-            raise ValueError(f"{missing[0]!r} is missing")
-        return self
-
-
-class _Split(_Parted):
-    needed: ClassVar = {
+class _Split(_Part):
+    needs: ClassVar = {
         "gallery": (
             "mean_recall",
             "ci95",
@@ -95,59 +108,93 @@ class _Split(_Parted):
             "mse",
         ),
     }
-    gallery: Count = 0
-    captions: Count = 0
-    mean_recall: float = 0
-    ci95: Interval | None = None
-    native_mean_recall: float | None = None
-    ratio: float | None = None
-    floor_mean_recall: float | None = None
-    chance_mean_recall: float | None = None
-    metrics: dict[str, float] = Field(default_factory=dict)
-    pairs: Count = 0
-    native_candidates: Count = 0
-    to_native_accuracy: float | None = None
-    to_native_ci95: Interval | None = None
-    floor_to_native_accuracy: float | None = None
-    from_native_accuracy: float | None = None
-    cosine: float = 0
-    mse: float = 0
+    gallery: Count | None = None
+    captions: Count | None = None
+    mean_recall: Share | None = None
+    ci95: Shares | None = None
+    t2i_mean_recall: Share | None = None
+    native_mean_recall: Share | None = None
+    ratio: Ratio | None = None
+    ratio_ci95: Ratios | None = None
+    floor_mean_recall: Share | None = None
+    chance_mean_recall: Share | None = None
+    metrics: Recalls = None
+    native_metrics: Recalls = None
+    floor_metrics: Recalls = None
+    pairs: Count | None = None
+    candidates: Count | None = None
+    native_candidates: Count | None = None
+    english_candidates: Count | None = None
+    to_native_accuracy: Share | None = None
+    to_native_ci95: Shares | None = None
+    from_native_accuracy: Share | None = None
+    from_native_ci95: Shares | None = None
+    floor_to_native_accuracy: Share | None = None
+    chance_to_native_accuracy: Share | None = None
+    to_english: Share | None = None
+    from_english: Share | None = None
+    cosine: float | None = None
+    mse: float | None = None
 
 
-class _Metrics(_Parted):
-    needed: ClassVar = {"splits": ("language", "base", "test_set")}
+class _Metrics(_Part):
+    needs: ClassVar = {"splits": ("language", "base", "test_set")}
     language: Shown | None = None
     base: Shown | None = None
+    native: str | None = None
     test_set: str | None = None
+    protocol: str | None = None
+    seed: int | None = None
     splits: dict[Shown, _Split] = Field(default_factory=dict)
+    text_transfer: _Split | None = None
 
 
-class _Stage(_Parted):
-    needed: ClassVar = {
+class _Table(_Part):
+    source: str
+    fingerprint: str
+
+
+class _Start(_Part):
+    language: str
+    version: str
+
+
+class _Stage(_Part):
+    needs: ClassVar = {
         "pieces": ("aligned", "seconds"),
         "steps": ("step0_score", "best_score", "kept_step", "seconds", "stopped"),
     }
     stage: Shown
-    pieces: Count = 0
-    aligned: Count = 0
-    native_pieces: Count = 0
-    steps: Count = 0
-    kept_step: Count = 0
+    pieces: Count | None = None
+    aligned: Count | None = None
+    native_pieces: Count | None = None
+    steps: Count | None = None
+    kept_step: Count | None = None
     step0_score: float | None = None
     best_score: float | None = None
-    seconds: float = 0
+    seconds: float | None = None
     stopped: Shown | None = None
+    table: _Table | None = None
+    start_from: _Start | None = None
 
 
 class _Cost(_Part):
     seconds: float
     peak_memory_bytes: float
+    pairs: float | None = None
+    device: str | None = None
+
+
+class _Unmoved(_Part):
+    vectors_equal: bool | None = None
+    as_recorded: bool | None = None
+    files_equal: bool | None = None
 
 
 class _Isolation(_Part):
     ok: bool
-    seconds: float = 0.0
-    languages: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    seconds: float | None = None
+    languages: dict[str, _Unmoved] = Field(default_factory=dict)
 
 
 class _ForeignCard(_Part):
@@ -155,9 +202,10 @@ class _ForeignCard(_Part):
 
     language: Shown
     language_name: Shown
-    version: Annotated[str, AfterValidator(_past)]
+    version: VersionName
     created: Annotated[str, Field(max_length=40)]
     base: _Base
+    recipe: _Recipe
     data: list[_Data]
     metrics: _Metrics
     versions: dict[str, str]
@@ -167,7 +215,7 @@ class _ForeignCard(_Part):
     cost: _Cost
     stages: list[_Stage]
     isolation: _Isolation
-    files: dict[str, Annotated[str, Field(pattern=_HASH)]]
+    files: dict[str, Hash]
 
 
 def foreign_card(folder: Path, what: str) -> Card:
@@ -185,8 +233,10 @@ def foreign_card(folder: Path, what: str) -> Card:
         card = read_card(folder)
     except RegistryError as error:
         raise RegistryError(as_foreign(error, folder, what)) from error
+    for fault in odd_values(vars(card), "card"):
+        raise DataError(f"{what}: in its {layout.CARD}, {fault}. {NOTHING}")
     try:
-        _ForeignCard.model_validate(card.to_json())
+        _ForeignCard.model_validate(vars(card))
         layout.check_language(card.language)
         layout.check_base_name(card.base["name"])
     except ValidationError as error:

@@ -6,7 +6,7 @@ It lies beside the languages' folders, since it outlives the language; each lang
 import contextlib
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,6 @@ from typing import Any
 from mla_extend.errors import RegistryError
 from mla_extend.files import atomic_path, read_plain
 from mla_extend.registry import layout
-from mla_extend.registry.plain import odd_values
 
 ADD, REPLACE, SWITCH, PRUNE, REMOVE = "add", "replace", "switch", "prune", "remove"
 
@@ -76,16 +75,10 @@ def recorded(
         OSError: the record cannot be written. Nothing was changed then.
     """
     path = record_of(folder.parent, language)
-    line: dict[str, Any] = {
-        "when": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}",
-        "action": action,
-        "before": before,
-        "after": after,
-    }
-    if version is not None:
-        line["version"] = version
-    if isolation:
-        line["isolation"] = dict(isolation)
+    now = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
+    line: dict[str, Any] = {"when": now, "action": action, "before": before, "after": after}
+    line |= {"version": version} if version is not None else {}
+    line |= {"isolation": dict(isolation)} if isolation else {}
     held = read_plain(path) if path.exists() else b""
     try:
         _write(path, held + (json.dumps(line, ensure_ascii=False, allow_nan=False) + "\n").encode())
@@ -135,28 +128,9 @@ def _write(path: Path, content: bytes) -> None:
 
 def _event(path: Path, number: int, line: str) -> Event:
     try:
-        values = json.loads(line)
-        _check_event(values)
-        event = Event(
-            when=values["when"],
-            action=values["action"],
-            before=values["before"],
-            after=values["after"],
-            version=values.get("version"),
-            isolation=values.get("isolation", {}),
-        )
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        return Event(**json.loads(line))
+    except (ValueError, TypeError, RecursionError) as error:
         raise RegistryError(f"{path}, line {number}: {line[:80]!r} is no event. {_REMEDY}") from error
-    return event
-
-
-def _check_event(values: dict[str, Any]) -> None:
-    texts = [values["when"], values["action"]]
-    names = [name for name in (values["before"], values["after"], values.get("version")) if name is not None]
-    if not all(isinstance(text, str) for text in (*texts, *names)) or not isinstance(values.get("isolation", {}), dict):
-        raise TypeError("a value is not of its type")
-    for fault in odd_values(values, "it"):
-        raise ValueError(fault)
 
 
 def _judged(events: list[Event], index: int, folder: Path) -> Event:
@@ -169,7 +143,7 @@ def _judged(events: list[Event], index: int, folder: Path) -> Event:
         following = later[0].before if later else in_use(folder)
         # Where neither fits, `current` was written by hand later.
         done = following == event.after or following != event.before
-    return Event(**{**vars(event), "done": done})
+    return replace(event, done=done)
 
 
 _REMEDY = "Take it from a backup, or delete that line: versions and their cards do not need it."

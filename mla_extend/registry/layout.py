@@ -11,7 +11,7 @@
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from mla_extend.data.codes import MAX_LENGTH, TAG
 from mla_extend.errors import LanguageError, RegistryError
@@ -118,12 +118,6 @@ def is_pending(version: Path) -> bool:
         return (version / PENDING).exists() and read_current(version.parent) != version.name
     except RegistryError:
         return False  # which one is in use cannot be told
-
-
-def is_plain_path(name: str) -> bool:
-    """Tell whether a file name from a card stays inside its version's folder."""
-    path = PurePosixPath(name)
-    return bool(path.parts) and not path.is_absolute() and ".." not in path.parts and not set(name) & {"\\", ":", "\0"}
 
 
 def files_in(folder: Path) -> dict[str, Path]:
