@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.live import Live
 from rich.markup import escape
-from rich.table import Table
+from rich.table import Column, Table
 
-from mla_extend.cli.console import ERR, OUT, duration, print_json, progress, size
+from mla_extend.cli.console import ERR, OUT, duration, numbers, print_json, progress, size
 from mla_extend.cli.options import Json
 from mla_extend.progress import Pace
 
@@ -209,12 +209,8 @@ def status_table(statuses: "Sequence[Status]", height: int | None = None) -> Tab
     counts = Counter[str](status.state for status in statuses)
     caption = ", ".join(f"{counts[state]} {state}" for state in FIRST if counts[state])
     caption += "; score: on the held-out slice; ratio: mean recall to the base's own language"
-    table = Table(title="Languages", caption=caption)
-    for heading in ("language", "state", "stage"):
-        table.add_column(heading)
-    for heading in ("step", "score", "ratio", "time"):
-        table.add_column(heading, justify="right")
-    table.add_column("where")
+    figures = numbers("step", "score", "ratio", "time")
+    table = Table("language", "state", "stage", *figures, "where", title="Languages", caption=caption)
     shown = list(statuses)
     if height is not None and len(shown) > height - FRAME:
         by_state = sorted(shown, key=lambda status: FIRST.index(status.state))[: max(1, height - FRAME)]
@@ -236,9 +232,8 @@ def status_table(statuses: "Sequence[Status]", height: int | None = None) -> Tab
 
 def failure_table(bad: "Sequence[Status]") -> Table:
     """Draw why languages failed, and where their logs are."""
-    table = Table(title="Not added", show_lines=True)
-    table.add_column("language")
-    table.add_column("why and where to read on", overflow="fold")
+    why = Column("why and where to read on", overflow="fold")
+    table = Table("language", why, title="Not added", show_lines=True)
     for status in bad:
         table.add_row(status.language, f"{escape(status.error or '')}\n[dim]{escape(status.log)}[/]")
     return table
@@ -247,11 +242,9 @@ def failure_table(bad: "Sequence[Status]") -> Table:
 def estimate_table(rows: Sequence[Mapping[str, Any]]) -> Table:
     """Draw what a plan would do."""
     seconds = sum(row.get("seconds", 0) for row in rows)
-    table = Table(title="Plan", caption=f"one after another: {duration(seconds)}")
-    for heading in ("language", "state"):
-        table.add_column(heading, no_wrap=True)
-    for heading in ("pairs", "captions", "steps", "time", "memory"):
-        table.add_column(heading, justify="right", no_wrap=True)
+    columns = [Column(heading, no_wrap=True) for heading in ("language", "state")]
+    columns += numbers("pairs", "captions", "steps", "time", "memory", no_wrap=True)
+    table = Table(*columns, title="Plan", caption=f"one after another: {duration(seconds)}")
     for row in rows:
         figures = [""] * 5
         if "steps" in row:

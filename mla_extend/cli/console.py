@@ -10,8 +10,10 @@ from contextlib import contextmanager
 from typing import Any
 
 from rich.console import Console
+from rich.filesize import decimal
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.progress import Progress as Bars
+from rich.table import Column
 from rich.text import Text
 
 from mla_extend.processes import follows
@@ -205,12 +207,14 @@ def progress() -> Iterator[Progress]:
         yield BarProgress(bars)
 
 
+def numbers(*headings: str, no_wrap: bool = False) -> list[Column]:
+    """Return columns of a table that hold numbers, set to the right."""
+    return [Column(heading, justify="right", no_wrap=no_wrap) for heading in headings]
+
+
 def size(count: int) -> str:
     """Return a number of bytes for people."""
-    for unit, factor in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
-        if count >= factor:
-            return f"{count / factor:.1f} {unit}"
-    return f"{count} B"
+    return decimal(count)
 
 
 def duration(seconds: float) -> str:

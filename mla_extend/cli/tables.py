@@ -6,9 +6,9 @@ from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
+from rich.table import Column, Table
 
-from mla_extend.cli.console import duration, size
+from mla_extend.cli.console import duration, numbers, size
 
 PLACES = (("t2i", "image_retrieval_recall"), ("i2t", "text_retrieval_recall"))
 NONE = "-"
@@ -21,19 +21,17 @@ WIDE = 130
 def evaluation_table(evaluation: Mapping[str, Any], width: int = WIDE) -> Table:
     """Draw an evaluation: one row a split, percentages; each cutoff beside the mean where there is room."""
     places = PLACES if width >= WIDE else ()
+    native = escape(evaluation.get("native") or "native")
     table = Table(
+        "split",
+        *numbers("images", "mean recall", "95 %", native, "ratio", "floor", "chance"),
+        *numbers(*(f"{name} R@{k}" for name, _ in places for k in (1, 5, 10))),
         title=f"{_about(evaluation)}, per cent",
         caption=(
             "mean recall: mean of R@1, R@5 and R@10 in both directions, with its 95 % bootstrap interval over images; "
             f"floor: the base fed {escape(evaluation['language'])} directly"
         ),
     )
-    table.add_column("split")
-    native = escape(evaluation.get("native") or "native")
-    headings = ("images", "mean recall", "95 %", native, "ratio", "floor", "chance")
-    for heading in (*headings, *(f"{name} R@{k}" for name, _ in places for k in (1, 5, 10))):
-        table.add_column(heading, justify="right")
-
     for name, split in evaluation["splits"].items():
         if split.get("gallery") is None:
             continue
@@ -54,6 +52,8 @@ def evaluation_table(evaluation: Mapping[str, Any], width: int = WIDE) -> Table:
 def transfer_table(evaluation: Mapping[str, Any]) -> Table:
     """Draw the splits of parallel text: how often a sentence and its translation find each other, percentages."""
     table = Table(
+        "split",
+        *numbers("pairs", "candidates", "to native", "95 %", "floor", "from native", "cosine", "error"),
         title=f"{_about(evaluation)}, parallel text, in %",
         caption=(
             "to native: a sentence finds its native translation first among the candidates, with its 95 % Wilson "
@@ -61,10 +61,6 @@ def transfer_table(evaluation: Mapping[str, Any]) -> Table:
             "the native vector"
         ),
     )
-    table.add_column("split")
-    headings = ("pairs", "candidates", "to native", "95 %", "floor", "from native", "cosine", "error")
-    for heading in headings:
-        table.add_column(heading, justify="right")
     for name, split in evaluation["splits"].items():
         if split.get("to_native_accuracy") is None:
             continue
@@ -91,11 +87,7 @@ def print_evaluation(console: Console, evaluation: Mapping[str, Any]) -> None:
 
 def list_table(rows: Sequence[Mapping[str, Any]]) -> Table:
     """Draw the languages of a registry."""
-    table = Table()
-    for heading in ("language", "name", "base", "version"):
-        table.add_column(heading)
-    for heading in ("parameters", "size", "ratio to native"):
-        table.add_column(heading, justify="right")
+    table = Table("language", "name", "base", "version", *numbers("parameters", "size", "ratio to native"))
     for row in rows:
         ratios = row.get("ratios") or {}
         table.add_row(
@@ -114,8 +106,6 @@ def plan_table(plan: Mapping[str, Any]) -> Table:
     """Draw what a dry run found."""
     title = f"Adding {escape(plan['language'])} to {escape(plan['base'])} (dry run: nothing is trained)"
     table = Table(title=title, show_header=False)
-    table.add_column()
-    table.add_column()
     table.add_row("recipe", escape(plan["recipe"]))
     table.add_row("pairs of parallel text", f"{plan['pairs']:,}, of which {plan['kept']:,} pass the checks")
     for record in plan["data"]:
@@ -143,11 +133,9 @@ def problems_table(found: Mapping[str, Any]) -> Table:
     )
     paths = escape(", ".join(found["paths"]))
     language = escape(f"{found['language_name']} ({found['language']})")
-    table = Table(title=f"{paths} as {language}: {found['pairs']:,} rows", caption=pieces)
-    table.add_column("problem", no_wrap=True)
-    for heading in ("rows", "share"):
-        table.add_column(heading, justify="right", no_wrap=True)
-    table.add_column("for example")
+    title = f"{paths} as {language}: {found['pairs']:,} rows"
+    problem = Column("problem", no_wrap=True)
+    table = Table(problem, *numbers("rows", "share", no_wrap=True), "for example", title=title, caption=pieces)
     for name, count in found["problems"].items():
         samples = found["samples"].get(name)
         shown = ""
@@ -165,13 +153,13 @@ def suggestions_table(found: Mapping[str, Any]) -> Table:
     """Draw the sentences to translate next, best first."""
     beyond = f", of which {found['beyond']:,} are in no sentence to choose" if found["beyond"] else ""
     table = Table(
+        "native sentence",
+        "words that it adds",
+        *numbers("covered"),
         title="Most worth translating next",
         caption=f"of {found['words']:,} needed words the data know {found['known']:.1%}, with these sentences "
         f"{found['covered']:.1%}; they lack {found['lacking']:,} different ones{beyond}",
     )
-    table.add_column("native sentence")
-    table.add_column("words that it adds")
-    table.add_column("covered", justify="right")
     for one in found["sentences"]:
         table.add_row(escape(one["text"]), escape(", ".join(one["new"])), f"{one['covered']:.1%}")
     return table
@@ -185,9 +173,7 @@ def print_card(console: Console, card: Mapping[str, Any]) -> None:
     if card["metrics"].get("splits"):
         said = {key: value for key, value in card["metrics"].items() if value is not None}
         print_evaluation(console, {"language": card["language"], "base": base["name"], **said})
-    table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
-    table.add_column(style="dim")
-    table.add_column()
+    table = Table(Column(style="dim"), "", show_header=False, box=None, padding=(0, 2, 0, 0))
     table.add_row("version", escape(card["version"]))
     table.add_row("size", f"{card['parameters']:,} parameters, {size(card['bytes'])}")
     for record in card["data"]:
