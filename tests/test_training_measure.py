@@ -16,7 +16,7 @@ from mla_extend.bases.open import open_base
 from mla_extend.data.pairs import ImageText, ParallelText, Part
 from mla_extend.language.model import MultilingualModel
 from mla_extend.platform import PACKAGES, package_versions
-from mla_extend.training import measure
+from mla_extend.training import loop, measure
 from mla_extend.training.measure import estimate
 from mla_extend.training.memory import KEPT_FREE
 from mla_extend.training.recipe import load_recipe
@@ -235,15 +235,16 @@ def test_a_step_takes_as_long_as_its_tokens(
     task.lengths = np.array([9] * 4 + [3] * 12)
     first: list[int] = []
 
-    def add(given: Any, term: Term, rows: Any, precision: str) -> None:
+    def add(given: Any, term: Term, rows: Any, precision: str, processes: Any) -> float:
         assert (given, term, precision) == (model, terms[0], "fp32")
         longest = fixed or int(task.lengths[rows].max())
         first.append(longest)
         model.tensors[MATRIX].grad = torch.ones(1, 1, dtype=torch.float64)
         now[0] += 0.5 * longest * len(rows) + (0 if longest in shapes else 1000)
         shapes.add(longest)
+        return 0.0
 
-    monkeypatch.setattr(measure, "add_gradients", add)
+    monkeypatch.setattr(loop, "add_gradients", add)
     picked = {("auto", model.base.device): "fp32"}
     monkeypatch.setattr(measure, "pick_precision", lambda *given: picked[given])
     monkeypatch.setattr(measure, "time", SimpleNamespace(monotonic=lambda: now[0]))

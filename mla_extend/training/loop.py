@@ -136,14 +136,14 @@ class Trainer:
             Interrupted: the user asked to stop; the state is kept.
         """
         with self.model.training(self.tag) as tensors:
-            return _Run(self, stage, tensors, resume).go()
+            return Run(self, stage, tensors, resume).go()
 
 
-class _Run:
+class Run:
     """One stage in progress: everything that a checkpoint must hold, and nothing else that changes."""
 
     def __init__(
-        self, trainer: Trainer, stage: Stage, tensors: Mapping[str, Tensor], resume: Checkpoint | None
+        self, trainer: Trainer, stage: Stage, tensors: Mapping[str, Tensor], resume: Checkpoint | None = None
     ) -> None:
         self.trainer = trainer
         self.stage = stage
@@ -188,7 +188,7 @@ class _Run:
                 self._evaluate()
                 self._save()  # what earlier stages left is safe from here on
             while self.step < stage.steps:
-                loss = self._one_step()
+                loss = self.one_step()
                 now = time.monotonic()
                 self.seconds = before + now - started
                 rate = self.pairs / max(self.seconds, 1e-9)
@@ -222,7 +222,8 @@ class _Run:
             rows = [batches.rows(step) for step in range(first, min(self._ready, self.stage.steps))]
             term.task.prepare(np.unique(np.concatenate(rows)))
 
-    def _one_step(self) -> float:
+    def one_step(self) -> float:
+        """Train on the next batch; return the loss."""
         self._prepare()
         self._set_rates()
         self.optimiser.zero_grad()

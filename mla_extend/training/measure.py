@@ -4,10 +4,10 @@ import math
 import time
 from collections.abc import Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from mla_extend import platform
 from mla_extend.bases.base import Base
@@ -16,16 +16,17 @@ from mla_extend.data.pairs import ImageText, ParallelText
 from mla_extend.language.build import build_language
 from mla_extend.language.model import MultilingualModel
 from mla_extend.language.related import Related
-from mla_extend.training.batches import BucketedBatches
+from mla_extend.training.checkpoint import CheckpointFile
 from mla_extend.training.forward import encode_ids, in_parts, padded_tokens
-from mla_extend.training.loop import adam, add_gradients
+from mla_extend.training.loop import Run, Trainer
 from mla_extend.training.memory import KEPT_FREE
 from mla_extend.training.native_rows import NativeRows, partners
-from mla_extend.training.precision import fuses_adam, pick_precision
+from mla_extend.training.precision import pick_precision
 from mla_extend.training.recipe import Recipe, StageRecipe
 from mla_extend.training.split import Split
 from mla_extend.training.stages import (
     ExposureTask,
+    Stage,
     Term,
     TransferTask,
     drawn,
@@ -34,7 +35,7 @@ from mla_extend.training.stages import (
     training_pairs,
     transfer_terms,
 )
-from mla_extend.training.validation import SENTENCES
+from mla_extend.training.validation import SENTENCES, Score
 
 TIMED_STEPS = 3
 SAMPLE = 192
@@ -162,35 +163,30 @@ def _step_seconds(
     wanted: str,
     seed: int,
 ) -> float:
-    """Return the mean seconds of a stage's steps, from a few of them and how many tokens all have.
+    """Return the mean seconds of a stage's steps, from a few steps of the loop and how many tokens all have.
 
     The first is not counted: it runs the most tokens, so that the memory is that of the run. Nor is the first time of
     each other one, where batches differ in shape: a run meets nearly all of its shapes again, and a new one costs
     what oneDNN takes to compile for it.
     """
+    still = recipe.model_copy(update={"learning_rate": 0.0, "embedding_learning_rate": 0.0})  # nothing is trained
+    stage = Stage("dry run", terms, still, lambda _: Score(0.0, 0.0, 0.0, 0.0), steps)
     precision = pick_precision(wanted, model.base.device)
-    sources = [(term, BucketedBatches(term.task.lengths, term.rows, seed + place)) for place, term in enumerate(terms)]
-    tokens = np.array(
-        [
-            sum(padded_tokens(model, term.task.lengths[batches.rows(step)].tolist()) for term, batches in sources)
-            for step in range(min(steps, max(batches.per_epoch for _, batches in sources)))
-        ]
-    )
+    trainer = Trainer(model, tag, seed=seed, precision=precision, checkpoints=CheckpointFile(Path()))
     taken = []
     with model.training(tag) as tensors:
-        optimiser = adam(tensors, recipe, fused=fuses_adam(model.base.device))  # its rates stay 0: nothing is trained
-        average = {name: tensor.detach().clone() for name, tensor in tensors.items()} if recipe.average else {}
+        run = Run(trainer, stage, tensors)
+        tokens = np.array(
+            [
+                sum(padded_tokens(model, term.task.lengths[batches.rows(n)].tolist()) for term, batches in run.sources)
+                for n in range(min(steps, max(batches.per_epoch for _, batches in run.sources)))
+            ]
+        )
         times = 2 if in_parts(model) else 1
         for step in [int(tokens.argmax()), *np.repeat(np.arange(TIMED_STEPS) % len(tokens), times)]:
             started = time.monotonic()
-            optimiser.zero_grad()
-            for term, batches in sources:
-                add_gradients(model, term, batches.rows(int(step)), precision)
-            torch.nn.utils.clip_grad_norm_(tensors.values(), recipe.clip_norm)
-            optimiser.step()
-            with torch.no_grad():
-                for name, held in average.items():
-                    held.lerp_(tensors[name], 0.5)
+            run.step = int(step)
+            run.one_step()
             taken.append((time.monotonic() - started) / tokens[step])
         for tensor in tensors.values():
             tensor.grad = None
