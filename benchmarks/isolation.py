@@ -34,7 +34,7 @@ def main() -> None:
     model = RegistryModel(base, None)
     tokenizer = LanguageTokenizer.train(TEXTS, base.max_tokens, size=600)
     with tempfile.TemporaryDirectory() as folder:
-        home = Registry(folder).create(base.record())
+        home = Registry(folder).create(base.identity)
         for number in range(count + 1):
             tag = f"x{chr(97 + number // 26)}{chr(97 + number % 26)}"
             staged = home.work_folder(tag) / "version"

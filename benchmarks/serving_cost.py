@@ -71,7 +71,7 @@ def serve(folder: Path, count: int) -> dict[str, Any]:
     texts = [target for _, target in pairs(PAIRS)]
     base = open_base(str(folder / "base"))
     tokenizer = LanguageTokenizer.train(texts, base.max_tokens)
-    home = Registry(folder / "registry").create(base.record())
+    home = Registry(folder / "registry").create(base.identity)
     model = RegistryModel(base, home)
     adapter = folder / "adapter"
     adapter.mkdir()

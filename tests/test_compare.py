@@ -35,7 +35,7 @@ Publish = Callable[..., str]
 def publisher(base_folder: Path, root: Path) -> tuple[BaseRegistry, Publish]:
     """Return a registry of a base, and what publishes an adapter of random weights in it."""
     base = open_base(str(base_folder))
-    home = Registry(root).create(base.record())
+    home = Registry(root).create(base.identity)
     model = MultilingualModel(base)
 
     def publish(language: str, seed: int = 0, test_set: Path | None = None) -> str:

@@ -16,9 +16,9 @@ from mla_extend.registry import layout
 from mla_extend.registry.card import Card
 from mla_extend.registry.languages import BaseRegistry
 from mla_extend.registry.layout import Version
-from mla_extend.registry.store import BaseRecord, Registry, open_base_registry
+from mla_extend.registry.store import BaseIdentity, Registry, open_base_registry
 
-RECORD = BaseRecord("demo", "owner/demo", "clip", "f" * 64, "en", licence="MIT")
+RECORD = BaseIdentity("demo", "owner/demo", "clip", "f" * 64, "en", licence="MIT")
 
 
 def make_base(root: Path) -> BaseRegistry:

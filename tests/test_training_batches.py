@@ -5,8 +5,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from mla_extend.training.batches import POOL, BucketedBatches, padding_share
-from mla_extend.training.teacher import together
+from mla_extend.training.batches import POOL, BucketedBatches
 
 LENGTHS = np.random.default_rng(0).integers(3, 40, 1000)
 
@@ -46,7 +45,7 @@ def test_rows_of_a_batch_are_of_like_length_within_a_pool() -> None:
     batches = BucketedBatches(lengths, 4, seed=0)
     assert batches.per_epoch == 2 * POOL
     found = epoch(batches)
-    assert padding_share(lengths, batches) < 0.1
+    assert sum(int((lengths[batch].max() - lengths[batch]).sum()) for batch in found) < 0.1 * lengths.sum()
     heads = [int(lengths[batch].max()) for batch in found]
     assert heads != sorted(heads)
     assert heads[:POOL] != sorted(heads[:POOL])
@@ -82,19 +81,3 @@ def test_copies_of_a_row_do_not_stand_together() -> None:
     batches = BucketedBatches(np.ones(51, dtype=np.int64), 17, 0, weights)
     shares = [Counter(batch)[0] for batch in epoch(batches)]
     assert min(shares) > 3
-
-
-def test_padding_is_the_share_of_tokens_that_are_none() -> None:
-    """Two batches, of 1 and 3 tokens and of 5 and 6, padded to 3 and 3 and to 6 and 6."""
-    lengths = np.array([1, 6, 3, 5])
-    batches = BucketedBatches(lengths, 2, 0)
-    assert padding_share(lengths, batches) == pytest.approx(1 - 15 / 18)
-
-
-def test_steps_are_made_ready_in_the_same_groups_wherever_a_run_goes_on() -> None:
-    """Every step is in one group, which depends on the step alone."""
-    groups = [together(step) for step in range(300)]
-    assert groups[:8] == [(0, 8)] * 8
-    assert groups[8:24] == [(8, 24)] * 16
-    assert groups[24:56] == [(24, 56)] * 32
-    assert groups[56:] == [((start := 56 + 32 * ((step - 56) // 32)), start + 32) for step in range(56, 300)]

@@ -39,7 +39,7 @@ TOKENIZER = LanguageTokenizer.train(sentences(400)[1], 16)
 def publish_real(base_folder: Path, root: Path, language: str, seed: int) -> BaseRegistry:
     """Publish an adapter of random weights for a tiny base, with the proof that training gives it."""
     opened = open_base(str(base_folder))
-    home = Registry(root).create(opened.record())
+    home = Registry(root).create(opened.identity)
     model = RegistryModel(opened, home)
     bare = native_probe(model)
     staged = home.work_folder(language) / "version"

@@ -232,7 +232,7 @@ def _open(
     root = Registry(registry_root(registry))
     opened = open_base(source, device=device, native=native, progress=progress)
     there = opened.identity.name in root.bases()
-    home: BaseRegistry | None = root.create(opened.record()) if create or there else None
+    home: BaseRegistry | None = root.create(opened.identity) if create or there else None
     return RegistryModel(opened, home), home
 
 
@@ -337,7 +337,7 @@ def _card(
     measure: Measure,
     related: Related | None,
 ) -> Card:
-    record = model.base.record()
+    record = model.base.identity
     start = {"start_from": related.to_json()} if related else {}
     return Card(
         language=request.tag,

@@ -3,7 +3,6 @@
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
@@ -15,10 +14,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mla_extend.bases.family import Family
+from mla_extend.bases.identity import BaseIdentity
 from mla_extend.errors import BaseError, DataError, base_errors
 from mla_extend.images.open import open_image
 from mla_extend.images.video import is_video, pool_frames, read_frames
-from mla_extend.registry.base_record import BaseRecord
 
 T = TypeVar("T")
 
@@ -29,18 +28,6 @@ IMAGE_BATCH = 16
 """Texts and images a step: on a CPU small batches stay in the cache, and are faster than large ones."""
 _TOKENIZING = threading.Lock()
 """Held while a base's tokenizer runs: each call tells it anew how to cut, which two threads may not do at once."""
-
-
-@dataclass(frozen=True)
-class BaseIdentity:
-    """Say which base this is: what goes into cards and into `base.json`."""
-
-    name: str
-    source: str
-    family: str
-    fingerprint: str
-    native: str
-    licence: str | None = None
 
 
 class Base:
@@ -90,10 +77,6 @@ class Base:
         with self.tokenizing():
             whole, plain = (self.tokenizer(["a"], add_special_tokens=added)["input_ids"][0] for added in (True, False))
         return bool(whole[:1] != plain[:1])
-
-    def record(self) -> BaseRecord:
-        """Return what a registry keeps of the base."""
-        return BaseRecord(**asdict(self.identity))
 
     def to(self, device: str | torch.device) -> "Base":
         """Move the model."""

@@ -8,10 +8,11 @@ from typing import Any
 
 import torch
 
-from mla_extend.bases.base import Base, BaseIdentity
+from mla_extend.bases.base import Base
 from mla_extend.bases.families import FAMILIES
 from mla_extend.bases.family import Family
 from mla_extend.bases.fingerprint import fingerprint
+from mla_extend.bases.identity import BaseIdentity
 from mla_extend.bases.source import NATIVE, about_base, base_folder, base_name, reason
 from mla_extend.errors import BaseError
 from mla_extend.files import read_json

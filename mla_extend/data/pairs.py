@@ -21,8 +21,36 @@ class Part:
     weight: float = 1.0
 
 
+class _OfSources:
+    """What texts of several sources have in common."""
+
+    parts: tuple[Part, ...]
+    part_of: Integers
+    rows: Integers
+
+    def __len__(self) -> int:
+        """Return the number of pairs or texts, `N`."""
+        return len(self.rows)
+
+    @property
+    def source(self) -> str:
+        """Return the names of the sources."""
+        return ", ".join(part.name for part in self.parts)
+
+    @property
+    def weights(self) -> NDArray[np.float64] | None:
+        """Return each one's weight `[N]`, or `None` where all are alike."""
+        weights = np.array([part.weight for part in self.parts])
+        return None if (weights == weights[0]).all() else weights[self.part_of]
+
+    def where(self, number: int) -> str:
+        """Return where one stands, for messages: `corpus.tsv, line 5`."""
+        part = self.parts[self.part_of[number]]
+        return f"{part.name}, {part.unit} {self.rows[number]}"
+
+
 @dataclass(frozen=True, eq=False)
-class ParallelText:
+class ParallelText(_OfSources):
     """Hold N pairs: `native[i]` and `target[i]` say the same.
 
     Attributes:
@@ -39,24 +67,6 @@ class ParallelText:
     part_of: Integers
     rows: Integers
 
-    def __len__(self) -> int:
-        """Return the number of pairs."""
-        return len(self.target)
-
-    @property
-    def source(self) -> str:
-        """Return the names of the sources."""
-        return ", ".join(part.name for part in self.parts)
-
-    @property
-    def weights(self) -> NDArray[np.float64] | None:
-        """Return each pair's weight `[N]`, or `None` where all are alike."""
-        return _weights(self.parts, self.part_of)
-
-    def where(self, number: int) -> str:
-        """Return where a pair stands, for messages: `corpus.tsv, line 5`."""
-        return _where(self.parts, self.part_of, self.rows, number)
-
     def subset(self, mask: Mask) -> "ParallelText":
         """Return the pairs that a mask `[N]` names."""
         kept = np.flatnonzero(mask)
@@ -70,7 +80,7 @@ class ParallelText:
 
 
 @dataclass(frozen=True, eq=False)
-class ImageText:
+class ImageText(_OfSources):
     """Hold images and their texts.
 
     Attributes:
@@ -92,24 +102,6 @@ class ImageText:
     rows: Integers
     native: list[str] | None = None
     native_image_of: list[int] | None = None
-
-    def __len__(self) -> int:
-        """Return the number of texts."""
-        return len(self.texts)
-
-    @property
-    def source(self) -> str:
-        """Return the names of the sources."""
-        return ", ".join(part.name for part in self.parts)
-
-    @property
-    def weights(self) -> NDArray[np.float64] | None:
-        """Return each text's weight `[C]`, or `None` where all are alike."""
-        return _weights(self.parts, self.part_of)
-
-    def where(self, number: int) -> str:
-        """Return where a text stands, for messages: `photos.jsonl, line 5`."""
-        return _where(self.parts, self.part_of, self.rows, number)
 
     def where_image(self, number: int) -> str:
         """Return where an image stands first, for messages."""
@@ -199,13 +191,3 @@ def join_images(texts: Sequence[ImageText]) -> ImageText:
 def _shifted(texts: Sequence[ParallelText | ImageText]) -> Integers:
     starts = accumulate((len(text.parts) for text in texts), initial=0)
     return np.concatenate([text.part_of + start for text, start in zip(texts, starts, strict=False)])
-
-
-def _weights(parts: Sequence[Part], part_of: Integers) -> NDArray[np.float64] | None:
-    weights = np.array([part.weight for part in parts])
-    return None if (weights == weights[0]).all() else weights[part_of]
-
-
-def _where(parts: Sequence[Part], part_of: Integers, rows: Integers, number: int) -> str:
-    part = parts[part_of[number]]
-    return f"{part.name}, {part.unit} {rows[number]}"

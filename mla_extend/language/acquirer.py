@@ -48,8 +48,3 @@ class Acquirer(nn.Module):
         inner = hidden if torch.is_autocast_enabled(hidden.device.type) else hidden.to(self.down.weight.dtype)
         change: Tensor = self.up(F.relu(self.down(inner)))
         return hidden + change.to(hidden.dtype)
-
-
-def acquirer_parameters(width: int, bottleneck: int) -> int:
-    """Return how many parameters one acquirer has."""
-    return 2 * width * bottleneck + width + bottleneck

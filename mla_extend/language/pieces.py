@@ -154,10 +154,7 @@ def without_normaliser(pieces: bytes) -> bytes:
     Raises:
         ValueError: it is no SentencePiece model.
     """
-    try:
-        model = sentencepiece_model_pb2.ModelProto.FromString(pieces)
-    except DecodeError as error:
-        raise ValueError(str(error)) from error
+    model = _model(pieces)
     model.normalizer_spec.precompiled_charsmap = b""
     return bytes(model.SerializeToString())
 
@@ -171,7 +168,7 @@ def evenly(texts: Sequence[str], most: int) -> Sequence[str]:
 
 def with_pieces(pieces: bytes, more: Mapping[str, float]) -> bytes:
     """Return a SentencePiece model with further pieces, given with their scores."""
-    model = sentencepiece_model_pb2.ModelProto.FromString(pieces)
+    model = _model(pieces)
     for piece, score in more.items():
         model.pieces.add(piece=piece, score=score)
     return bytes(model.SerializeToString())
@@ -188,16 +185,20 @@ def read_pieces(pieces: bytes) -> list[tuple[str, float]]:
     Raises:
         ValueError: it is no SentencePiece model.
     """
-    try:
-        model = sentencepiece_model_pb2.ModelProto.FromString(pieces)
-    except DecodeError as error:
-        raise ValueError(str(error)) from error
+    model = _model(pieces)
     return [(piece.piece, piece.score) for piece in model.pieces]
 
 
 def frame() -> dict[str, Any]:
     """Return a `tokenizer.json` of no pieces but the special ones, as values: what every one of ours holds beside."""
     return dict(json.loads(_tokenizer([(piece, 0.0) for piece in (PAD, UNK, BEGIN, END)], None).to_str()))
+
+
+def _model(pieces: bytes) -> Any:
+    try:
+        return sentencepiece_model_pb2.ModelProto.FromString(pieces)
+    except DecodeError as error:
+        raise ValueError(str(error)) from error
 
 
 def _tokenizer(pieces: list[tuple[str, float]], normaliser: Any) -> Tokenizer:

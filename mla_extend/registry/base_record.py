@@ -1,9 +1,10 @@
 """Which base a folder of languages belongs to: `base.json`."""
 
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+from mla_extend.bases.identity import BaseIdentity
 from mla_extend.errors import RegistryError
 from mla_extend.files import read_json, write_json
 from mla_extend.registry.layout import BASE_FILE
@@ -12,23 +13,7 @@ from mla_extend.registry.plain import first_line
 SCHEMA = 1
 
 
-@dataclass(frozen=True)
-class BaseRecord:
-    """Say which base a folder of languages belongs to: what `base.json` holds.
-
-    `licence` is the base's, `None` where it is unknown; `created` is filled in when the folder is made.
-    """
-
-    name: str
-    source: str
-    family: str
-    fingerprint: str
-    native: str
-    licence: str | None = None
-    created: str = ""
-
-
-def read_base(folder: Path) -> BaseRecord:
+def read_base(folder: Path) -> BaseIdentity:
     """Read which base a folder belongs to.
 
     Raises:
@@ -51,10 +36,10 @@ def read_base(folder: Path) -> BaseRecord:
     missing += [name for name in ("licence", "created") if not isinstance(values.get(name) or "", str)]
     if missing:
         raise RegistryError(f"{path} does not say {', '.join(missing)}. {_REMEDY}")
-    return BaseRecord(**{item.name: values[item.name] for item in fields(BaseRecord) if item.name in values})
+    return BaseIdentity(**{item.name: values[item.name] for item in fields(BaseIdentity) if item.name in values})
 
 
-def write_base(folder: Path, record: BaseRecord) -> None:
+def write_base(folder: Path, record: BaseIdentity) -> None:
     """Write which base a folder belongs to, with the time."""
     stamped = replace(record, created=f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}")
     write_json(folder / BASE_FILE, {"schema": SCHEMA, **asdict(stamped)})

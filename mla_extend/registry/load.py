@@ -294,4 +294,4 @@ def open_registry(root: Registry, base: Base) -> BaseRegistry | None:
     """
     if base.identity.name not in root.bases():
         return None
-    return root.create(base.record())
+    return root.create(base.identity)

@@ -9,10 +9,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from mla_extend.bases.identity import BaseIdentity
 from mla_extend.errors import RegistryError
 from mla_extend.files import atomic_path, make_folder, publish_folder, sha256_file, sync_folder
 from mla_extend.registry import layout
-from mla_extend.registry.base_record import BaseRecord
 from mla_extend.registry.card import SCHEMA, Card, card_text, check_base
 from mla_extend.registry.history import ADD, REPLACE, in_use, recorded
 from mla_extend.registry.layout import Version
@@ -43,7 +43,7 @@ def check_staged(staged: Path, work: Path) -> None:
             raise RegistryError(f"{name} in {staged} is not of a kind that is published ({kinds}). Take it away.")
 
 
-def check_card(card: Card, language: str, base: BaseRecord) -> None:
+def check_card(card: Card, language: str, base: BaseIdentity) -> None:
     """Check that a card belongs to what is being published.
 
     Raises:

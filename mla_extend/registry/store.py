@@ -7,16 +7,17 @@ import difflib
 import os
 from pathlib import Path
 
+from mla_extend.bases.identity import BaseIdentity
 from mla_extend.errors import BaseMismatchError, RegistryError
 from mla_extend.files import make_folder, user_path
 from mla_extend.registry import layout
-from mla_extend.registry.base_record import BaseRecord, write_base
+from mla_extend.registry.base_record import write_base
 from mla_extend.registry.languages import BaseRegistry, Entry
 from mla_extend.registry.layout import Version
 from mla_extend.registry.lock import lock, writing
 from mla_extend.settings import setting
 
-__all__ = ["BaseRecord", "BaseRegistry", "Entry", "Registry", "Version", "open_base_registry"]
+__all__ = ["BaseIdentity", "BaseRegistry", "Entry", "Registry", "Version", "open_base_registry"]
 
 
 class Registry:
@@ -91,7 +92,7 @@ class Registry:
             raise RegistryError(f"{self.root} holds several bases: {', '.join(names)}. Say which with --base.")
         return self.open(names[0]).base.source if names else None
 
-    def create(self, record: BaseRecord) -> "BaseRegistry":
+    def create(self, record: BaseIdentity) -> "BaseRegistry":
         """Open the registry of a base, making it first if it is not there.
 
         Raises:

@@ -93,7 +93,7 @@ def take_in(
         return taken(card, there, published=False)
     model = _open(card, target, device, progress)
     check_adapter(folder, card, model.base, what)
-    home = target.home or target.root.create(model.base.record())
+    home = target.home or target.root.create(model.base.identity)
     model.registry = home
     with ExitStack() as left:
         with writing(f"{card.language!r} was not published"):

@@ -60,13 +60,3 @@ class BucketedBatches:
         ticks = (np.arange(len(order)) + generator.random()) * (ends[-1] / len(order))
         # The last end can fall short of the last tick by a rounding error.
         return generator.permutation(order[np.minimum(np.searchsorted(ends, ticks, side="right"), len(order) - 1)])
-
-
-def padding_share(lengths: NDArray[np.int64], batches: BucketedBatches) -> float:
-    """Return the share of padding in one epoch's tokens."""
-    tokens = padded = 0
-    for step in range(batches.per_epoch):
-        rows = lengths[batches.rows(step)]
-        tokens += int(rows.sum())
-        padded += int(rows.max()) * len(rows)
-    return 1 - tokens / padded
