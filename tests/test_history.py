@@ -12,8 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import typer
-from rich.console import Console
 from test_registry_publish import dies_at
 from test_registry_store import RECORD, make_base, make_card, publish, stage
 from test_registry_verify import flip
@@ -21,7 +19,6 @@ from test_verify_deep import publish_real
 from typer.testing import CliRunner
 
 from mla_extend.bases.open import open_base
-from mla_extend.cli import history as commands
 from mla_extend.cli.app import app
 from mla_extend.errors import BaseError, BaseMismatchError, IsolationError, LanguageError, RegistryError
 from mla_extend.files import write_json
@@ -489,54 +486,16 @@ def test_prune_goes_over_the_languages_of_one_base_or_all(base: BaseRegistry) ->
         find_homes(None, None, root / "nowhere")
 
 
-def test_card_prints_the_model_card_of_any_version(base: BaseRegistry) -> None:
+def test_any_version_is_shown_with_its_licences_and_its_model_card(base: BaseRegistry) -> None:
     names = versions_of(base, 2)
     root = base.folder.parent
-    code, out = run("card", "sw", registry=root)
-    assert code == 0
-    assert out == (base.folder / "sw" / names[1] / "README.md").read_text(encoding="utf-8")
-    assert names[0] in run("card", "sw@v1", registry=root)[1]
-    assert json.loads(run("card", "sw@v1", "--json", registry=root)[1])["version"] == names[0]
+    for which, name in (("sw", names[1]), ("sw@v1", names[0])):
+        out = " ".join(run("show", which, registry=root)[1].split())
+        assert f"Model card: {base.folder / 'sw' / name / 'README.md'}" in out
+        assert "base demo, licence unknown" in out
+        assert json.loads(run("show", which, "--json", registry=root)[1])["version"] == name
     with pytest.raises(RegistryError, match="has no version 'v3'"):
-        run("card", "sw@v3", registry=root)
-    path = base.folder / "sw" / names[1] / "README.md"
-    path.chmod(0o644)
-    path.write_text("# Better than it is\n")
-    with pytest.raises(RegistryError, match=r"README\.md was changed: the card records the SHA-256"):
-        run("card", "sw", registry=root)
-    path.unlink()
-    with pytest.raises(RegistryError, match=r"README\.md cannot be read"):
-        run("card", "sw", registry=root)
-
-
-def test_card_is_drawn_on_a_terminal_without_what_is_for_hubs(
-    base: BaseRegistry, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    versions_of(base, 1)
-    console = Console(force_terminal=True, width=120, record=True)
-    monkeypatch.setattr(commands, "OUT", console)
-    run("card", "sw", registry=base.folder.parent)
-    text = console.export_text()
-    assert "Swahili for demo" in text
-    assert "library_name" not in text
-    assert "| mean_recall |" not in text  # a drawn table
-
-
-def test_card_is_opened_or_says_where_it_lies(base: BaseRegistry, monkeypatch: pytest.MonkeyPatch) -> None:
-    (name,) = versions_of(base, 1)
-    path = base.folder / "sw" / name / "README.md"
-    opened: list[str] = []
-
-    def launch(url: str) -> int:
-        opened.append(url)
-        return 0
-
-    monkeypatch.setattr(typer, "launch", launch)
-    assert run("card", "sw", "--open", registry=base.folder.parent)[0] == 0
-    assert opened == [str(path)]
-    monkeypatch.setattr(typer, "launch", lambda url: 3)
-    with pytest.raises(RegistryError, match=r"No program could be started to show .*README\.md\. Open that file"):
-        run("card", "sw", "--open", registry=base.folder.parent)
+        run("show", "sw@v3", registry=root)
 
 
 def test_the_model_card_says_what_it_began_with() -> None:

@@ -23,20 +23,18 @@ from mla_extend.cli import app as cli
 from mla_extend.cli.console import BarProgress, PlainConsole, print_json
 from mla_extend.cli.tables import evaluation_table, plan_table, problems_table
 from mla_extend.errors import MlaExtendError
-from mla_extend.files import sha256_file
 from mla_extend.registry.card import Card
 from mla_extend.registry.foreign_card import foreign_card
 from mla_extend.registry.languages import BaseRegistry
 from mla_extend.registry.plain import MAX_DEPTH, is_plain, odd_values, plain
 from mla_extend.registry.store import Registry
-from mla_extend.registry.summary import read_model_card
 from mla_extend.registry.verify import verify
 
 EVIL = "\x1b]0;owned\x07\x9b31m"
 MARKUP = "[bold]ደማቅ[/nothing]:cat:\\"
 FOLDER = "[bold]ደማቅ[nothing]:cat:"
 COMMANDS = (["list"], ["list", "--json"], ["show", "de"], ["show", "de", "--json"], ["verify"], ["verify", "--json"])
-COMMANDS += (["history", "de"], ["history", "de", "--json"], ["card", "de"], ["card", "de", "--json"])
+COMMANDS += (["history", "de"], ["history", "de", "--json"])
 
 
 def full_card(language: str, name: str) -> Card:
@@ -191,23 +189,10 @@ def test_what_is_published_can_be_read_whatever_the_texts_are(tmp_path: Path) ->
     odd = [record("parallel", path=f"daten-\u202b{EVIL}\udc80.tsv", licence="a | b\nc")]
     home.publish("de", stage(home, "de"), replace(full_card("de", "Deutsch"), data=odd), prove=proof)
     assert home.card("de").data[0]["path"] == r"daten-\u202b\x1b]0;owned\x07\x9b31m\udc80.tsv"
-    text = read_model_card(home.current("de"))[1]
+    text = (home.current("de").folder / "README.md").read_text(encoding="utf-8")
     assert r"daten-\u202b" in text
     assert r"a \| b c" in text
     assert verify(tmp_path) == []
-
-
-def test_a_model_card_that_a_terminal_would_obey_is_not_printed(home: BaseRegistry) -> None:
-    version = home.current("de")
-    path = version.folder / "README.md"
-    path.chmod(0o644)
-    path.write_text(f"# Deutsch{EVIL}\n", encoding="utf-8")
-    values = values_of(home)
-    values["files"]["README.md"] = sha256_file(path)
-    write(version.folder, values)
-    code, out, err = run("card", "de", registry=home.folder.parent)
-    assert (code, out) == (1, "")
-    assert r"README.md holds the character '\x1b'" in err
 
 
 def test_names_of_files_and_folders_stay_off_the_terminal(home: BaseRegistry) -> None:

@@ -18,7 +18,7 @@ from mla_extend.cli.cache import cache
 from mla_extend.cli.compare import compare
 from mla_extend.cli.console import ERR, OUT, print_json, progress, write_out_what_cannot_be_shown
 from mla_extend.cli.export import export
-from mla_extend.cli.history import Yes, card, history, prune, rollback
+from mla_extend.cli.history import Yes, history, prune, rollback
 from mla_extend.cli.index import index
 from mla_extend.cli.inspect import inspect
 from mla_extend.cli.options import (
@@ -233,7 +233,7 @@ def list_languages(registry: RegistryFolder = None, json: Json = False) -> None:
 def show(
     language: LanguageVersion, base: BaseSource = None, registry: RegistryFolder = None, json: Json = False
 ) -> None:
-    """Show the card of a language: data, training, figures, cost, proof."""
+    """Show the card of a version: figures, data and licences, training, cost, proof."""
     from mla_extend.registry.summary import find_version  # noqa: PLC0415
 
     home, version = find_version(language, base, registry)
@@ -244,6 +244,7 @@ def show(
     from mla_extend.cli import tables  # noqa: PLC0415
 
     tables.print_card(OUT, found)
+    OUT.print(f"Model card: {version.folder / 'README.md'}", highlight=False, markup=False, soft_wrap=True)
 
 
 def evaluate(
@@ -333,7 +334,7 @@ def remove(
 
 PANELS: dict[str, dict[str, Callable[..., None]]] = {
     "Add": {"add-language": add_language, "add-languages": add_languages, "sources": sources, "inspect": inspect},
-    "Look": {"list": list_languages, "show": show, "card": card, "cache": cache},
+    "Look": {"list": list_languages, "show": show, "cache": cache},
     "Measure": {"evaluate": evaluate, "compare": compare, "report": report},
     "Search": {"index": index, "search": search, "serve": serve},
     "Share": {"export": export, "pack": pack, "unpack": unpack, "push": push, "pull": pull},

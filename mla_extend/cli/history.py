@@ -1,4 +1,4 @@
-"""The commands `history`, `rollback`, `prune` and `card`, and their tables."""
+"""The commands `history`, `rollback` and `prune`, and their tables."""
 
 from collections.abc import Mapping
 from typing import Annotated, Any
@@ -9,7 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from mla_extend.cli.console import ERR, OUT, print_json, progress, size
-from mla_extend.cli.options import BaseSource, Device, Json, Language, LanguageVersion, RegistryFolder, languages_there
+from mla_extend.cli.options import BaseSource, Device, Json, Language, RegistryFolder, languages_there
 
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 PLAIN: dict[str, Any] = {"box": box.SIMPLE_HEAD, "pad_edge": False, "show_edge": False}
@@ -135,41 +135,6 @@ def prune(
                 for home, tag, version in old
             ]
         )
-
-
-def card(
-    language: LanguageVersion,
-    open_it: Annotated[bool, typer.Option("--open", help="Open it with the program that is set for it.")] = False,
-    base: BaseSource = None,
-    registry: RegistryFolder = None,
-    json: Json = False,
-) -> None:
-    """Print the model card of a version: figures, data and licences, cost, how to load it."""
-    from mla_extend.registry.summary import find_version, read_model_card  # noqa: PLC0415
-
-    home, found = find_version(language, base, registry)
-    if json:
-        print_json(home.card(found.language, found.name).to_json())
-        return
-    path, text = read_model_card(found)
-    if open_it:
-        if typer.launch(str(path)) != 0:
-            from mla_extend.errors import RegistryError  # noqa: PLC0415
-
-            raise RegistryError(f"No program could be started to show {path}. Open that file yourself.")
-        OUT.print(f"Opened {path}", highlight=False)
-    elif OUT.is_terminal:
-        from rich.markdown import Markdown  # noqa: PLC0415
-
-        OUT.print(Markdown(without_front_matter(text)))
-    else:
-        OUT.file.write(text)
-
-
-def without_front_matter(text: str) -> str:
-    """Return a model card without the lines that are for model hubs."""
-    parts = text.split("---\n", 2)
-    return parts[2].lstrip() if len(parts) == 3 and not parts[0] else text
 
 
 def isolated(proof: Mapping[str, Any]) -> str:

@@ -175,6 +175,7 @@ def print_card(console: Console, card: Mapping[str, Any]) -> None:
         print_evaluation(console, {"language": card["language"], "base": base["name"], **said})
     table = Table(Column(style="dim"), "", show_header=False, box=None, padding=(0, 2, 0, 0))
     table.add_row("version", escape(card["version"]))
+    table.add_row("base", f"{escape(base['name'])}, licence {escape(str(base.get('licence') or 'unknown'))}")
     table.add_row("size", f"{card['parameters']:,} parameters, {size(card['bytes'])}")
     for record in card["data"]:
         table.add_row(_role(record), _data(record))

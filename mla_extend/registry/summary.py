@@ -1,17 +1,15 @@
-"""What `list`, `show`, `card` and `history` read: files of the registry alone, so that they answer at once."""
+"""What `list`, `show` and `history` read: files of the registry alone, so that they answer at once."""
 
 from pathlib import Path
 from typing import Any
 
 from mla_extend.errors import LanguageError, RegistryError
-from mla_extend.files import read_plain, sha256_file
 from mla_extend.registry import layout
-from mla_extend.registry.card import AGAIN, Card, read_card
+from mla_extend.registry.card import Card, read_card
 from mla_extend.registry.history import in_use, record_of
 from mla_extend.registry.languages import BaseRegistry
 from mla_extend.registry.layout import Version
 from mla_extend.registry.place import registry_root
-from mla_extend.registry.plain import ODD
 from mla_extend.registry.store import Registry
 from mla_extend.registry.verify import version_problems
 from mla_extend.settings import setting
@@ -156,27 +154,6 @@ def split_version(language: str) -> tuple[str, str | None]:
     if at and not wanted:
         raise RegistryError(f"{language!r} names no version after '@'. Write {code}@v1, or {code} alone.")
     return code, wanted or None
-
-
-def read_model_card(version: Version) -> tuple[Path, str]:
-    """Return the path and the text of a version's model card, README.md.
-
-    Raises:
-        RegistryError: it is missing, is not as it was published, or is no plain text.
-    """
-    path = version.folder / layout.README
-    recorded = read_card(version.folder).files.get(layout.README)
-    try:
-        content, actual = read_plain(path).decode(), sha256_file(path)
-    except (OSError, ValueError) as error:
-        raise RegistryError(f"{path} cannot be read ({error}). {AGAIN}") from error
-    if actual != recorded:
-        raise RegistryError(
-            f"{path} was changed: the card records the SHA-256 {recorded}, the file has {actual}. {AGAIN}"
-        )
-    if odd := ODD.search(content):
-        raise RegistryError(f"{path} holds the character {odd[0]!a}, which no model card has. {AGAIN}")
-    return path, content
 
 
 def history(language: str, base: str | None, registry: str | Path | None) -> dict[str, Any]:
