@@ -27,7 +27,8 @@ from common import ROOT, machine, markdown, put, save
 from mla_extend.progress import Silent
 from mla_extend.search.index import ImageIndex
 from mla_extend.search.index import graph as graphs
-from mla_extend.search.index.store import About, Item, writing
+from mla_extend.search.index.about import About
+from mla_extend.search.index.store import Item, writing
 
 DIMENSION, CENTRES, DIRECTIONS = 512, 2000, 128
 QUERIES, TOP, CANDIDATES = 200, 10, 40

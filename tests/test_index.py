@@ -22,9 +22,12 @@ from mla_extend.cli.app import app
 from mla_extend.errors import BaseError, BaseMismatchError, DataError
 from mla_extend.progress import Silent
 from mla_extend.search.index import ImageIndex, ahead, graph, store
+from mla_extend.search.index import about as about_file
+from mla_extend.search.index import shards as shards_file
+from mla_extend.search.index.about import About
 from mla_extend.search.index.build import index_images
 from mla_extend.search.index.make import make_index
-from mla_extend.search.index.store import About, Item, writing
+from mla_extend.search.index.store import Item, writing
 from mla_extend.search.index.take_in import recognise, take_in
 from tests.families_text import sentence_bert
 from tests.test_images_open import damaged_pictures
@@ -75,12 +78,12 @@ def fill(folder: Path, vectors: Any, prefix: str = "image", about: About = ABOUT
 
 
 def names(folder: Path) -> list[str]:
-    with sqlite3.connect(folder / store.FILE) as database:
+    with sqlite3.connect(folder / about_file.FILE) as database:
         return sorted(name for (name,) in database.execute("SELECT name FROM entries"))
 
 
 def shards(folder: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in sorted((folder / store.VECTORS).iterdir())}
+    return {path.name: path.read_bytes() for path in sorted((folder / shards_file.VECTORS).iterdir())}
 
 
 # From images ------------------------------------------------------------------------------------------------------
@@ -245,7 +248,8 @@ import os, signal, sqlite3, sys
 from pathlib import Path
 import numpy as np
 from mla_extend.search.index import store
-from mla_extend.search.index.store import About, Item, writing
+from mla_extend.search.index.store import Item, writing
+from mla_extend.search.index.about import About
 
 folder, point = Path(sys.argv[1]), sys.argv[2]
 die = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
@@ -279,7 +283,7 @@ def test_a_killed_writer_leaves_what_was_committed(tmp_path: Path, point: str) -
     assert [[key for key, _ in row] for row in index.nearest(vectors, 1)] == [[key] for key in range(1, 31)]
     index.close()
     fill(folder, unit(5, seed=3), prefix="after")
-    with sqlite3.connect(folder / store.FILE) as database:
+    with sqlite3.connect(folder / about_file.FILE) as database:
         kept = {f"{name}.npy" for (name,) in database.execute("SELECT name FROM shards")}
     assert set(shards(folder)) == kept
 
@@ -394,12 +398,12 @@ def test_a_damaged_index_is_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"There is no image index at .*index\. Make one: mla-extend index FOLDER"):
         ImageIndex.open(folder)
     fill(folder, unit(20))
-    database = (folder / store.FILE).read_bytes()
-    (folder / store.FILE).write_bytes(b"rubbish" * 1000)
+    database = (folder / about_file.FILE).read_bytes()
+    (folder / about_file.FILE).write_bytes(b"rubbish" * 1000)
     with pytest.raises(DataError, match=r"index\.sqlite is damaged \(file is not a database\)"):
         ImageIndex.open(folder)
-    (folder / store.FILE).write_bytes(database)
-    shard = next((folder / store.VECTORS).iterdir())
+    (folder / about_file.FILE).write_bytes(database)
+    shard = next((folder / shards_file.VECTORS).iterdir())
     whole = shard.read_bytes()
     for content in (whole[:-4], b"", b"rubbish" * 10):
         shard.write_bytes(content)
@@ -412,7 +416,7 @@ def test_a_damaged_index_is_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"is damaged .*No such file"):
         ImageIndex.open(folder)
     shard.write_bytes(whole)
-    with sqlite3.connect(folder / store.FILE) as opened:
+    with sqlite3.connect(folder / about_file.FILE) as opened:
         opened.execute("UPDATE about SET value = '2' WHERE name = 'schema'")
     with pytest.raises(DataError, match=r"has schema 2, and this version reads 1\. Upgrade"):
         ImageIndex.open(folder)

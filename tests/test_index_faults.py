@@ -17,6 +17,8 @@ from mla_extend.bases.open import open_base
 from mla_extend.cli import app
 from mla_extend.errors import DataError
 from mla_extend.search.index import ImageIndex, graph, store
+from mla_extend.search.index import about as about_file
+from mla_extend.search.index import shards as shards_file
 from mla_extend.search.index.build import index_images
 from tests.test_index import DYING, fill, names, picture, shards, unit
 
@@ -89,23 +91,23 @@ def test_what_a_kill_left_while_an_index_was_made_is_in_nobodys_way(tmp_path: Pa
     for left in (".index.sqlite.0a1b2c3d.part", ".index.sqlite.0a1b2c3d.part-journal", "vectors/.0a.npy.0a1b2c3d.part"):
         (folder / left).write_bytes(b"half")
     fill(folder, unit(5))
-    assert {path.name for path in folder.iterdir()} == {store.FILE, store.VECTORS, store.LOCK}
+    assert {path.name for path in folder.iterdir()} == {about_file.FILE, shards_file.VECTORS, store.LOCK}
     assert len(shards(folder)) == 1
 
 
 def test_what_is_done_outlasts_power(tmp_path: Path) -> None:
     """SQLite's journal is deleted for good with EXTRA alone: else it may come back, and undo what was done."""
     fill(tmp_path / "index", unit(2))
-    with closing(store.connect(tmp_path / "index")) as database:
+    with closing(about_file.connect(tmp_path / "index")) as database:
         assert database.execute("PRAGMA synchronous").fetchone() == (3,)
 
 
 def test_a_page_of_the_database_that_is_damaged_is_told(tmp_path: Path) -> None:
     folder = tmp_path / "index"
     fill(folder, unit(2000))
-    content = bytearray((folder / store.FILE).read_bytes())
+    content = bytearray((folder / about_file.FILE).read_bytes())
     content[8192:] = b"\xff" * (len(content) - 8192)
-    (folder / store.FILE).write_bytes(content)
+    (folder / about_file.FILE).write_bytes(content)
     with pytest.raises(DataError, match=r"is damaged \("):
         fill(folder, unit(5), prefix="late")
 
@@ -118,18 +120,18 @@ def test_one_wrong_bit_in_a_shard_is_told(tmp_path: Path, monkeypatch: pytest.Mo
     [(shard, content)] = shards(folder).items()
     content = bytearray(content)
     content[place] ^= 1
-    (folder / store.VECTORS / shard).write_bytes(content)
+    (folder / shards_file.VECTORS / shard).write_bytes(content)
     with pytest.raises(DataError, match=rf"{shard} is damaged \(its bytes are not those that were written"):
         ImageIndex.open(folder)
-    monkeypatch.setattr(store, "SMALL", 10)
+    monkeypatch.setattr(shards_file, "SMALL", 10)
     ImageIndex.open(folder).close()
     with pytest.raises(DataError, match="not those that were written"):
         fill(folder, unit(5), prefix="late")
 
 
 def test_shards_of_before_have_no_checksum_and_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(store, "SUMMED", "")
-    monkeypatch.setattr(store, "_checksum", lambda crc: b"")
+    monkeypatch.setattr(shards_file, "SUMMED", "")
+    monkeypatch.setattr(shards_file, "_checksum", lambda crc: b"")
     fill(tmp_path / "index", unit(20))
     monkeypatch.undo()
     fill(tmp_path / "index", unit(5), prefix="late")

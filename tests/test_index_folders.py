@@ -20,7 +20,9 @@ from mla_extend.errors import DataError
 from mla_extend.images import open as opening
 from mla_extend.images.budget import Budget
 from mla_extend.progress import Silent
-from mla_extend.search.index import ImageIndex, ahead, exclude, kinds, store
+from mla_extend.search.index import ImageIndex, ahead, exclude, kinds
+from mla_extend.search.index import about as about_file
+from mla_extend.search.index import shards as shards_file
 from mla_extend.search.index.ahead import opened_ahead
 from mla_extend.search.index.build import index_images
 from mla_extend.search.index.exclude import Excludes
@@ -340,7 +342,7 @@ def test_a_stop_waits_for_no_file_that_is_not_yet_read(tmp_path: Path, monkeypat
 
 def write_down(index: Path, preparation: str) -> None:
     """Let an index have been made by another preparation."""
-    with sqlite3.connect(index / store.FILE) as database:
+    with sqlite3.connect(index / about_file.FILE) as database:
         database.execute("UPDATE about SET value = ? WHERE name = 'preparation'", (preparation,))
 
 
@@ -348,16 +350,16 @@ def test_an_index_of_an_older_preparation_is_made_anew_and_says_why(base: Base, 
     photos, index = tmp_path / "photos", tmp_path / "index"
     pictures(photos, "a.png", "b.png", "c.png")
     index_images(photos, index, base)
-    about = store.read_about(index)
+    about = about_file.read_about(index)
     assert about.preparation == json.dumps(json.loads(about.preparation), sort_keys=True)
     assert json.loads(about.preparation).keys() == {"rule", "video", "processor"}  # no library's new version
     older = json.dumps(json.loads(about.preparation) | {"rule": "0"}, sort_keys=True)
     write_down(index, older)
-    shard = next((index / store.VECTORS).iterdir())
+    shard = next((index / shards_file.VECTORS).iterdir())
     other = unit(3, seed=5)
     np.save(shard, other)
     with shard.open("ab") as file:
-        file.write(store._checksum(zlib.crc32(other)))
+        file.write(shards_file._checksum(zlib.crc32(other)))
     opened = ImageIndex.open(index)
     assert opened.is_older()
     telling = Noting()
@@ -379,7 +381,7 @@ def test_a_stopped_renewal_goes_on_where_it_was(base: Base, tmp_path: Path, monk
     photos, index = tmp_path / "photos", tmp_path / "index"
     pictures(photos, *(f"{number}.png" for number in range(8)))
     index_images(photos, index, base)
-    with sqlite3.connect(index / store.FILE) as database:
+    with sqlite3.connect(index / about_file.FILE) as database:
         database.execute("DELETE FROM about WHERE name IN ('preparation', 'prepared_since')")  # as they were before
 
     class Stopping(Silent):

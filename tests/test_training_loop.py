@@ -11,7 +11,7 @@ import pytest
 
 from mla_extend.processes import Processes
 from mla_extend.training import loop
-from mla_extend.training.loop import adam
+from mla_extend.training.optimiser import adam
 from mla_extend.training.stages import Stage, Term, smaller_batches
 from tests.fake_training import (
     BIAS,

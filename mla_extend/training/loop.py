@@ -18,11 +18,11 @@ from mla_extend.stop import StopRequest
 from mla_extend.training.batches import BucketedBatches
 from mla_extend.training.checkpoint import Checkpoint, CheckpointFile
 from mla_extend.training.memory import FreedMemory
-from mla_extend.training.precision import autocast, fuses_adam
-from mla_extend.training.recipe import StageRecipe
-from mla_extend.training.stages import Stage, Term
+from mla_extend.training.optimiser import adam, add_gradients
+from mla_extend.training.precision import fuses_adam
+from mla_extend.training.stages import Stage
 from mla_extend.training.teacher import together
-from mla_extend.training.validation import Rows, Score
+from mla_extend.training.validation import Score
 
 COLLAPSED = 0.98
 """Mean cosine between different texts from which a run counts as collapsed."""
@@ -59,35 +59,6 @@ class StageResult:
             "stopped": self.stopped,
             "notes": self.notes,
         }
-
-
-def add_gradients(
-    model: MultilingualModel, term: Term, rows: Rows, precision: str, processes: Processes = ALONE
-) -> float:
-    """Add the gradients of a term's weighted loss on some rows, and return that loss."""
-    with autocast(precision, model):
-        loss = term.weight * term.task.loss(model, rows, term.recipe, processes)
-    loss.backward()  # type: ignore[no-untyped-call]
-    return float(loss.detach())
-
-
-def adam(tensors: Mapping[str, Tensor], recipe: StageRecipe, *, fused: bool) -> torch.optim.AdamW:
-    """Return Adam over three groups: matrices of the acquirers (decayed), what else they have, the token table.
-
-    The table is never decayed: rows that no sentence uses would shrink without ever being trained. Each group's `peak`
-    is the largest learning rate that it is to have; its rate is 0 until a schedule sets it.
-    """
-    table = [tensor for name, tensor in tensors.items() if ".acquirer_embedding." in name]
-    matrices = [t for n, t in tensors.items() if ".acquirer_block." in n and n.endswith("weight")]
-    others = [t for n, t in tensors.items() if ".acquirer_block." in n and not n.endswith("weight")]
-    groups = [
-        {"params": matrices, "weight_decay": recipe.weight_decay, "peak": recipe.learning_rate},
-        {"params": others, "weight_decay": 0.0, "peak": recipe.learning_rate},
-        {"params": table, "weight_decay": 0.0, "peak": recipe.embedding_learning_rate},
-    ]
-    return torch.optim.AdamW(
-        [group for group in groups if group["params"]], lr=0.0, betas=recipe.betas, eps=recipe.epsilon, fused=fused
-    )
 
 
 class Trainer:

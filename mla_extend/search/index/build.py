@@ -14,12 +14,14 @@ import numpy as np
 
 from mla_extend.errors import DataError
 from mla_extend.progress import SILENT, Progress
+from mla_extend.search.index.about import About
 from mla_extend.search.index.ahead import Opened, opened_ahead
 from mla_extend.search.index.exclude import Excludes
 from mla_extend.search.index.graph import refresh_graph
 from mla_extend.search.index.kinds import passed_over, readable
 from mla_extend.search.index.preparation import preparation_of, what_changed
-from mla_extend.search.index.store import About, Item, Known, Store, Vectors, writing
+from mla_extend.search.index.shards import Vectors
+from mla_extend.search.index.store import Item, Known, Store, writing
 from mla_extend.search.index.summary import Summary
 from mla_extend.search.index.walk import Findings, Found, absolute, find_images, gone
 

@@ -17,7 +17,8 @@ import numpy as np
 from mla_extend.extras import install, is_installed
 from mla_extend.files import atomic_path
 from mla_extend.progress import SILENT, Progress
-from mla_extend.search.index.store import Keys, Store, Vectors, damaged
+from mla_extend.search.index.shards import Keys, Vectors, damaged
+from mla_extend.search.index.store import Store
 
 FEW = 50_000
 """Images up to which all vectors are compared: benchmarks/index.py."""

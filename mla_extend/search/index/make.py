@@ -13,9 +13,9 @@ from mla_extend.progress import SILENT, Progress
 from mla_extend.registry.load import find_base
 from mla_extend.registry.place import registry_root
 from mla_extend.registry.store import Registry
+from mla_extend.search.index.about import FILE, read_about
 from mla_extend.search.index.build import index_images
 from mla_extend.search.index.exclude import Excludes
-from mla_extend.search.index.store import FILE, read_about
 from mla_extend.search.index.summary import Summary
 from mla_extend.search.index.take_in import recognise, take_in
 from mla_extend.search.index.walk import find_images

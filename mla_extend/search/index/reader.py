@@ -15,9 +15,10 @@ import numpy as np
 from mla_extend.errors import DataError
 from mla_extend.extras import is_installed
 from mla_extend.search.index import store
+from mla_extend.search.index.about import FILE, About, check_base, connect, read_about
 from mla_extend.search.index.graph import CANDIDATES, Graph
 from mla_extend.search.index.preparation import is_todays
-from mla_extend.search.index.store import Keys, Vectors
+from mla_extend.search.index.shards import Keys, Vectors, damaged, open_shards
 
 BLOCK = 1 << 16
 """Rows compared at a time."""
@@ -80,7 +81,7 @@ class ImageIndex:
         dimension: `D`.
     """
 
-    def __init__(self, folder: Path, about: store.About) -> None:
+    def __init__(self, folder: Path, about: About) -> None:
         self.folder = folder
         self.base_name = about.name
         self.base_fingerprint = about.fingerprint
@@ -88,7 +89,7 @@ class ImageIndex:
         self.base_stated = about.stated
         self.dimension = about.dimension
         self._about = about
-        self._database = store.connect(folder)
+        self._database = connect(folder)
         self._turn = threading.Lock()
         self._version = -1
         self._view = _View({}, np.empty(0, dtype=np.int64), 0, None, 0, "")
@@ -100,7 +101,7 @@ class ImageIndex:
         Raises:
             DataError: there is none, it is damaged, or a later version of this package made it.
         """
-        opened = cls(folder, store.read_about(folder))
+        opened = cls(folder, read_about(folder))
         try:
             opened._current()
         except BaseException:
@@ -115,14 +116,14 @@ class ImageIndex:
 
     def is_older(self) -> bool:
         """Say whether it holds images that were prepared otherwise than today's, so that indexing them again helps."""
-        about = store.read_about(self.folder)
+        about = read_about(self.folder)
         today = is_todays(about.preparation)
         try:
             with self._turn:
                 query = "SELECT 1 FROM entries WHERE is_file AND (key < ? OR ?) LIMIT 1"
                 found = self._database.execute(query, (about.prepared_since, not today)).fetchone()
         except sqlite3.Error as error:
-            raise store.damaged(self.folder / store.FILE, error) from error
+            raise damaged(self.folder / FILE, error) from error
         return found is not None
 
     def check_base(self, name: str, fingerprint: str) -> None:
@@ -131,7 +132,7 @@ class ImageIndex:
         Raises:
             BaseMismatchError: it is another base; the message names both.
         """
-        store.check_base(self.folder, self._about, name, fingerprint)
+        check_base(self.folder, self._about, name, fingerprint)
 
     def nearest(self, vectors: Vectors, top: int) -> list[list[tuple[int, float]]]:
         """Return for each row of unit vectors `[Q, D]` the keys and cosines of the nearest images, best first.
@@ -190,7 +191,7 @@ class ImageIndex:
                         name, is_file, width, height, size = row
                         found[key] = Entry(key, Path(name) if is_file else None, name, width, height, size)
         except sqlite3.Error as error:
-            raise store.damaged(self.folder / store.FILE, error) from error
+            raise damaged(self.folder / FILE, error) from error
         return found
 
     def close(self) -> None:
@@ -207,7 +208,7 @@ class ImageIndex:
                     self._view = self._read()
                     self._version = version
             except sqlite3.Error as error:
-                raise store.damaged(self.folder / store.FILE, error) from error
+                raise damaged(self.folder / FILE, error) from error
             return self._view
 
     def _read(self) -> _View:
@@ -231,7 +232,7 @@ class ImageIndex:
 
     def _read_once(self) -> _View:
         values = dict(self._database.execute("SELECT name, value FROM about").fetchall())
-        shards = store.open_shards(self.folder, self._database, self.dimension, self._view.shards)
+        shards = open_shards(self.folder, self._database, self.dimension, self._view.shards)
         dropped = store.dropped_keys(self._database)
         name = values.get("graph", "")
         if name == self._view.graph_name:

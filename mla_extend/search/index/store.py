@@ -12,43 +12,38 @@ another, and its vector never changes.
 
 import contextlib
 import re
-import secrets
 import shutil
 import sqlite3
-import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from mla_extend.errors import BaseMismatchError, DataError
+from mla_extend.errors import DataError
 from mla_extend.files import atomic_path
+from mla_extend.search.index.about import FILE, SCHEMA, About, check_base, connect, read_about
+from mla_extend.search.index.shards import (
+    CHUNK,
+    SMALL,
+    VECTORS,
+    Keys,
+    Vectors,
+    _rows,
+    damaged,
+    open_shards,
+    write_shard,
+)
 
-Vectors = NDArray[np.float32]
-Keys = NDArray[np.int64]
-
-FILE = "index.sqlite"
-VECTORS = "vectors"
 LOCK = ".lock"
 PART = re.compile(r"\..+\.part(-journal)?")
 """Names of files that are not yet whole."""
-SCHEMA = 1
-WAIT = 60.0
-"""Seconds that a reader or writer waits for a transaction of another process."""
 LOCK_WAIT = 5.0
-SMALL = 1 << 18
-"""Rows from which a shard is left alone when small ones are joined: 512 MB at 512 columns."""
 MANY = 16
 """Small shards from which they are joined."""
 STALE = 0.2
 """Share of a shard's rows that may be dropped before it is written anew."""
-CHUNK = 1 << 14
-"""Rows copied at a time."""
-SUMMED = "sum-"
-"""What the name of a shard begins with that ends with a checksum; those of before have none."""
 
 TABLES = """
 CREATE TABLE about (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -63,29 +58,6 @@ CREATE TABLE origins (name TEXT PRIMARY KEY, size INTEGER NOT NULL, mtime_ns INT
 """
 SOURCES = "CREATE TABLE IF NOT EXISTS sources (name TEXT PRIMARY KEY) WITHOUT ROWID"
 """The folders and files that were named; indexes of before have no such table."""
-
-
-@dataclass(frozen=True)
-class About:
-    """Say what an index was made with.
-
-    Attributes:
-        name: the base's name.
-        fingerprint: the base's fingerprint.
-        source: where the base was opened from.
-        stated: whether the base is known: it encoded everything, or somebody named it for vectors that were taken in.
-        dimension: `D`.
-        preparation: what else decides the vectors of pictures; empty where that was not written down.
-        prepared_since: the first key whose vector was made so. Those before are older.
-    """
-
-    name: str
-    fingerprint: str
-    source: str
-    stated: bool
-    dimension: int
-    preparation: str = ""
-    prepared_since: int = 1
 
 
 @dataclass(frozen=True)
@@ -418,141 +390,9 @@ def writing(folder: Path) -> Iterator[Store]:
         held.release()
 
 
-def connect(folder: Path) -> sqlite3.Connection:
-    """Open the database of an index that is there, for several threads that take turns."""
-    # Also a reader may write: it undoes the transaction of a writer that died.
-    address = f"{(folder / FILE).absolute().as_uri()}?mode=rw"
-    database = sqlite3.connect(address, uri=True, timeout=WAIT, check_same_thread=False)
-    database.execute("PRAGMA synchronous = EXTRA")  # else power could bring back the journal of what was done
-    return database
-
-
-def read_about(folder: Path) -> About:
-    """Read what an index was made with.
-
-    Raises:
-        DataError: there is no index, it is damaged, or a later version of this package made it.
-    """
-    if not (folder / FILE).is_file():
-        raise DataError(f"There is no image index at {folder}. Make one: mla-extend index FOLDER --index {folder}")
-    try:
-        with contextlib.closing(connect(folder)) as database:
-            values = dict(database.execute("SELECT name, value FROM about").fetchall())
-        if values["schema"] != str(SCHEMA):
-            raise DataError(
-                f"{folder / FILE} has schema {values['schema']}, and this version reads {SCHEMA}. Upgrade: pip install "
-                "--upgrade mla-extend"
-            )
-        return About(
-            values["base_name"],
-            values["base_fingerprint"],
-            values["base_source"],
-            values["stated"] == "1",
-            int(values["dimension"]),
-            values.get("preparation", ""),
-            int(values.get("prepared_since", "1")),
-        )
-    except (sqlite3.Error, KeyError, ValueError) as error:
-        raise damaged(folder / FILE, error) from error
-
-
-def check_base(folder: Path, about: About, name: str, fingerprint: str) -> None:
-    """Check that a base is the one that an index was made with.
-
-    Raises:
-        BaseMismatchError: it is another; the message names both.
-    """
-    if about.fingerprint != fingerprint:
-        raise BaseMismatchError(
-            f"The index {folder} was made with the base {about.name!r} (fingerprint {about.fingerprint[:16]}), and "
-            f"this is {name!r} ({fingerprint[:16]}): their vectors cannot be compared. Use that base, or make another "
-            "index: mla-extend index FOLDER --index DIR"
-        )
-
-
-def open_shards(
-    folder: Path,
-    database: sqlite3.Connection,
-    dimension: int,
-    before: dict[str, tuple[Keys, Vectors]],
-    *,
-    every: bool = False,
-) -> dict[str, tuple[Keys, Vectors]]:
-    """Return the keys `[N]`, ascending, and the memory-mapped vectors `[N, D]` of each shard, by their first keys.
-
-    Args:
-        folder: of the index.
-        database: of the index.
-        dimension: `D`.
-        before: shards that are open already.
-        every: whether the checksum of large shards is checked too, which takes a second for each million images.
-
-    Raises:
-        DataError: a shard is missing or damaged.
-    """
-    found = {}
-    names = [name for (name,) in database.execute("SELECT name FROM shards")]
-    for name in names:
-        if name in before:
-            found[name] = before[name]
-            continue
-        row = database.execute("SELECT keys FROM shards WHERE name = ?", (name,)).fetchone()
-        if row is None:
-            continue
-        keys = np.frombuffer(row[0], dtype=np.int64)
-        path = folder / VECTORS / f"{name}.npy"
-        try:
-            vectors = np.load(path, mmap_mode="r", allow_pickle=False)
-        except (OSError, ValueError, EOFError) as error:
-            raise damaged(path, error) from error
-        if vectors.shape != (len(keys), dimension) or vectors.dtype != np.float32:
-            raise damaged(path, f"{vectors.dtype} {vectors.shape} in place of float32 {(len(keys), dimension)}")
-        if name.startswith(SUMMED) and (every or len(keys) < SMALL):
-            with path.open("rb") as file:
-                file.seek(vectors.offset + vectors.nbytes)
-                if file.read() != _checksum(zlib.crc32(vectors)):
-                    raise damaged(path, "its bytes are not those that were written")
-        found[name] = (keys, vectors.view(np.ndarray))
-    return dict(sorted(found.items(), key=lambda shard: int(shard[1][0][0])))
-
-
 def dropped_keys(database: sqlite3.Connection) -> Keys:
     """Return the keys of rows that count no longer, ascending."""
     return np.array([key for (key,) in database.execute("SELECT key FROM dropped ORDER BY key")], dtype=np.int64)
-
-
-def write_shard(folder: Path, parts: Iterable[Vectors], rows: int, dimension: int) -> str:
-    """Write a shard's vectors and return its name; nothing counts it yet."""
-    name, crc = f"{SUMMED}{secrets.token_hex(8)}", 0
-    with atomic_path(folder / VECTORS / f"{name}.npy") as temporary, temporary.open("wb") as file:
-        header = {"descr": "<f4", "fortran_order": False, "shape": (rows, dimension)}
-        np.lib.format.write_array_header_1_0(file, header)
-        for part in parts:
-            content = np.ascontiguousarray(part, dtype="<f4").data
-            crc = zlib.crc32(content, crc)
-            file.write(content)
-        file.write(_checksum(crc))
-    return name
-
-
-def _checksum(crc: int) -> bytes:
-    return crc.to_bytes(4, "little")
-
-
-def damaged(path: Path, error: object) -> DataError:
-    """Return the error over a damaged file of an index."""
-    reason = " ".join(str(error).split()) or type(error).__name__
-    return DataError(f"{path} is damaged ({reason}). Take it from a backup, or delete the index and make it anew.")
-
-
-def _rows(shards: Sequence[Vectors], places: Keys) -> Iterator[Vectors]:
-    """Give the rows at places `[2, N]` (shard and row) of shards, some at a time."""
-    for start in range(0, places.shape[1], CHUNK):
-        which, rows = places[:, start : start + CHUNK]
-        part = np.empty((len(rows), shards[0].shape[1]), dtype=np.float32)
-        for shard in np.unique(which):
-            part[which == shard] = shards[shard][rows[which == shard]]
-        yield part
 
 
 def _tell(database: sqlite3.Connection, values: dict[str, str]) -> None:

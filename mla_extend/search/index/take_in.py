@@ -17,9 +17,11 @@ from mla_extend.bases.base import Base
 from mla_extend.errors import DataError
 from mla_extend.extras import optional
 from mla_extend.progress import SILENT, Progress
+from mla_extend.search.index.about import About
 from mla_extend.search.index.graph import refresh_graph
 from mla_extend.search.index.preparation import preparation_of
-from mla_extend.search.index.store import SMALL, About, Item, Store, Vectors, writing
+from mla_extend.search.index.shards import SMALL, Vectors
+from mla_extend.search.index.store import Item, Store, writing
 from mla_extend.search.index.summary import Summary
 from mla_extend.search.index.walk import absolute
 
