@@ -231,7 +231,8 @@ def test_the_instant_recipe_trains_nothing(data: dict[str, Path], dual_folder: P
 def test_listing_and_help_load_no_torch(tmp_path: Path) -> None:
     program = (
         "import sys\nfrom typer.testing import CliRunner\nfrom mla_extend.cli.app import app\n"
-        "for arguments in (['--help'], ['add-language', '--help'], ['list', '--registry', sys.argv[1]]):\n"
+        "helps = [[command.name, '--help'] for command in app.registered_commands]\n"
+        "for arguments in (['--help'], *helps, ['list', '--registry', sys.argv[1]], ['list']):\n"
         "    assert CliRunner().invoke(app, arguments).exit_code == 0, arguments\n"
         "heavy = {'torch', 'transformers', 'peft', 'numpy', 'scipy', 'matplotlib'} & set(sys.modules)\n"
         "assert not heavy, heavy\n"
