@@ -14,7 +14,7 @@ from common import LANGUAGES, markdown, save
 
 from mla_extend import load_model
 from mla_extend.bases.features import Features
-from mla_extend.data.formats.format import Wanted
+from mla_extend.data.formats.format import ColumnMapping
 from mla_extend.data.pairs import ImageText
 from mla_extend.data.read import read_parallel
 from mla_extend.data.test_sets import read_test_set
@@ -40,8 +40,8 @@ def main() -> None:
     result: dict[str, Any] = {"covered": {}}
     for language in LANGUAGES:
         data = demo_data(language)
-        parallel = read_parallel(data.parallel, Wanted(language))
-        unseen = read_test_set(data.test_set, Wanted(language)).splits["unseen"]
+        parallel = read_parallel(data.parallel, ColumnMapping(language))
+        unseen = read_test_set(data.test_set, ColumnMapping(language)).splits["unseen"]
         assert isinstance(unseen, ImageText)
         taught = {word for text in parallel.target for word in words(text)}
         result["covered"][language] = covered(unseen.texts, taught)

@@ -11,14 +11,14 @@ from PIL import Image
 
 from mla_extend.add.inspect import inspect_data
 from mla_extend.data.columns import check_captions_read
-from mla_extend.data.formats.format import Wanted
+from mla_extend.data.formats.format import ColumnMapping
 from mla_extend.data.given import parse_columns
 from mla_extend.data.read import has_images, read_image_text, read_parallel
 from mla_extend.data.speech import share_words
 from mla_extend.errors import DataError
 from tests.conftest import sentences
 
-MAORI = Wanted("mi")
+MAORI = ColumnMapping("mi")
 ENGLISH = [
     "The dog is running in the park near the river",
     "She bought three red apples at the market",
@@ -102,10 +102,10 @@ def test_what_is_no_text_of_the_language_is_refused(name: str, tmp_path: Path) -
 def test_named_columns_are_read(tmp_path: Path) -> None:
     """As the message says, by their numbers or names; English is refused for Maori all the same."""
     path = table(tmp_path / "a.tsv", [("en", "mi"), *((b, a) for a, b in PAIRS)])
-    data = read_parallel(path, Wanted("mi", columns=parse_columns("native=mi,target=en")))
+    data = read_parallel(path, ColumnMapping("mi", columns=parse_columns("native=mi,target=en")))
     assert data.target == TEXTS
     with pytest.raises(DataError, match="Maori is English"):
-        read_parallel(path, Wanted("mi", columns=parse_columns("native=en,target=mi")))
+        read_parallel(path, ColumnMapping("mi", columns=parse_columns("native=en,target=mi")))
 
 
 def test_names_and_loan_words_are_no_english(tmp_path: Path) -> None:
@@ -121,7 +121,7 @@ def test_names_and_loan_words_are_no_english(tmp_path: Path) -> None:
         ("Zulu", "Zulu"),
         ("film", "filamu"),
     ]
-    data = read_parallel(table(tmp_path / "b.tsv", loans), Wanted("sw"))
+    data = read_parallel(table(tmp_path / "b.tsv", loans), ColumnMapping("sw"))
     assert list(zip(data.native, data.target, strict=True)) == loans
 
 
@@ -182,9 +182,9 @@ def test_an_odd_cell_is_left_out_and_many_are_refused(tmp_path: Path) -> None:
 
 def test_english_captions_are_refused_for_a_language_that_is_not_english() -> None:
     """Also for one that the model of languages does not know; captions in the language itself pass."""
-    for wanted in (MAORI, Wanted("sw"), Wanted("qu")):
+    for mapping in (MAORI, ColumnMapping("sw"), ColumnMapping("qu")):
         with pytest.raises(DataError, match=r"a\.jsonl: the captions are English, not .*text=COLUMN"):
-            check_captions_read("a.jsonl", [f"{text} today" for text in ENGLISH], ENGLISH, wanted)
-        check_captions_read("a.jsonl", TEXTS, ENGLISH, wanted)
-    check_captions_read("a.jsonl", ENGLISH, ENGLISH, Wanted("en"))
+            check_captions_read("a.jsonl", [f"{text} today" for text in ENGLISH], ENGLISH, mapping)
+        check_captions_read("a.jsonl", TEXTS, ENGLISH, mapping)
+    check_captions_read("a.jsonl", ENGLISH, ENGLISH, ColumnMapping("en"))
     check_captions_read("a.jsonl", ["Toyota", "WhatsApp", "London"], ENGLISH, MAORI)  # names tell nothing

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from mla_extend.data.formats.format import Wanted
+from mla_extend.data.formats.format import ColumnMapping
 from mla_extend.data.given import parse_columns, parse_given
 from mla_extend.data.pairs import join_images, join_parallel
 from mla_extend.data.read import has_images, has_native, read_image_text, read_parallel
@@ -18,7 +18,7 @@ from mla_extend.data.test_sets import read_test_set
 from mla_extend.errors import DataError
 from mla_extend.training.batches import BucketedBatches
 
-SWAHILI = Wanted("sw")
+SWAHILI = ColumnMapping("sw")
 PAIRS = [
     ("a dog sleeps", "mbwa analala"),
     ("a cat runs", "paka anakimbia"),
@@ -74,7 +74,7 @@ def test_a_header_of_another_language_is_a_row(tmp_path: Path) -> None:
 def test_a_base_of_another_native_language_finds_its_column(tmp_path: Path) -> None:
     """With Chinese as the native language, an English column is not taken for it."""
     rows: list[dict[str, object]] = [{"en": "dog", "zh": "狗", "sw": "mbwa"}, {"en": "cat", "zh": "猫", "sw": "paka"}]
-    data = read_parallel(jsonl(tmp_path / "a.jsonl", rows), Wanted("sw", "zh"))
+    data = read_parallel(jsonl(tmp_path / "a.jsonl", rows), ColumnMapping("sw", "zh"))
     assert data.native == ["狗", "猫"]
 
 
@@ -89,12 +89,12 @@ def test_the_user_names_columns(tmp_path: Path) -> None:
     """Names and positions that the user gives come before all known ones."""
     rows = [("id", "src", "tgt"), *(("1", *pair) for pair in PAIRS)]
     path = tsv(tmp_path / "a.tsv", rows)
-    wanted = Wanted("sw", "en", parse_columns("native=SRC,target=tgt"))
-    assert read_parallel(path, wanted).target == [target for _, target in PAIRS]
-    by_number = Wanted("sw", "en", parse_columns("native=1,target=2"))
+    mapping = ColumnMapping("sw", "en", parse_columns("native=SRC,target=tgt"))
+    assert read_parallel(path, mapping).target == [target for _, target in PAIRS]
+    by_number = ColumnMapping("sw", "en", parse_columns("native=1,target=2"))
     assert read_parallel(tsv(tmp_path / "b.tsv", rows[1:]), by_number).native == [native for native, _ in PAIRS]
     with pytest.raises(DataError, match=r"line 2: no column with the target text\. It has .*'src'.*--columns"):
-        read_parallel(path, Wanted("sw", "en", parse_columns("native=src,target=other")))
+        read_parallel(path, ColumnMapping("sw", "en", parse_columns("native=src,target=other")))
 
 
 @pytest.mark.parametrize("text", ["native", "native=", "source=a", "=a", "native=a,"])
@@ -288,5 +288,5 @@ def test_columns_of_fixed_names_stay_where_others_are_named(tmp_path: Path) -> N
     """Several sources may be given at once, of which some have no names of their own."""
     for code, texts in (("en", ["a dog", "a cat"]), ("sw", ["mbwa", "paka"])):
         (tmp_path / f"news.{code}").write_text("".join(f"{text}\n" for text in texts))
-    wanted = Wanted("sw", "en", parse_columns("native=src,target=tgt"))
-    assert read_parallel(f"moses:{tmp_path}/news.en,{tmp_path}/news.sw", wanted).target == ["mbwa", "paka"]
+    mapping = ColumnMapping("sw", "en", parse_columns("native=src,target=tgt"))
+    assert read_parallel(f"moses:{tmp_path}/news.en,{tmp_path}/news.sw", mapping).target == ["mbwa", "paka"]

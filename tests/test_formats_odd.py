@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from mla_extend.data.formats.format import Wanted, text_lines
+from mla_extend.data.formats.format import ColumnMapping, text_lines
 from mla_extend.data.read import read_parallel
 from mla_extend.errors import DataError
 
-SW = Wanted("sw")
+SW = ColumnMapping("sw")
 PAIRS = [
     ("The dog is in the park", "Mbwa anakimbia katika bustani"),
     ('He said "no", and went', "Alisema “hapana” – akaenda"),
@@ -68,7 +68,7 @@ def test_the_encoding_that_is_advised_is_the_right_one(encoding: str, tmp_path: 
     path, content = tmp_path / "a.tsv", "".join(f"{a}\t{text}\n" for a, _ in PAIRS)
     path.write_bytes(content.encode(encoding))
     with pytest.raises(DataError, match=r"line 1: not UTF-8 \(byte 0x.*iconv -f") as caught:
-        read_parallel(path, Wanted(language))
+        read_parallel(path, ColumnMapping(language))
     advised = re.search(r"iconv -f (\S+) -t utf-8", str(caught.value))
     assert advised is not None
     assert path.read_bytes().decode(advised[1]) == content

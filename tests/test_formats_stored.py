@@ -24,7 +24,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image as Picture
 
-from mla_extend.data.formats.format import Wanted
+from mla_extend.data.formats.format import ColumnMapping
 from mla_extend.data.formats.hugging_face import HuggingFace
 from mla_extend.data.formats.image_folder import ImageFolder
 from mla_extend.data.formats.parquet import BATCH, Parquet
@@ -76,11 +76,11 @@ def source(path, reader, split=None):
 
 
 def parallel(path, reader, language="sw", split=None, **columns):
-    return read_parallel(source(path, reader, split), Wanted(language, columns=columns))
+    return read_parallel(source(path, reader, split), ColumnMapping(language, columns=columns))
 
 
 def images(path, reader, language="sw", split=None, **columns):
-    return read_image_text(source(path, reader, split), Wanted(language, columns=columns))
+    return read_image_text(source(path, reader, split), ColumnMapping(language, columns=columns))
 
 
 def told(call, *parts):
@@ -125,9 +125,9 @@ def test_parquet_gives_parallel_text_of_each_shape(tmp_path, language, shape):
 
 
 def test_parquet_is_recognised_by_name_alone(tmp_path):
-    assert Parquet().recognises(tmp_path / "a.PARQUET", Wanted())
-    assert not Parquet().recognises(tmp_path / "a.tsv", Wanted())
-    assert not Parquet().recognises(tmp_path, Wanted())
+    assert Parquet().recognises(tmp_path / "a.PARQUET", ColumnMapping())
+    assert not Parquet().recognises(tmp_path / "a.tsv", ColumnMapping())
+    assert not Parquet().recognises(tmp_path, ColumnMapping())
 
 
 @pytest.mark.parametrize("kind", ["bytes", "struct", "large"])
@@ -170,7 +170,7 @@ def test_parquet_reads_only_columns_that_can_matter_a_few_rows_at_a_time(tmp_pat
     native, target = pairs("sw")
     table = pa.table({"en": native, "sw": target, "embedding": [[0.5] * 64] * ROWS, "url": ["x"] * ROWS})
     pq.write_table(table, path, row_group_size=ROWS)
-    first = next(Parquet().rows(path, Wanted("sw")))
+    first = next(Parquet().rows(path, ColumnMapping("sw")))
     assert first.values == {"en": native[0], "sw": target[0], "embedding": None, "url": None}
     with pq.ParquetFile(path) as file:
         assert max(batch.num_rows for batch in file.iter_batches(BATCH)) == BATCH < ROWS
@@ -244,7 +244,7 @@ ODD = st.text(st.characters(exclude_categories=["Cs"]), max_size=30)
 def test_any_text_comes_back_from_parquet(tmp_path, rows):
     path = tmp_path / "odd.parquet"
     pq.write_table(pa.table({"en": [a for a, _ in rows], "sw": [b for _, b in rows]}), path)
-    found = [(row.number, row.values["en"], row.values["sw"]) for row in Parquet().rows(path, Wanted("sw"))]
+    found = [(row.number, row.values["en"], row.values["sw"]) for row in Parquet().rows(path, ColumnMapping("sw"))]
     assert found == [(i, *row) for i, row in enumerate(rows, start=1)]
 
 
@@ -262,8 +262,8 @@ def translations(language, count=ROWS):
 def test_saved_data_set_gives_its_translations(tmp_path, language):
     path = tmp_path / "saved"
     translations(language).save_to_disk(path)
-    assert HuggingFace().recognises(path, Wanted())
-    assert HuggingFace().splits(path, Wanted()) == ("",)
+    assert HuggingFace().recognises(path, ColumnMapping())
+    assert HuggingFace().splits(path, ColumnMapping()) == ("",)
     text = parallel(path, HuggingFace(), language)
     assert (text.native, text.target) == pairs(language)
     assert text.where(4).endswith(", row 5")
@@ -273,12 +273,12 @@ def test_splits_of_a_saved_data_set_are_read_apart(tmp_path):
     path = tmp_path / "saved"
     DatasetDict({"train": translations("sw", 100), "test": translations("sw", 7)}).save_to_disk(path)
     reader = HuggingFace()
-    assert reader.splits(path, Wanted()) == ("train", "test")
+    assert reader.splits(path, ColumnMapping()) == ("train", "test")
     assert len(parallel(path, reader)) == 100
     assert len(parallel(path, reader, split="test")) == 7
     told(lambda: parallel(path, reader, split="dev"), path, "'dev'", "train, test")
-    told(lambda: list(reader.rows(path, Wanted("sw", split="dev"))), path, "'dev'", "train, test")
-    told(lambda: list(reader.rows(path, Wanted("sw"))), path, "train, test")
+    told(lambda: list(reader.rows(path, ColumnMapping("sw", split="dev"))), path, "'dev'", "train, test")
+    told(lambda: list(reader.rows(path, ColumnMapping("sw"))), path, "train, test")
 
 
 def test_digest_of_a_saved_data_set_follows_its_data_and_split(tmp_path):
@@ -286,13 +286,13 @@ def test_digest_of_a_saved_data_set_follows_its_data_and_split(tmp_path):
     for folder, count in ((path, 7), (again, 8)):
         DatasetDict({"train": translations("sw", 100), "test": translations("sw", count)}).save_to_disk(folder)
     digest = HuggingFace().digest
-    whole, train, test = (digest(path, Wanted(split=split)) for split in (None, "train", "test"))
+    whole, train, test = (digest(path, ColumnMapping(split=split)) for split in (None, "train", "test"))
     assert len({whole, train, test}) == 3
-    assert digest(again, Wanted()) != whole
-    assert digest(again, Wanted(split="train")) == train
-    assert digest(again, Wanted(split="test")) != test
+    assert digest(again, ColumnMapping()) != whole
+    assert digest(again, ColumnMapping(split="train")) == train
+    assert digest(again, ColumnMapping(split="test")) != test
     (path / "train" / "cache-0123.arrow").write_bytes(b"a result of the library's own")
-    assert digest(path, Wanted(split="train")) == train
+    assert digest(path, ColumnMapping(split="train")) == train
 
 
 @pytest.mark.parametrize("kind", ["feature", "bytes"])
@@ -305,7 +305,7 @@ def test_images_of_a_saved_data_set_are_given_as_they_are_stored(tmp_path, kind)
     captions = [[f"{text} {i}" for text in TARGET["ar"]] for i in range(12)]
     path = tmp_path / "saved"
     Dataset.from_dict({"image": stored, "captions": captions}, features).save_to_disk(path)
-    assert has_images(source(path, HuggingFace()), Wanted("ar"))
+    assert has_images(source(path, HuggingFace()), ColumnMapping("ar"))
     text = images(path, HuggingFace(), "ar")
     assert [image.read_bytes() for image in text.images] == contents
     assert text.texts == [one for row in captions for one in row]
@@ -321,15 +321,15 @@ def test_folder_that_the_library_reads_gives_its_splits(tmp_path):
     pq.write_table(table.slice(200, 90), folder / "train-00001-of-00002.parquet")
     pq.write_table(table.slice(290), folder / "test-00000-of-00001.parquet")
     reader = HuggingFace()
-    assert not reader.recognises(folder.parent, Wanted())
-    assert reader.splits(folder.parent, Wanted()) == ("train", "test")
+    assert not reader.recognises(folder.parent, ColumnMapping())
+    assert reader.splits(folder.parent, ColumnMapping()) == ("train", "test")
     assert parallel(folder.parent, reader, "am").target == target[:290]
     assert parallel(folder.parent, reader, "am", split="test").target == target[290:]
-    whole, test = (reader.digest(folder.parent, Wanted(split=split)) for split in (None, "test"))
+    whole, test = (reader.digest(folder.parent, ColumnMapping(split=split)) for split in (None, "test"))
     assert whole != test
-    assert whole == reader.digest(folder.parent, Wanted())
+    assert whole == reader.digest(folder.parent, ColumnMapping())
     pq.write_table(table.slice(0, 100), folder / "train-00000-of-00002.parquet")
-    assert reader.digest(folder.parent, Wanted()) != whole
+    assert reader.digest(folder.parent, ColumnMapping()) != whole
     assert parallel(folder.parent, reader, "am").target == target[:100] + target[200:290]
 
 
@@ -404,21 +404,21 @@ def test_names_that_are_neither_folder_nor_of_the_hub_are_told(tmp_path):
         told(lambda name=name: HuggingFace().check(Path(name)), name, "hf:ORG/NAME")
     for name in ("org/name", "org/name/en-sw", "some-org/a_name.v2"):
         HuggingFace().check(Path(name))
-        assert HuggingFace().files(Path(name), Wanted()) == [Path(name)]
-        assert not HuggingFace().recognises(Path(name), Wanted())
+        assert HuggingFace().files(Path(name), ColumnMapping()) == [Path(name)]
+        assert not HuggingFace().recognises(Path(name), ColumnMapping())
 
 
 def test_data_sets_without_the_library_say_what_to_install(tmp_path, monkeypatch):
     translations("sw", 5).save_to_disk(tmp_path / "saved")
     without(monkeypatch, "datasets")
     told(lambda: parallel(tmp_path / "saved", HuggingFace()), "pip install 'mla-extend[datasets]'")
-    told(lambda: HuggingFace().splits(Path("org/name"), Wanted()), "pip install 'mla-extend[datasets]'")
+    told(lambda: HuggingFace().splits(Path("org/name"), ColumnMapping()), "pip install 'mla-extend[datasets]'")
 
 
 HUB = """
 import sys
 from pathlib import Path
-from mla_extend.data.formats.format import Wanted
+from mla_extend.data.formats.format import ColumnMapping
 from mla_extend.data.formats.hugging_face import HuggingFace
 from mla_extend.data.given import Given
 from mla_extend.data.read import read_parallel
@@ -428,8 +428,8 @@ for name in sys.argv[1:]:
     path, reader = Path(name), HuggingFace()
     try:
         reader.check(path)
-        text = read_parallel(Given("hf:" + name, path, reader), Wanted("sw"))
-        print(len(text), text.source, text.target[-1], len(reader.digest(path, Wanted())))
+        text = read_parallel(Given("hf:" + name, path, reader), ColumnMapping("sw"))
+        print(len(text), text.source, text.target[-1], len(reader.digest(path, ColumnMapping())))
     except DataError as error:
         print("DataError:", error)
 """
@@ -504,7 +504,7 @@ def test_any_text_comes_back_from_a_saved_data_set(tmp_path, rows):
     path = tmp_path / "odd"
     shutil.rmtree(path, ignore_errors=True)
     Dataset.from_dict({"en": [a for a, _ in rows], "sw": [b for _, b in rows]}).save_to_disk(path)
-    found = [(row.number, row.values["en"], row.values["sw"]) for row in HuggingFace().rows(path, Wanted("sw"))]
+    found = [(row.number, row.values["en"], row.values["sw"]) for row in HuggingFace().rows(path, ColumnMapping("sw"))]
     assert found == [(i, *row) for i, row in enumerate(rows, start=1)]
 
 
@@ -546,8 +546,8 @@ def photo_rows(folder, language="sw"):
 def test_image_folder_gives_its_images_with_texts(folder, kind, language):
     rows = photo_rows(folder, language)
     write_metadata(folder, rows, kind)
-    assert ImageFolder().recognises(folder, Wanted())
-    assert ImageFolder().splits(folder, Wanted()) == ("",)
+    assert ImageFolder().recognises(folder, ColumnMapping())
+    assert ImageFolder().splits(folder, ColumnMapping()) == ("",)
     text = images(folder, ImageFolder(), language)
     assert text.texts == [row["text"] for row in rows]
     assert text.images == [folder / row["file_name"] for row in rows]
@@ -561,23 +561,23 @@ def test_splits_of_an_image_folder_are_read_apart(tmp_path, folder, kind):
         shutil.copytree(folder, tmp_path / "photos" / split)
         write_metadata(tmp_path / "photos" / split, rows if split == "train" else rows[:9], kind)
     path, reader = tmp_path / "photos", ImageFolder()
-    assert reader.recognises(path, Wanted())
-    assert reader.splits(path, Wanted()) == ("train", "test")
+    assert reader.recognises(path, ColumnMapping())
+    assert reader.splits(path, ColumnMapping()) == ("train", "test")
     text = images(path, reader)
     assert text.images == [path / "train" / row["file_name"] for row in rows]
     test = images(path, reader, split="test")
     assert test.images == [path / "test" / row["file_name"] for row in rows[:9]]
-    assert len({reader.digest(path, Wanted(split=split)) for split in (None, "train", "test")}) == 3
+    assert len({reader.digest(path, ColumnMapping(split=split)) for split in (None, "train", "test")}) == 3
     told(lambda: images(path, reader, split="validation"), path, "'validation'", "train, test")
-    told(lambda: list(reader.rows(path, Wanted(split="validation"))), path, "'validation'", "train, test")
-    told(lambda: list(reader.rows(path, Wanted())), path, "train, test")
+    told(lambda: list(reader.rows(path, ColumnMapping(split="validation"))), path, "'validation'", "train, test")
+    told(lambda: list(reader.rows(path, ColumnMapping())), path, "train, test")
 
 
 def test_split_that_is_looked_for_everywhere_is_no_matter_where_there_are_none(tmp_path, folder):
     write_metadata(folder, photo_rows(folder), "jsonl")
     translations("sw").save_to_disk(tmp_path / "saved")
-    assert len(read_image_text(source(folder, ImageFolder()), Wanted("sw", split="train"))) == 60
-    assert len(read_parallel(source(tmp_path / "saved", HuggingFace()), Wanted("sw", split="train"))) == ROWS
+    assert len(read_image_text(source(folder, ImageFolder()), ColumnMapping("sw", split="train"))) == 60
+    assert len(read_parallel(source(tmp_path / "saved", HuggingFace()), ColumnMapping("sw", split="train"))) == ROWS
 
 
 def test_image_folder_takes_the_columns_that_the_user_names(folder):
@@ -642,7 +642,7 @@ def test_damaged_metadata_is_told(folder, content, parts):
 
 
 def test_folders_without_metadata_or_with_two_are_told(tmp_path, folder):
-    assert not ImageFolder().recognises(folder, Wanted())
+    assert not ImageFolder().recognises(folder, ColumnMapping())
     told(lambda: images(folder, ImageFolder()), folder, "no metadata file")
     told(lambda: images(tmp_path / "none", ImageFolder()), "does not exist")
     told(lambda: images(folder / "00.png", ImageFolder()), "is a file")
@@ -684,7 +684,7 @@ def shard(language, count, start=0, kind="JPEG"):
 def test_tar_gives_images_with_texts(tmp_path, language, kind):
     members, texts, contents = shard(language, 20, kind=kind)
     path = write_tar(tmp_path / "00000.tar", members)
-    assert WebDataset().recognises(path, Wanted())
+    assert WebDataset().recognises(path, ColumnMapping())
     text = images(path, WebDataset(), language)
     assert text.texts == texts
     assert [image.read_bytes() for image in text.images] == contents
@@ -701,16 +701,16 @@ def test_folder_of_tars_and_braces_give_the_same(tmp_path):
         texts += some
     (tmp_path / "00000_stats.json").write_text("{}")
     (tmp_path / "._00000.tar").write_bytes(b"of a Mac")
-    assert WebDataset().recognises(tmp_path, Wanted())
+    assert WebDataset().recognises(tmp_path, ColumnMapping())
     whole = images(tmp_path, WebDataset(), "am")
     assert whole.texts == texts
     assert whole.where(35) == f"{tmp_path}, sample 36"
     braces = tmp_path / "{00000..00011}.tar"
-    assert WebDataset().recognises(braces, Wanted())
+    assert WebDataset().recognises(braces, ColumnMapping())
     assert images(braces, WebDataset(), "am").texts == texts
     assert images(tmp_path / "0000{3..4}.tar", WebDataset(), "am").texts == texts[9:15]
     assert images(tmp_path / "0{0..0}0{00..01}.tar", WebDataset(), "am").texts == texts[:6]
-    assert WebDataset().digest(braces, Wanted()) == WebDataset().digest(tmp_path, Wanted())
+    assert WebDataset().digest(braces, ColumnMapping()) == WebDataset().digest(tmp_path, ColumnMapping())
     told(lambda: images(tmp_path / "{00000..00012}.tar", WebDataset()), "00012.tar does not exist")
     told(lambda: images(tmp_path / "{00003..00001}.tar", WebDataset()), "{00003..00001}", "no range")
     told(lambda: images(tmp_path / "{0..99999999999}.tar", WebDataset()), "no range")
@@ -720,7 +720,7 @@ def test_packed_tar_is_read(tmp_path):
     members, texts, _ = shard("ja", 20)
     path = tmp_path / "00000.tar.gz"
     path.write_bytes(gzip.compress(write_tar(tmp_path / "a.tar", members).read_bytes()))
-    assert WebDataset().recognises(path, Wanted())
+    assert WebDataset().recognises(path, ColumnMapping())
     assert images(path, WebDataset(), "ja").texts == texts
     path.write_bytes(path.read_bytes()[:-3000])
     told(lambda: images(path, WebDataset(), "ja"), path, "damaged")
@@ -837,5 +837,5 @@ def test_samples_that_cannot_be_used_are_told(tmp_path, members, parts):
 
 
 def test_folder_without_tars_is_told(tmp_path):
-    assert not WebDataset().recognises(tmp_path, Wanted())
+    assert not WebDataset().recognises(tmp_path, ColumnMapping())
     told(lambda: images(tmp_path, WebDataset()), tmp_path, "no .tar file")

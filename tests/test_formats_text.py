@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from mla_extend.data.formats.bicleaner import Bicleaner
 from mla_extend.data.formats.comma_separated import Csv
-from mla_extend.data.formats.format import Format, Wanted
+from mla_extend.data.formats.format import ColumnMapping, Format
 from mla_extend.data.formats.gettext import Gettext
 from mla_extend.data.formats.jsonl import Jsonl
 from mla_extend.data.formats.moses import Moses
@@ -35,7 +35,7 @@ from mla_extend.errors import DataError
 Pairs = list[tuple[str, str]]
 Writer = Callable[[Path, Pairs], Path]
 
-SW = Wanted("sw")
+SW = ColumnMapping("sw")
 
 SENTENCES: Pairs = [
     ("A cat sleeps under the big tree.", "Paka analala chini ya mti mkubwa."),
@@ -55,20 +55,20 @@ def corpus(count: int = 3000) -> Pairs:
     return [(f"{a} No. {i}", f"{b} {i}") for i in range(count) for a, b in [draw.choice(SENTENCES)]]
 
 
-def read(path: Path, kind: Format, wanted: Wanted = SW) -> ParallelText:
+def read(path: Path, kind: Format, mapping: ColumnMapping = SW) -> ParallelText:
     """Read a path as a given format does, after its own check, as the command does."""
     kind.check(path)
-    return read_parallel(Given(str(path), path, kind), wanted)
+    return read_parallel(Given(str(path), path, kind), mapping)
 
 
 def pairs_of(text: ParallelText) -> Pairs:
     return list(zip(text.native, text.target, strict=True))
 
 
-def refused(match: str, path: Path, kind: Format, wanted: Wanted = SW) -> None:
+def refused(match: str, path: Path, kind: Format, mapping: ColumnMapping = SW) -> None:
     """Assert that reading is refused with one line that names the path."""
     with pytest.raises(DataError, match=match) as caught:
-        read(path, kind, wanted)
+        read(path, kind, mapping)
     assert "\n" not in str(caught.value)
     assert any(part in str(caught.value) for part in str(path).split(","))
 
@@ -398,11 +398,11 @@ class TestMoses:
             read(path, Moses())
 
     def test_without_a_language_any_second_file_is_the_target(self, tmp_path: Path) -> None:
-        assert pairs_of(read(self.pair(tmp_path, "a.en", "a.fr"), Moses(), Wanted())) == SENTENCES
+        assert pairs_of(read(self.pair(tmp_path, "a.en", "a.fr"), Moses(), ColumnMapping())) == SENTENCES
 
     def test_the_same_language_of_two_regions_goes_by_the_very_tags(self, tmp_path: Path) -> None:
         path = self.pair(tmp_path, "a.en-gb", "a.en", swapped=True)
-        assert pairs_of(read(path, Moses(), Wanted("en-GB"))) == SENTENCES
+        assert pairs_of(read(path, Moses(), ColumnMapping("en-GB"))) == SENTENCES
 
     @pytest.mark.parametrize("suffix", ["", ".gz"])
     @pytest.mark.parametrize("stem", ["corpus", "Tatoeba.en-sw", "a[b]*"])
@@ -413,7 +413,7 @@ class TestMoses:
         written(tmp_path / f"{stem}.fr", "autre\n")
         written(tmp_path / f"{stem}.tok.en", "a longer name\n")
         assert Moses().recognises(tmp_path / stem, SW)
-        assert not Moses().recognises(tmp_path / stem, Wanted("ki"))
+        assert not Moses().recognises(tmp_path / stem, ColumnMapping("ki"))
         text = read(tmp_path / stem, Moses())
         assert pairs_of(text) == SENTENCES
         assert Moses().files(tmp_path / stem, SW) == [tmp_path / f"{stem}.{code}{suffix}" for code in ("en", "sw")]
@@ -424,7 +424,7 @@ class TestMoses:
         stem = tmp_path / "a"
 
         def chosen(tag: str) -> list[str]:
-            return [file.name for file in Moses().files(stem, Wanted(tag))]
+            return [file.name for file in Moses().files(stem, ColumnMapping(tag))]
 
         assert chosen("zh-Hant") == ["a.en", "a.zh_Hant"]
         assert chosen("zh") == ["a.en", "a.zh"]
@@ -537,8 +537,8 @@ class TestCsv:
 
     def test_the_users_own_columns_make_a_header(self, tmp_path: Path) -> None:
         path = written(tmp_path / "a.csv", csv_text([("no", "Chanzo", "Tafsiri"), *(("1", *s) for s in SENTENCES)]))
-        wanted = Wanted("sw", columns={"native": "chanzo", "target": "tafsiri"})
-        assert pairs_of(read(path, Csv(), wanted)) == SENTENCES
+        mapping = ColumnMapping("sw", columns={"native": "chanzo", "target": "tafsiri"})
+        assert pairs_of(read(path, Csv(), mapping)) == SENTENCES
 
     def test_a_record_is_numbered_by_the_line_that_it_begins_in(self, tmp_path: Path) -> None:
         path = written(tmp_path / "a.csv", '\nen,sw\r\n"one\r\n\r\n1","moja\n1"\n\n,\n"two, 2",mbili\nthree,tatu')

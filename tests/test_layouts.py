@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from mla_extend.data.formats.format import Wanted
+from mla_extend.data.formats.format import ColumnMapping
 from mla_extend.data.given import Given
 from mla_extend.data.layouts.clip_benchmark import ClipBenchmark
 from mla_extend.data.layouts.coco_captions import CocoCaptions
@@ -76,10 +76,10 @@ def put_images(folder, names):
         put(folder / name, picture(number))
 
 
-def read(layout, path, language, split=None, **wanted):
+def read(layout, path, language, split=None, **columns):
     """Return the splits of a test set, after the check that a command makes first."""
     layout.check(path)
-    return read_test_set(Given(f"{layout.name}:{path}", path, layout, split), Wanted(language, **wanted)).splits
+    return read_test_set(Given(f"{layout.name}:{path}", path, layout, split), ColumnMapping(language, **columns)).splits
 
 
 def groups(data):
@@ -307,8 +307,8 @@ def test_multi30k_has_the_splits_of_the_language(folder):
     multi30k(folder, split="val", en=ENGLISH, de=GERMAN)
     multi30k(folder, split="test_2018_flickr", en=ENGLISH)
     put(folder / "raw" / "README.md", "Captions.")
-    assert Multi30k().splits(folder, Wanted("de")) == ("train", "val")
-    assert Multi30k().splits(folder, Wanted("ja")) == ("train",)
+    assert Multi30k().splits(folder, ColumnMapping("de")) == ("train", "val")
+    assert Multi30k().splits(folder, ColumnMapping("ja")) == ("train",)
     assert list(read(Multi30k(), folder, "de", split="val")) == ["val"]
     with pytest.raises(DataError, match=r"has no split 'test'. Its splits: train, val"):
         read(Multi30k(), folder, "de", split="test")
@@ -387,14 +387,14 @@ def test_multi30k_task_2_needs_all_five_captions(folder):
 def test_multi30k_takes_task_1_of_a_folder_with_both(folder):
     multi30k(folder, "data/task1/raw", "val")
     task2(folder, place="data/task2/raw")
-    assert Multi30k().splits(folder, Wanted("de")) == ("val",)
-    assert Multi30k().splits(folder / "data" / "task2", Wanted("de")) == ("test_2016",)
+    assert Multi30k().splits(folder, ColumnMapping("de")) == ("val",)
+    assert Multi30k().splits(folder / "data" / "task2", ColumnMapping("de")) == ("test_2016",)
 
 
 def test_multi30k_says_which_split_it_does_not_have(folder):
     multi30k(folder, split="val")
     with pytest.raises(DataError, match="holds no split 'train' in 'de'"):
-        list(Multi30k().rows(folder, Wanted("de", split="train")))
+        list(Multi30k().rows(folder, ColumnMapping("de", split="train")))
 
 
 # XTD10
@@ -446,7 +446,7 @@ def test_xtd_refuses_what_is_incomplete(folder):
     with pytest.raises(DataError, match="holds nothing for the language 'sw'"):
         read(Xtd(), folder, "sw")
     with pytest.raises(DataError, match="has no captions in 'sw', but in en, jp"):
-        Xtd().files(folder, Wanted("sw"))
+        Xtd().files(folder, ColumnMapping("sw"))
     (folder / "test_image_names.txt").unlink()
     with pytest.raises(DataError, match=r"holds no test_image_names\.txt"):
         Xtd().check(folder)
@@ -730,7 +730,9 @@ def test_clip_benchmark_reads_splits_of_tar_files(folder, tmp_path):
     assert all(image.is_relative_to(tmp_path / "cache") for image in data.images)
     assert data.rows.tolist() == [1, 1, 2, 2, 3, 3]
     assert data.native is None
-    assert ClipBenchmark().files(folder, Wanted("ja", split="test")) == [folder / "test" / f"{i}.tar" for i in (0, 1)]
+    assert ClipBenchmark().files(folder, ColumnMapping("ja", split="test")) == [
+        folder / "test" / f"{i}.tar" for i in (0, 1)
+    ]
 
 
 @pytest.mark.parametrize(
@@ -783,7 +785,7 @@ LAYOUTS = (Crossmodal3600(), Xtd(), XFlickrCO(), ClipBenchmark(), Karpathy(), Co
 
 def recognised(path, language):
     """Return the names of the layouts that recognise a path."""
-    return [layout.name for layout in LAYOUTS if layout.recognises(path, Wanted(language))]
+    return [layout.name for layout in LAYOUTS if layout.recognises(path, ColumnMapping(language))]
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ import typer
 
 from mla_extend.cli.app import app
 from mla_extend.data.codes import language_tag
-from mla_extend.data.formats.format import Wanted
+from mla_extend.data.formats.format import ColumnMapping
 from mla_extend.data.given import names
 from mla_extend.data.pairs import ParallelText
 from mla_extend.data.read import read_parallel
@@ -100,11 +100,11 @@ def test_files_of_the_table_are_read_as_it_says(none_installed: Path, monkeypatc
         target.parent.mkdir(parents=True)
         native.write_text("one dog\na boat\n", encoding="utf-8")
         target.write_text("ein hundur\nein bátur\n", encoding="utf-8")
-        split = read_test_set(given, Wanted("fo")).splits["test"]
+        split = read_test_set(given, ColumnMapping("fo")).splits["test"]
         assert isinstance(split, ParallelText)
         assert (split.native[0], split.target[0]) == ("one dog", "ein hundur")
     Path(uses["GATITOS"][-1]).write_text("a\tEin\na little\teitt sindur\na lot\tein rúgva\n", encoding="utf-8")
-    assert read_parallel(uses["GATITOS"][-1], Wanted("fo")).target == ["Ein", "eitt sindur", "ein rúgva"]
+    assert read_parallel(uses["GATITOS"][-1], ColumnMapping("fo")).target == ["Ein", "eitt sindur", "ein rúgva"]
 
 
 def test_the_index_gives_the_newest_of_each_corpus(none_installed: Path) -> None:

@@ -8,7 +8,7 @@ from mla_extend.add.request import check_captions, check_pairs, leak_index, of_i
 from mla_extend.bases.source import DEMO, text_positions
 from mla_extend.data.codes import language_name, language_tag
 from mla_extend.data.doctor import PROBLEMS, Findings, marked
-from mla_extend.data.formats.format import Wanted
+from mla_extend.data.formats.format import ColumnMapping
 from mla_extend.data.given import parse_columns, parse_given
 from mla_extend.data.pairs import ImageText, ParallelText, join_images, join_parallel
 from mla_extend.data.read import has_images, has_native, read_image_text, read_parallel
@@ -75,10 +75,10 @@ def inspect_data(
         LanguageError: it is no language code.
         DataError: a source cannot be used.
     """
-    wanted = Wanted(language_tag(language), native, parse_columns(columns))
-    tests = read_tests(test_set, wanted, progress)[1] if test_set is not None else None
+    mapping = ColumnMapping(language_tag(language), native, parse_columns(columns))
+    tests = read_tests(test_set, mapping, progress)[1] if test_set is not None else None
     leaks = leak_index(tests, progress) if tests is not None else None
-    given = [parse_given(str(path), wanted, format) for path in paths]
+    given = [parse_given(str(path), mapping, format) for path in paths]
     if not given:
         raise DataError("There is nothing to inspect. Give a file of parallel text or of images with text.")
     progress.start("Reading")
@@ -86,23 +86,23 @@ def inspect_data(
     pictures: list[ImageText] = []
     both: list[ImageText] = []  # of parallel text with images
     for one in given:
-        shown = has_images(one, wanted)
-        if shown and not has_native(one, wanted):
-            pictures.append(read_image_text(one, wanted))
+        shown = has_images(one, mapping)
+        if shown and not has_native(one, mapping):
+            pictures.append(read_image_text(one, mapping))
             continue
-        texts.append(read_parallel(one, wanted))
+        texts.append(read_parallel(one, mapping))
         if shown:
-            both.append(read_image_text(one, wanted))
+            both.append(read_image_text(one, mapping))
     progress.finish()
     found: list[tuple[ParallelText | ImageText, Findings]] = []
     unreadable: dict[Path, str] = {}
     if texts:
         parallel = join_parallel(texts)
-        found.append((parallel, check_pairs(parallel, wanted, filter, leaks, progress)))
+        found.append((parallel, check_pairs(parallel, mapping, filter, leaks, progress)))
     if pictures:
         images = join_images(pictures)
         unreadable |= unreadable_images(images.images, progress)
-        found.append((images, check_captions(images, wanted, filter, leaks, progress, unreadable)))
+        found.append((images, check_captions(images, mapping, filter, leaks, progress, unreadable)))
     told = [*found]
     if both:
         images = join_images(both)
@@ -119,15 +119,15 @@ def inspect_data(
     positions, positions_of = text_positions(base or Registry(registry_root(registry)).base_source() or DEMO)
     if kept:
         tokens = {
-            **_tokens(kept, wanted.language, positions, progress),
+            **_tokens(kept, mapping.language, positions, progress),
             "positions": positions,
             "positions_of": positions_of,
         }
     problems = {name: sum(findings.counts()[name] for _, findings in told) for name in PROBLEMS}
     return {
         "paths": [str(path) for path in paths],
-        "language": wanted.language,
-        "language_name": language_name(wanted.language),
+        "language": mapping.language,
+        "language_name": language_name(mapping.language),
         "native": native,
         "level": filter,
         "pairs": sum(len(data) for data, _ in found),

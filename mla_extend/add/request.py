@@ -13,7 +13,7 @@ from mla_extend.bases.source import DEMO
 from mla_extend.data.codes import language_tag
 from mla_extend.data.columns import check_captions_read
 from mla_extend.data.doctor import PROBLEMS, Findings, examine
-from mla_extend.data.formats.format import Wanted
+from mla_extend.data.formats.format import ColumnMapping
 from mla_extend.data.given import TRAINING_SPLITS, parse_columns, parse_given, parse_sentences, split_of
 from mla_extend.data.leaks import LeakIndex
 from mla_extend.data.pairs import ImageText, Mask, ParallelText, join_images, join_parallel
@@ -108,48 +108,48 @@ def read_request(asked: Asked, native: str = "en", progress: Progress = SILENT) 
         )
     recipe = load_recipe(asked.recipe, asked.overrides)
     columns = parse_columns(asked.columns)
-    wanted = Wanted(tag, native, columns)
-    texts = [_source(value, "parallel", asked, wanted, progress) for value in asked.parallel_data]
-    pictures = [_source(value, "image_text", asked, wanted, progress) for value in asked.image_text]
-    lists = [_source(value, "lexicon", asked, wanted, progress) for value in asked.lexicon]
+    mapping = ColumnMapping(tag, native, columns)
+    texts = [_source(value, "parallel", asked, mapping, progress) for value in asked.parallel_data]
+    pictures = [_source(value, "image_text", asked, mapping, progress) for value in asked.image_text]
+    lists = [_source(value, "lexicon", asked, mapping, progress) for value in asked.lexicon]
     if not texts:
         raise DataError("There is no parallel text. Give some with --parallel-data: a file, or demo.")
-    tests = _tests(asked, wanted, progress)
+    tests = _tests(asked, mapping, progress)
     leaks = None
     if tests is not None and tests[0].given.text != DEMO:
         leaks = leak_index(tests[1], progress)
-    read = [read_parallel(source.given, wanted) for source in texts]
+    read = [read_parallel(source.given, mapping) for source in texts]
     parallel = join_parallel(read)
     _refuse_copies(parallel)
-    findings = check_pairs(parallel, wanted, asked.filter, leaks, progress)
+    findings = check_pairs(parallel, mapping, asked.filter, leaks, progress)
     _refuse_nothing(parallel, findings)
-    data = _records("parallel", texts, read, findings, wanted)
+    data = _records("parallel", texts, read, findings, mapping)
     words = None
     if lists:
-        read = [read_parallel(source.given, wanted) for source in lists]
+        read = [read_parallel(source.given, mapping) for source in lists]
         words = join_parallel(read)
         _refuse_copies(words)
-        entries = check_pairs(words, wanted, asked.filter, leaks, progress)
+        entries = check_pairs(words, mapping, asked.filter, leaks, progress)
         _refuse_nothing(words, entries)
-        data += _records("lexicon", lists, read, entries, wanted)
+        data += _records("lexicon", lists, read, entries, mapping)
         words = words.subset(entries.kept)
     sentences: list[str] = []
     for value in asked.text:
-        kept, record = _text(value, asked, wanted, leaks, progress)
+        kept, record = _text(value, asked, mapping, leaks, progress)
         sentences += kept
         data.append(record)
     images = None
-    pictures = pictures or [source for source in texts if has_images(source.given, wanted)]
+    pictures = pictures or [source for source in texts if has_images(source.given, mapping)]
     if pictures:
-        shown = [read_image_text(source.given, wanted) for source in pictures]
+        shown = [read_image_text(source.given, mapping) for source in pictures]
         images = join_images(shown)
-        check_captions_read(images.source, images.texts, parallel.native, wanted)
-        seen = check_captions(images, wanted, asked.filter, leaks, progress)
+        check_captions_read(images.source, images.texts, parallel.native, mapping)
+        seen = check_captions(images, mapping, asked.filter, leaks, progress)
         _refuse_nothing(images, seen)
-        data += _records("image_text", pictures, shown, seen, wanted)
+        data += _records("image_text", pictures, shown, seen, mapping)
         images = images.subset(seen.kept)
     if tests is not None:
-        data.append(tests[0].record("test_set", tests[1].rows, wanted))
+        data.append(tests[0].record("test_set", tests[1].rows, mapping))
         if asked.columns:
             data[-1]["columns"] = asked.columns
     return Request(
@@ -170,35 +170,35 @@ def read_request(asked: Asked, native: str = "en", progress: Progress = SILENT) 
 
 
 def _text(
-    value: str | Path, asked: Asked, wanted: Wanted, leaks: LeakIndex | None, progress: Progress
+    value: str | Path, asked: Asked, mapping: ColumnMapping, leaks: LeakIndex | None, progress: Progress
 ) -> tuple[list[str], dict[str, Any]]:
     """Return the sentences of a file of text that pass the checks, and what the card says of it."""
     source = Source(parse_sentences(str(value)), asked.licence)
-    rows = source.given.format.rows(source.given.path, wanted)
+    rows = source.given.format.rows(source.given.path, mapping)
     texts = [" ".join(row.values["target"].split()) for row in rows]
     findings = examine(
         texts,
         None,
-        language=wanted.language,
-        native_language=wanted.native,
+        language=mapping.language,
+        native_language=mapping.native,
         level=asked.filter,
         leaked=leaks.texts(texts) if leaks is not None else None,
         progress=progress,
     )
     kept = [text for text, keep in zip(texts, findings.kept, strict=True) if keep]
-    return kept, source.record("text", len(texts), wanted, **_kept(findings.codes, findings.kept))
+    return kept, source.record("text", len(texts), mapping, **_kept(findings.codes, findings.kept))
 
 
 def check_pairs(
-    parallel: ParallelText, wanted: Wanted, level: str, leaks: LeakIndex | None, progress: Progress
+    parallel: ParallelText, mapping: ColumnMapping, level: str, leaks: LeakIndex | None, progress: Progress
 ) -> Findings:
     """Return what is wrong with pairs of parallel text."""
     leaked = leaks.texts(parallel.target, parallel.native) if leaks is not None else None
     return examine(
         parallel.target,
         parallel.native,
-        language=wanted.language,
-        native_language=wanted.native,
+        language=mapping.language,
+        native_language=mapping.native,
         level=level,
         leaked=leaked,
         progress=progress,
@@ -207,7 +207,7 @@ def check_pairs(
 
 def check_captions(
     images: ImageText,
-    wanted: Wanted,
+    mapping: ColumnMapping,
     level: str,
     leaks: LeakIndex | None,
     progress: Progress,
@@ -220,8 +220,8 @@ def check_captions(
     return examine(
         images.texts,
         None,
-        language=wanted.language,
-        native_language=wanted.native,
+        language=mapping.language,
+        native_language=mapping.native,
         level=level,
         leaked=leaked,
         owners=images.image_of_text,
@@ -299,14 +299,14 @@ def _records(
     sources: Sequence[Source],
     read: Sequence[ParallelText | ImageText],
     findings: Findings,
-    wanted: Wanted,
+    mapping: ColumnMapping,
 ) -> list[dict[str, Any]]:
     """Return the records of the sources of one role: rows read, kept and dropped of each."""
     records, start = [], 0
     for source, data in zip(sources, read, strict=True):
         mine = slice(start, start + len(data))
         start += len(data)
-        records.append(source.record(role, len(data), wanted, **_kept(findings.codes[mine], findings.kept[mine])))
+        records.append(source.record(role, len(data), mapping, **_kept(findings.codes[mine], findings.kept[mine])))
     return records
 
 
@@ -317,23 +317,23 @@ def _kept(codes: NDArray[np.uint8], kept: Mask) -> dict[str, Any]:
     return {"kept": int(kept.sum()), "dropped": dropped}
 
 
-def _source(value: str | Path, role: str, asked: Asked, wanted: Wanted, progress: Progress) -> Source:
+def _source(value: str | Path, role: str, asked: Asked, mapping: ColumnMapping, progress: Progress) -> Source:
     """Return a source of training data as it was given."""
     if role != "lexicon" and (demo := DEMO_WEIGHTED.fullmatch(str(value))) and not Path(str(value)).exists():
-        source = demo_source(role, wanted.language, progress)
+        source = demo_source(role, mapping.language, progress)
         return replace(source, given=replace(source.given, text=str(value), weight=float(demo[1] or 1)))
-    given = parse_given(str(value), wanted, asked.format)
-    given = replace(given, split=split_of(given, wanted, TRAINING_SPLITS))
+    given = parse_given(str(value), mapping, asked.format)
+    given = replace(given, split=split_of(given, mapping, TRAINING_SPLITS))
     return Source(given, asked.licence or given.format.licence(given.path))
 
 
-def _tests(asked: Asked, wanted: Wanted, progress: Progress) -> tuple[Source, TestSet] | None:
+def _tests(asked: Asked, mapping: ColumnMapping, progress: Progress) -> tuple[Source, TestSet] | None:
     value = asked.test_set
     if value is None and any(DEMO_WEIGHTED.fullmatch(str(one)) for one in (*asked.parallel_data, *asked.image_text)):
         value = DEMO
     if value is None:
         return None
-    return read_tests(value, wanted, progress)
+    return read_tests(value, mapping, progress)
 
 
 def _refuse_copies(parallel: ParallelText) -> None:

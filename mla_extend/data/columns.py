@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from mla_extend.data.codes import language_name
-from mla_extend.data.formats.format import Role, Wanted
+from mla_extend.data.formats.format import ColumnMapping, Role
 from mla_extend.data.speech import Speech, share_words, speech_of
 from mla_extend.errors import DataError
 
@@ -71,13 +71,13 @@ def kind_of(cells: Sequence[Any]) -> str | None:
     return LABELLED if labels and max(map(len, different)) <= LABEL_CHARACTERS else None
 
 
-def choose(rows: Sequence[Mapping[str, Any]], roles: Sequence[Role], wanted: Wanted) -> dict[Role, str]:
+def choose(rows: Sequence[Mapping[str, Any]], roles: Sequence[Role], mapping: ColumnMapping) -> dict[Role, str]:
     """Return the columns that hold what is looked for, by the first rows of a source.
 
     Args:
         rows: their values by name of column.
         roles: `native` and `target` of parallel text, or `image` and `text`.
-        wanted: the languages, and the columns that the user names.
+        mapping: the languages, and the columns that the user names.
 
     Returns:
         A column for each role for which there is one.
@@ -85,14 +85,14 @@ def choose(rows: Sequence[Mapping[str, Any]], roles: Sequence[Role], wanted: Wan
     cells = {key: [row[key] for row in rows if key in row] for row in rows[:1] for key in row}
     cells |= {key: [row.get(key) for row in rows] for row in rows for key in row if key not in cells}
     kinds = {key: kind_of(values) for key, values in cells.items()}
-    if all(key.isdigit() for key in cells) and not wanted.columns:
-        return _by_content(cells, kinds, roles, wanted)
+    if all(key.isdigit() for key in cells) and not mapping.columns:
+        return _by_content(cells, kinds, roles, mapping)
     chosen: dict[Role, str] = {}
     for role in roles:
-        found = [key for key in wanted.candidates(role, cells) if key not in chosen.values()]
+        found = [key for key in mapping.candidates(role, cells) if key not in chosen.values()]
         texts = [key for key in found if kinds[key] is None] if role != "image" else []
-        if role == "text" and len(texts) > 1 and "text" not in wanted.columns:
-            speech = speech_of(wanted.language, wanted.native) if wanted.language else None
+        if role == "text" and len(texts) > 1 and "text" not in mapping.columns:
+            speech = speech_of(mapping.language, mapping.native) if mapping.language else None
             texts = [key for key in texts if speech is None or native_share(cells[key], speech) < NATIVE] or texts
         if found:
             chosen[role] = (texts or found)[0]
@@ -100,17 +100,17 @@ def choose(rows: Sequence[Mapping[str, Any]], roles: Sequence[Role], wanted: Wan
 
 
 def _by_content(
-    cells: Mapping[str, Sequence[Any]], kinds: Mapping[str, str | None], roles: Sequence[Role], wanted: Wanted
+    cells: Mapping[str, Sequence[Any]], kinds: Mapping[str, str | None], roles: Sequence[Role], mapping: ColumnMapping
 ) -> dict[Role, str]:
     """Return the columns of a source without names: the first two, unless what they hold says otherwise."""
     texts = [key for key in cells if kinds[key] is None and any(cells[key])]
     if "image" in roles:
         image = next((key for key in cells if kinds[key] == IMAGES), "0")
         texts = [key for key in texts if key != image] or ["1"]
-        return {"image": image, "text": _foreign(texts, cells, wanted)[0]}
+        return {"image": image, "text": _foreign(texts, cells, mapping)[0]}
     if len(texts) < 2:
         return {"native": "0", "target": "1"}  # to be refused with what they hold
-    speech = speech_of(wanted.language, wanted.native) if wanted.language != wanted.native else None
+    speech = speech_of(mapping.language, mapping.native) if mapping.language != mapping.native else None
     if speech is None or not speech.columns[1].any():
         return {"native": texts[0], "target": texts[1]}
     shares = {key: native_share(cells[key], speech) for key in texts}
@@ -121,11 +121,11 @@ def _by_content(
     return {"native": native, "target": (others or after)[0]}
 
 
-def _foreign(texts: list[str], cells: Mapping[str, Sequence[Any]], wanted: Wanted) -> list[str]:
+def _foreign(texts: list[str], cells: Mapping[str, Sequence[Any]], mapping: ColumnMapping) -> list[str]:
     """Return the columns whose text is not the native language's, or all if there is none."""
-    if len(texts) < 2 or not wanted.language or wanted.language == wanted.native:
+    if len(texts) < 2 or not mapping.language or mapping.language == mapping.native:
         return texts
-    speech = speech_of(wanted.language, wanted.native)
+    speech = speech_of(mapping.language, mapping.native)
     return [key for key in texts if native_share(cells[key], speech) < NATIVE] or texts
 
 
@@ -151,7 +151,7 @@ def check_pairs_read(
     columns: Mapping[Role, str],
     natives: Sequence[str],
     targets: Sequence[str],
-    wanted: Wanted,
+    mapping: ColumnMapping,
     rest: Callable[[], str],
 ) -> None:
     """Check that what was read as the two texts is that.
@@ -161,7 +161,7 @@ def check_pairs_read(
         columns: those that were read.
         natives: `[N]`.
         targets: `[N]`.
-        wanted: the languages.
+        mapping: the languages.
         rest: gives what else the message says of the source's columns.
 
     Raises:
@@ -169,7 +169,7 @@ def check_pairs_read(
     """
     step = max(1, len(targets) // LOOKED_AT)
     natives, targets = natives[::step], targets[::step]
-    language, native = (language_name(tag) if tag else "the language" for tag in (wanted.language, wanted.native))
+    language, native = (language_name(tag) if tag else "the language" for tag in (mapping.language, mapping.native))
     sides: tuple[tuple[Role, Sequence[str], str], ...] = (("native", natives, native), ("target", targets, language))
     kinds = [kind_of(cells) for _, cells, _ in sides]
     wrong = []
@@ -177,7 +177,7 @@ def check_pairs_read(
         if kind is not None and kinds != [LABELLED, LABELLED]:
             shown = ", ".join(repr(cell[:40]) for cell in list(dict.fromkeys(filter(None, cells)))[:2])
             wrong.append(f"what was read as {what} holds {kind} ({shown})")
-    said = None if wrong else _not_the_language(natives, targets, wanted)
+    said = None if wrong else _not_the_language(natives, targets, mapping)
     if said is not None:
         shown = repr(next(filter(None, targets))[:60])
         wrong.append(f"what was read as {language} is {native}{said} ({shown})")
@@ -186,36 +186,36 @@ def check_pairs_read(
         raise DataError(f"{name}: {'; '.join(wrong)}. The columns were read so: {read}. {rest()}")
 
 
-def check_captions_read(name: str, captions: Sequence[str], natives: Sequence[str], wanted: Wanted) -> None:
+def check_captions_read(name: str, captions: Sequence[str], natives: Sequence[str], mapping: ColumnMapping) -> None:
     """Check that captions are not the native language's, by the native side of parallel text.
 
     Args:
         name: the source's, for the message.
         captions: of images.
         natives: sentences that are surely the native language's.
-        wanted: the languages.
+        mapping: the languages.
 
     Raises:
         DataError: they are.
     """
-    if not wanted.language or wanted.language == wanted.native:
+    if not mapping.language or mapping.language == mapping.native:
         return
-    speech = speech_of(wanted.language, wanted.native)
+    speech = speech_of(mapping.language, mapping.native)
     captions, natives = (side[:: max(1, len(side) // LOOKED_AT)] for side in (captions, natives))
     if not speech.columns[1].any() or native_share(captions, speech) < NATIVE or not share_words(natives, captions):
         return
-    language, native = language_name(wanted.language), language_name(wanted.native)
+    language, native = language_name(mapping.language), language_name(mapping.native)
     raise DataError(
         f"{name}: the captions are {native}, not {language} (for example {captions[0][:60]!r}). Give captions in "
         f"{language}, or name their column with --columns text=COLUMN."
     )
 
 
-def _not_the_language(natives: Sequence[str], targets: Sequence[str], wanted: Wanted) -> str | None:
+def _not_the_language(natives: Sequence[str], targets: Sequence[str], mapping: ColumnMapping) -> str | None:
     """Return what to say where the targets are of the native language: "" if the natives are too."""
-    if not wanted.language or wanted.language == wanted.native:
+    if not mapping.language or mapping.language == mapping.native:
         return None
-    speech = speech_of(wanted.language, wanted.native)
+    speech = speech_of(mapping.language, mapping.native)
     # Names and loan words are equal on both sides, and tell nothing.
     pairs = [(a, b) for a, b in zip(natives, targets, strict=True) if a and b and a.casefold() != b.casefold()]
     if not pairs or not speech.columns[1].any():
@@ -223,7 +223,7 @@ def _not_the_language(natives: Sequence[str], targets: Sequence[str], wanted: Wa
     if native_share([b for _, b in pairs], speech) < NATIVE:
         return None
     if native_share([a for a, _ in pairs], speech) <= OTHER:
-        return f", and what was read as {language_name(wanted.native)} is not"
+        return f", and what was read as {language_name(mapping.native)} is not"
     long = [(a, b) for a, b in pairs if sum(map(str.isalpha, b)) >= LETTERS]
     if 2 * len(long) <= len(pairs):
         return None

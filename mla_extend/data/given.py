@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mla_extend.data.formats import FORMATS
-from mla_extend.data.formats.format import ROLES, Format, Role, Wanted
+from mla_extend.data.formats.format import ROLES, ColumnMapping, Format, Role
 from mla_extend.data.formats.sentences import Sentences
 from mla_extend.data.layouts import LAYOUTS
 from mla_extend.errors import DataError
@@ -36,12 +36,12 @@ class Given:
     split: str | None = None
     weight: float = 1.0
 
-    def wanted(self, wanted: Wanted) -> Wanted:
+    def mapping(self, mapping: ColumnMapping) -> ColumnMapping:
         """Return what is looked for in it: its own split where it names one."""
-        return replace(wanted, split=self.split) if self.split else wanted
+        return replace(mapping, split=self.split) if self.split else mapping
 
 
-def parse_given(text: str, wanted: Wanted, format_name: str | None = None) -> Given:
+def parse_given(text: str, mapping: ColumnMapping, format_name: str | None = None) -> Given:
     """Take apart what the user gave, and find what reads it.
 
     A text that is, whole, the path of something is taken as that path, whatever characters it holds.
@@ -49,7 +49,7 @@ def parse_given(text: str, wanted: Wanted, format_name: str | None = None) -> Gi
     Args:
         text: `[FORMAT:]PATH[#SPLIT][=WEIGHT]`, for example `moses:corpus.en,corpus.sw`, `multi30k:data#train`, or
             `news.tsv=0.5`.
-        wanted: the languages and columns looked for.
+        mapping: the languages and columns looked for.
         format_name: the format's name, in place of a prefix.
 
     Raises:
@@ -69,7 +69,7 @@ def parse_given(text: str, wanted: Wanted, format_name: str | None = None) -> Gi
         if not _is_there(rest) and (parts := SPLIT.fullmatch(rest)):
             rest, split = parts.groups()
     path = user_path(rest)
-    reader = by_name(name) if name else recognise(path, wanted)
+    reader = by_name(name) if name else recognise(path, mapping)
     reader.check(path)
     return Given(text.strip(), path, reader, split, weight)
 
@@ -110,14 +110,14 @@ def by_name(name: str) -> Format:
     raise DataError(f"There is no format {name!r}. Known: {', '.join(names())}.")
 
 
-def recognise(path: Path, wanted: Wanted) -> Format:
+def recognise(path: Path, mapping: ColumnMapping) -> Format:
     """Return the format of the data at a path.
 
     Raises:
         DataError: there is nothing there, or nothing that reads it.
     """
     for known in (*LAYOUTS, *FORMATS):
-        if known.recognises(path, wanted):
+        if known.recognises(path, mapping):
             return known
     if path.is_dir():
         raise DataError(
@@ -152,17 +152,17 @@ def parse_columns(text: str | None) -> dict[Role, str]:
     return columns
 
 
-def split_of(given: Given, wanted: Wanted, preferred: Sequence[str] = ()) -> str | None:
+def split_of(given: Given, mapping: ColumnMapping, preferred: Sequence[str] = ()) -> str | None:
     """Return the split of a source that is to be read: the one it names, its only one, or a preferred one.
 
     Raises:
         DataError: there is no such split, or there are several and none is preferred.
     """
-    there = given.format.splits(given.path, wanted)
+    there = given.format.splits(given.path, mapping)
     if not there:
         raise DataError(
-            f"{given.path} holds nothing for the language {wanted.language!r} (read as {given.format.name}). Check the "
-            "language code and the layout."
+            f"{given.path} holds nothing for the language {mapping.language!r} (read as {given.format.name}). Check "
+            "the language code and the layout."
         )
     if given.split is not None:
         if given.split not in there:

@@ -16,7 +16,7 @@ import numpy as np
 
 from mla_extend.cache import cache_folder
 from mla_extend.data.columns import IMAGES, LABELLED, SAMPLE, check_pairs_read, choose, kind_of
-from mla_extend.data.formats.format import ROLES, Role, Row, Wanted
+from mla_extend.data.formats.format import ROLES, ColumnMapping, Role, Row
 from mla_extend.data.formats.unfolding import ROW
 from mla_extend.data.given import TRAINING_SPLITS, Given, parse_given, split_of
 from mla_extend.data.pairs import ImageText, ParallelText, Part
@@ -37,7 +37,7 @@ ODD = 0.1
 NUMBERED = re.compile(r"#\d+$")
 
 
-def read_parallel(source: Given | Path | str, wanted: Wanted | None = None) -> ParallelText:
+def read_parallel(source: Given | Path | str, mapping: ColumnMapping | None = None) -> ParallelText:
     """Read parallel text.
 
     Columns are found by name (`english`/`non_english`, `source`/`target`, the two language codes, or what the user
@@ -46,12 +46,12 @@ def read_parallel(source: Given | Path | str, wanted: Wanted | None = None) -> P
 
     Args:
         source: what to read; of several splits, the training one.
-        wanted: the languages and columns looked for.
+        mapping: the languages and columns looked for.
 
     Raises:
         DataError: the source or a row cannot be used; the message names it.
     """
-    reader = _Reader(source, wanted)
+    reader = _Reader(source, mapping)
     natives: list[str] = []
     targets: list[str] = []
     numbers: list[int] = []
@@ -61,20 +61,20 @@ def read_parallel(source: Given | Path | str, wanted: Wanted | None = None) -> P
         numbers.append(row.number)
     reader.refuse_odd(len(numbers))
     if numbers:
-        check_pairs_read(reader.name, reader.chosen, natives, targets, reader.wanted, reader.remedy)
+        check_pairs_read(reader.name, reader.chosen, natives, targets, reader.mapping, reader.remedy)
     whole = sum(bool(native and target) for native, target in zip(natives, targets, strict=True))
     if whole < LEAST:
         raise DataError(f"{reader.name} holds {whole} pair(s) of text. Give a file with pairs, one a line.")
     return ParallelText((reader.part,), natives, targets, np.zeros(len(targets), dtype=np.int64), np.array(numbers))
 
 
-def has_images(source: Given | Path | str, wanted: Wanted | None = None) -> bool:
+def has_images(source: Given | Path | str, mapping: ColumnMapping | None = None) -> bool:
     """Say whether a source's first rows have an image column, so that it serves both stages."""
-    reader = _Reader(source, wanted)
+    reader = _Reader(source, mapping)
     first = list(islice(reader.rows(), LOOKED_AT_FIRST))
     if not first:
         return False
-    if any(name in first[0].values for name in reader.wanted.names("image") if name != "0"):
+    if any(name in first[0].values for name in reader.mapping.names("image") if name != "0"):
         return True
     # A file without a header has images if a column names some, there or not.
     unnamed = [[row.values.get(name) for row in first] for name in first[0].values if name.isdigit()]
@@ -83,14 +83,16 @@ def has_images(source: Given | Path | str, wanted: Wanted | None = None) -> bool
     return there or any(kind_of(cells) == IMAGES for cells in unnamed)
 
 
-def has_native(source: Given | Path | str, wanted: Wanted | None = None) -> bool:
+def has_native(source: Given | Path | str, mapping: ColumnMapping | None = None) -> bool:
     """Say whether a source's first row names the native text of its text, so that it is parallel text too."""
-    reader = _Reader(source, wanted)
+    reader = _Reader(source, mapping)
     first = next(reader.rows(), None)
     return first is not None and isinstance(reader.native_value(first), str)
 
 
-def read_image_text(source: Given | Path | str, wanted: Wanted | None = None, *, missing: float = MISSING) -> ImageText:
+def read_image_text(
+    source: Given | Path | str, mapping: ColumnMapping | None = None, *, missing: float = MISSING
+) -> ImageText:
     """Read images with their texts.
 
     A text is a string or a list of strings; relative paths are relative to the source. Images that lie in the source
@@ -99,13 +101,13 @@ def read_image_text(source: Given | Path | str, wanted: Wanted | None = None, *,
 
     Args:
         source: what to read; of several splits, the training one.
-        wanted: the languages and columns looked for.
+        mapping: the languages and columns looked for.
         missing: share of the images that may be missing: the caller tells of them with those that cannot be read.
 
     Raises:
         DataError: the source or a row cannot be used, or images do not exist; the message names one.
     """
-    reader = _Reader(source, wanted)
+    reader = _Reader(source, mapping)
     images: dict[Path, int] = {}
     texts: list[str] = []
     owners: list[int] = []
@@ -153,13 +155,13 @@ def read_image_text(source: Given | Path | str, wanted: Wanted | None = None, *,
 class _Reader:
     """Read one source: its rows, and their values by role."""
 
-    def __init__(self, source: Given | Path | str, wanted: Wanted | None) -> None:
-        wanted = wanted or Wanted()
-        self.given = source if isinstance(source, Given) else parse_given(str(source), wanted)
-        split = wanted.split or split_of(self.given, wanted, TRAINING_SPLITS)
-        self.wanted = Wanted(wanted.language, wanted.native, wanted.columns, split)
+    def __init__(self, source: Given | Path | str, mapping: ColumnMapping | None) -> None:
+        mapping = mapping or ColumnMapping()
+        self.given = source if isinstance(source, Given) else parse_given(str(source), mapping)
+        split = mapping.split or split_of(self.given, mapping, TRAINING_SPLITS)
+        self.mapping = ColumnMapping(mapping.language, mapping.native, mapping.columns, split)
         path, reader = self.given.path, self.given.format
-        files = reader.files(path, self.wanted)
+        files = reader.files(path, self.mapping)
         self.name = str(files[0]) if len(files) == 1 else str(path)
         self.part = Part(self.name, reader.unit, self.given.weight)
         self.folder = path if path.is_dir() else path.parent
@@ -169,13 +171,13 @@ class _Reader:
 
     def rows(self, *roles: Role) -> Iterator[Row]:
         """Give the rows, after columns for the roles were chosen by the first of them."""
-        rows = self.given.format.rows(self.given.path, self.wanted)
+        rows = self.given.format.rows(self.given.path, self.mapping)
         first: list[Row] = []
         held = 0
         while roles and len(first) < SAMPLE and held < LOOKED_AT_MOST and (row := next(rows, None)) is not None:
             first.append(row)
             held += _size(row.values)
-        self.chosen = choose([row.values for row in first], roles, self.wanted) if first else {}
+        self.chosen = choose([row.values for row in first], roles, self.mapping) if first else {}
         # Pictures that lie in the rows are not kept for a message.
         self.seen = {key: [_seen(row.values.get(key)) for row in first] for row in first[:1] for key in row.values}
         return chain(first, rows)
@@ -214,7 +216,7 @@ class _Reader:
         values = value if isinstance(value, list) else [value]
         return [self._sentence(row, name, one, "text", "a text or a list") for one in values]
 
-    def _sentence(self, row: Row, name: str, value: Any, what: str, wanted: str) -> str:
+    def _sentence(self, row: Row, name: str, value: Any, what: str, expected: str) -> str:
         """Return a cell as text; "" for what is none, or no sentence, which is noted."""
         text = _text_of(value)
         if text is not None and len(text) <= LONGEST_TEXT:
@@ -222,13 +224,13 @@ class _Reader:
         self.odd += 1
         if not self.first_odd:
             found = _SHORT.repr(value)
-            fault = f"not {wanted}" if text is None else f"of {len(text):,} characters, which is no sentence"
+            fault = f"not {expected}" if text is None else f"of {len(text):,} characters, which is no sentence"
             self.first_odd = f"{self.at(row)}: the {what} in column {name!r} is {found}, {fault}"
         return ""
 
     def native_value(self, row: Row) -> Any:
         """Return what a row has as native text, from a named column; `None` if nothing."""
-        columns = [name for name in self.wanted.names("native") if name != "0" or "native" in self.wanted.columns]
+        columns = [name for name in self.mapping.names("native") if name != "0" or "native" in self.mapping.columns]
         return next((row.values[name] for name in columns if name in row.values), None)
 
     def image(self, row: Row) -> Path:
@@ -249,9 +251,9 @@ class _Reader:
         name = self.chosen.get(role)
         if name is not None and name in row.values:
             return name
-        for name in self.wanted.candidates(role, row.values):
+        for name in self.mapping.candidates(role, row.values):
             return name
-        names = [name for name in self.wanted.names(role) if not name.isdigit()]
+        names = [name for name in self.mapping.names(role) if not name.isdigit()]
         raise DataError(
             f"{self.at(row)}: no column with the {what}. It has {sorted(row.values)}; expected one of {names}. "
             "Name the columns with --columns."

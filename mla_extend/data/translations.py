@@ -5,7 +5,7 @@ from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
-from mla_extend.data.formats.format import Row, Wanted, check_file, suffix_of, text_lines
+from mla_extend.data.formats.format import ColumnMapping, Row, check_file, suffix_of, text_lines
 from mla_extend.data.formats.jsonl import Jsonl
 from mla_extend.data.formats.tsv import Tsv
 from mla_extend.data.pairs import ImageText, ParallelText
@@ -50,10 +50,10 @@ def read_translations(path: Path, captions: Sequence[str]) -> list[str]:
     check_file(path, "the captions in the native language, one a line, or as columns caption and translation")
     suffix = suffix_of(path)
     if suffix in Jsonl.suffixes:
-        return _matched(path, Jsonl().rows(path, Wanted()), captions)
+        return _matched(path, Jsonl().rows(path, ColumnMapping()), captions)
     if suffix in Tsv.suffixes:
-        wanted = Wanted(columns={"text": "caption", "target": "translation"})
-        return _matched(path, Tsv().rows(path, wanted), captions)
+        mapping = ColumnMapping(columns={"text": "caption", "target": "translation"})
+        return _matched(path, Tsv().rows(path, mapping), captions)
     return _in_order(path, captions)
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from mla_extend.bases.source import DEMO
-from mla_extend.data.formats.format import Wanted
+from mla_extend.data.formats.format import ColumnMapping
 from mla_extend.data.given import Given, parse_given
 from mla_extend.data.licences import is_noncommercial
 from mla_extend.data.test_sets import TestSet, read_test_set
@@ -19,14 +19,14 @@ class Source:
     given: Given
     licence: str | None
 
-    def record(self, role: str, rows: int, wanted: Wanted, **more: Any) -> dict[str, Any]:
+    def record(self, role: str, rows: int, mapping: ColumnMapping, **more: Any) -> dict[str, Any]:
         """Return what the card says of it."""
         given = self.given
         record = {
             "role": role,
             "path": given.text,
             "format": given.format.name,
-            "sha256": given.format.digest(given.path, given.wanted(wanted)),
+            "sha256": given.format.digest(given.path, given.mapping(mapping)),
             "pairs": rows,
             **more,
             "licence": self.licence,
@@ -41,7 +41,7 @@ class Source:
 
 
 def read_tests(
-    value: str | Path, wanted: Wanted, progress: Progress, format_name: str | None = None
+    value: str | Path, mapping: ColumnMapping, progress: Progress, format_name: str | None = None
 ) -> tuple[Source, TestSet]:
     """Return a test set, `demo` or as `data/given.py` reads it, with where it came from.
 
@@ -49,10 +49,10 @@ def read_tests(
         DataError: it is not there or cannot be used.
     """
     if str(value) == DEMO:
-        source = demo_source("test_set", wanted.language, progress)
-        return source, read_test_set(source.given, wanted, DEMO)
-    given = parse_given(str(value), wanted, format_name)
-    return Source(given, given.format.licence(given.path)), read_test_set(given, wanted)
+        source = demo_source("test_set", mapping.language, progress)
+        return source, read_test_set(source.given, mapping, DEMO)
+    given = parse_given(str(value), mapping, format_name)
+    return Source(given, given.format.licence(given.path)), read_test_set(given, mapping)
 
 
 def demo_source(role: str, tag: str, progress: Progress) -> Source:
@@ -62,4 +62,4 @@ def demo_source(role: str, tag: str, progress: Progress) -> Source:
     data = demo_data(tag, progress)
     path = {"parallel": data.parallel, "image_text": data.image_text, "test_set": data.test_set}[role]
     licence = "; ".join(dict.fromkeys(str(part["licence"]) for part in data.licences))
-    return Source(replace(parse_given(str(path), Wanted(tag)), text=DEMO), licence)
+    return Source(replace(parse_given(str(path), ColumnMapping(tag)), text=DEMO), licence)

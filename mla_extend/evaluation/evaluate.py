@@ -8,7 +8,7 @@ import numpy as np
 
 from mla_extend.bases.features import Features
 from mla_extend.bases.open import open_base
-from mla_extend.data.formats.format import Wanted, text_lines
+from mla_extend.data.formats.format import ColumnMapping, text_lines
 from mla_extend.data.given import parse_columns
 from mla_extend.data.pairs import ImageText, ParallelText
 from mla_extend.data.test_sets import TestSet
@@ -112,9 +112,9 @@ def card_test_set(
             "language, or parallel text."
         )
     if given is None and record is not None:
-        wanted = Wanted(card.language, native, parse_columns(columns or record.get("columns")))
-        return read_tests(record["path"], wanted, progress, record.get("format"))[1]
-    return read_tests(given or "", Wanted(card.language, native, parse_columns(columns)), progress)[1]
+        mapping = ColumnMapping(card.language, native, parse_columns(columns or record.get("columns")))
+        return read_tests(record["path"], mapping, progress, record.get("format"))[1]
+    return read_tests(given or "", ColumnMapping(card.language, native, parse_columns(columns)), progress)[1]
 
 
 def evaluate_model(

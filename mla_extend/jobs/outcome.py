@@ -5,7 +5,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from mla_extend.add.request import DEMO_WEIGHTED
-from mla_extend.data.formats.format import Wanted
+from mla_extend.data.formats.format import ColumnMapping
 from mla_extend.data.given import TRAINING_SPLITS, parse_columns, parse_given, parse_sentences, split_of
 from mla_extend.errors import MlaExtendError
 from mla_extend.jobs.plan import Job
@@ -83,12 +83,14 @@ def _same_source(record: dict[str, Any], text: str, job: Job, native: str) -> bo
     if DEMO_WEIGHTED.fullmatch(text):
         return bool(record["path"] == text)
     arguments = job.arguments
-    wanted = Wanted(job.language, native, parse_columns(arguments["columns"]))
-    given = parse_sentences(text) if record["role"] == "text" else parse_given(text, wanted, arguments["format"])
-    split = split_of(given, wanted, TRAINING_SPLITS)
+    mapping = ColumnMapping(job.language, native, parse_columns(arguments["columns"]))
+    given = parse_sentences(text) if record["role"] == "text" else parse_given(text, mapping, arguments["format"])
+    split = split_of(given, mapping, TRAINING_SPLITS)
     if (record.get("split"), record.get("weight", 1.0)) != (split, given.weight):
         return False
     return bool(
         record["sha256"]
-        == given.format.digest(given.path, Wanted(job.language, native, wanted.columns, split) if split else wanted)
+        == given.format.digest(
+            given.path, ColumnMapping(job.language, native, mapping.columns, split) if split else mapping
+        )
     )

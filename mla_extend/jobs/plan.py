@@ -18,7 +18,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from mla_extend.add.request import DEMO_WEIGHTED
 from mla_extend.bases.source import DEMO, NATIVE, about_base, base_name, local_folder
 from mla_extend.data.codes import language_tag
-from mla_extend.data.formats.format import Wanted
+from mla_extend.data.formats.format import ColumnMapping
 from mla_extend.data.given import parse_columns, parse_given, parse_sentences
 from mla_extend.errors import DataError, MlaExtendError
 from mla_extend.files import user_path
@@ -287,13 +287,13 @@ def _job(code: str, options: Options, native: str, places: dict[str, Any]) -> Jo
     if not options.parallel_data:
         raise DataError(f"{code!r} has no parallel_data. Give a file or demo, here or under defaults.")
     arguments = {**options.model_dump(), **places}
-    wanted = Wanted(tag, native, parse_columns(options.columns))
+    mapping = ColumnMapping(tag, native, parse_columns(options.columns))
     for role in ("parallel_data", "image_text", "lexicon"):
-        arguments[role] = [_source(one.replace(LANGUAGE, code), wanted, options.format) for one in arguments[role]]
+        arguments[role] = [_source(one.replace(LANGUAGE, code), mapping, options.format) for one in arguments[role]]
     texts = [parse_sentences(one.replace(LANGUAGE, code)) for one in options.text]
     arguments["text"] = [str(given.path.absolute()) for given in texts]
     if options.test_set is not None:
-        arguments["test_set"] = _source(options.test_set.replace(LANGUAGE, code), wanted, None)
+        arguments["test_set"] = _source(options.test_set.replace(LANGUAGE, code), mapping, None)
     if options.start_from is not None:
         arguments["start_from"] = language_tag(options.start_from)
     if options.recipe is not None:
@@ -302,16 +302,16 @@ def _job(code: str, options: Options, native: str, places: dict[str, Any]) -> Jo
     return Job(tag, arguments, load_recipe(arguments["recipe"], options.overrides))
 
 
-def _source(text: str, wanted: Wanted, format_name: str | None) -> str:
+def _source(text: str, mapping: ColumnMapping, format_name: str | None) -> str:
     """Return a source of data as it is given from anywhere: with its path absolute, and all else as it was."""
     if DEMO_WEIGHTED.fullmatch(text) and not Path(text).exists():
         return text
-    given = parse_given(text, wanted, format_name)
+    given = parse_given(text, mapping, format_name)
     path = given.path
     if given.format.name == "hf" and not path.is_dir():
         return text.strip()
     if PAIR_SEPARATOR in str(path) and not path.exists() and given.format.name == "moses":
-        files = PAIR_SEPARATOR.join(str(file.expanduser().absolute()) for file in given.format.files(path, wanted))
+        files = PAIR_SEPARATOR.join(str(file.expanduser().absolute()) for file in given.format.files(path, mapping))
     else:
         files = str(path.absolute())
     prefix = f"{given.format.name}:" if text.strip().startswith(f"{given.format.name}:") else ""

@@ -15,7 +15,7 @@ from unittest import mock
 from rich.console import Console
 
 from mla_extend.cli.tables import print_card
-from mla_extend.data.formats.format import Wanted, front_matter, text_lines
+from mla_extend.data.formats.format import ColumnMapping, front_matter, text_lines
 from mla_extend.data.given import Given
 from mla_extend.data.layouts import LAYOUTS
 from mla_extend.data.read import read_image_text, read_parallel
@@ -30,7 +30,7 @@ from mla_extend.share.archive import extract
 from mla_extend.share.foreign_adapter import _read_settings, numbers_held
 from mla_extend.training.recipe import load_recipe
 
-WANTED = Wanted("sw")
+MAPPING = ColumnMapping("sw")
 FOLDER = Path(tempfile.mkdtemp(prefix="fuzz-"))
 
 
@@ -43,7 +43,7 @@ def _file(name: str, data: bytes) -> Path:
 
 
 def _pairs(name: str, data: bytes) -> None:
-    read_parallel(str(_file(name, data)), WANTED)
+    read_parallel(str(_file(name, data)), MAPPING)
 
 
 def tsv(data: bytes) -> None:
@@ -81,7 +81,7 @@ def mo(data: bytes) -> None:
 def moses(data: bytes) -> None:
     path = _file("a.en", data)
     path.with_suffix(".sw").write_bytes(data)
-    read_parallel(f"{path},{path.with_suffix('.sw')}", WANTED)
+    read_parallel(f"{path},{path.with_suffix('.sw')}", MAPPING)
 
 
 def zipped(data: bytes) -> None:
@@ -96,7 +96,7 @@ def arrow(data: bytes) -> None:
     path = _file("data-00000-of-00001.arrow", data)
     (FOLDER / "state.json").write_text('{"_data_files": [{"filename": "data-00000-of-00001.arrow"}]}')
     (FOLDER / "dataset_info.json").write_text("{}")
-    read_parallel(str(path.parent), WANTED)
+    read_parallel(str(path.parent), MAPPING)
 
 
 def bicleaner(data: bytes) -> None:
@@ -104,16 +104,16 @@ def bicleaner(data: bytes) -> None:
 
 
 def tar(data: bytes) -> None:
-    read_image_text(str(_file("a.tar", data)), WANTED)
+    read_image_text(str(_file("a.tar", data)), MAPPING)
 
 
 def tars(data: bytes) -> None:
     name = data[:100].decode("utf-8", "ignore").replace("/", "").replace("\0", "")
-    read_image_text(str(_file("a.tar", b"").parent / f"{name}.tar"), WANTED)
+    read_image_text(str(_file("a.tar", b"").parent / f"{name}.tar"), MAPPING)
 
 
 def captions(data: bytes) -> None:
-    read_image_text(str(_file("a.jsonl", data)), WANTED)
+    read_image_text(str(_file("a.jsonl", data)), MAPPING)
 
 
 def lines(data: bytes) -> None:
@@ -136,10 +136,10 @@ def layouts(data: bytes) -> None:
             path.write_bytes(content)
             paths.append(path)
     for layout, path in itertools.product(LAYOUTS, paths):
-        if layout.recognises(path, WANTED):
+        if layout.recognises(path, MAPPING):
             for read in (functools.partial(read_image_text, missing=1), read_parallel):
                 with contextlib.suppress(MlaExtendError):
-                    read(Given("it", path, layout), WANTED)
+                    read(Given("it", path, layout), MAPPING)
 
 
 def licence(data: bytes) -> None:

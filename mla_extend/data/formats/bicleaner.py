@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from mla_extend.data.codes import fit
-from mla_extend.data.formats.format import Format, Row, Wanted, suffix_of, text_lines
+from mla_extend.data.formats.format import ColumnMapping, Format, Row, suffix_of, text_lines
 from mla_extend.errors import DataError
 
 ADDRESS = re.compile(r"-|(?:[a-z][a-z0-9+.-]*://|www\.)\S.*", re.IGNORECASE)
@@ -23,13 +23,13 @@ class Bicleaner(Format):
 
     name = "bicleaner"
 
-    def recognises(self, path: Path, wanted: Wanted) -> bool:
+    def recognises(self, path: Path, mapping: ColumnMapping) -> bool:
         """Take a file of text whose first line is of this kind."""
         named = suffix_of(path) in SUFFIXES or path.name.lower().endswith(".gz")
         if not named or not path.is_file():
             return False
         try:
-            _, text = next(text_lines(path, wanted.language), (0, ""))
+            _, text = next(text_lines(path, mapping.language), (0, ""))
         except DataError:
             return False
         cells = text.split("\t")
@@ -39,14 +39,14 @@ class Bicleaner(Format):
             and _score(cells[-1]) is not None
         )
 
-    def rows(self, path: Path, wanted: Wanted) -> Iterator[Row]:
+    def rows(self, path: Path, mapping: ColumnMapping) -> Iterator[Row]:
         """Give the rows under the names `native`, `target` and `score`; empty lines are left out.
 
         Raises:
             DataError: a line has too few columns, or no score; the message names it.
         """
-        names = ("target", "native") if _target_first(path.name, wanted) else ("native", "target")
-        for line, text in text_lines(path, wanted.language):
+        names = ("target", "native") if _target_first(path.name, mapping) else ("native", "target")
+        for line, text in text_lines(path, mapping.language):
             if not text.strip():
                 continue
             cells = text.split("\t")
@@ -67,9 +67,9 @@ def _score(cell: str) -> float | None:
     return score if math.isfinite(score) else None
 
 
-def _target_first(name: str, wanted: Wanted) -> bool:
+def _target_first(name: str, mapping: ColumnMapping) -> bool:
     for part in name.split("."):
         first, dash, second = part.rpartition("-")
-        if dash and fit(first, wanted.language) and fit(second, wanted.native):
+        if dash and fit(first, mapping.language) and fit(second, mapping.native):
             return True
     return False

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
 
-from mla_extend.data.formats.format import Format, Row, Wanted, by_position, repeats, text_lines
+from mla_extend.data.formats.format import ColumnMapping, Format, Row, by_position, repeats, text_lines
 from mla_extend.errors import DataError
 
 DELIMITERS = ",;\t"
@@ -23,23 +23,23 @@ class Csv(Format):
     name = "csv"
     suffixes = (".csv",)
 
-    def rows(self, path: Path, wanted: Wanted) -> Iterator[Row]:
+    def rows(self, path: Path, mapping: ColumnMapping) -> Iterator[Row]:
         """Give the rows, numbered by the line that they begin in; empty lines are left out.
 
         Raises:
             DataError: quotation marks that do not close, or a line with more cells than the first.
         """
-        lines = text_lines(path, wanted.language)
+        lines = text_lines(path, mapping.language)
         head: list[tuple[int, str]] = []
         for line in lines:
             head.append(line)
             if line[1].strip():
                 break
-        delimiter = _delimiter(head[-1][1] if head else "", wanted)
-        yield from quoted_rows(path, chain(head, lines), delimiter, wanted)
+        delimiter = _delimiter(head[-1][1] if head else "", mapping)
+        yield from quoted_rows(path, chain(head, lines), delimiter, mapping)
 
 
-def quoted_rows(path: Path, lines: Iterator[tuple[int, str]], delimiter: str, wanted: Wanted) -> Iterator[Row]:
+def quoted_rows(path: Path, lines: Iterator[tuple[int, str]], delimiter: str, mapping: ColumnMapping) -> Iterator[Row]:
     """Give the rows of numbered lines whose cells may be quoted, numbered by the line that they begin in.
 
     Raises:
@@ -66,7 +66,7 @@ def quoted_rows(path: Path, lines: Iterator[tuple[int, str]], delimiter: str, wa
             continue
         if not width:
             width = len(cells)
-            if wanted.is_header(cells):
+            if mapping.is_header(cells):
                 header, above = _names(cells), (start, cells)
                 continue
         if above is not None and repeats(above[1], cells):
@@ -86,10 +86,10 @@ def quoted_rows(path: Path, lines: Iterator[tuple[int, str]], delimiter: str, wa
         yield Row(start, by_position(header, cells))
 
 
-def _delimiter(line: str, wanted: Wanted) -> str:
+def _delimiter(line: str, mapping: ColumnMapping) -> str:
     cells = {delimiter: _cells(line, delimiter) for delimiter in DELIMITERS}
     for delimiter, found in cells.items():
-        if wanted.is_header(found):
+        if mapping.is_header(found):
             return delimiter
     if len(cells["\t"]) > 1:
         return "\t"

@@ -31,8 +31,8 @@ ROLES: tuple[Role, ...] = ("native", "target", "image", "text")
 
 
 @dataclass(frozen=True)
-class Wanted:
-    """Say what is looked for in a file.
+class ColumnMapping:
+    """Say which languages are looked for in a file, in which of its columns.
 
     Attributes:
         language: tag of the language that is added.
@@ -119,7 +119,7 @@ class Format(ABC):
     unit: ClassVar[str] = "line"
     """What `Row.number` counts, for messages."""
 
-    def recognises(self, path: Path, wanted: Wanted) -> bool:
+    def recognises(self, path: Path, mapping: ColumnMapping) -> bool:
         """Say whether the data at a path (there or not) is of this format: a cheap look at names, or a few bytes."""
         return suffix_of(path) in self.suffixes and not path.is_dir()
 
@@ -131,19 +131,19 @@ class Format(ABC):
         """
         check_file(path)
 
-    def files(self, path: Path, wanted: Wanted) -> list[Path]:
+    def files(self, path: Path, mapping: ColumnMapping) -> list[Path]:
         """Return the files that rows come from, images apart: what a card's hash is taken over."""
         return [path]
 
-    def digest(self, path: Path, wanted: Wanted) -> str:
+    def digest(self, path: Path, mapping: ColumnMapping) -> str:
         """Return a SHA-256, in hexadecimal, that changes with the data."""
-        files = self.files(path, wanted)
+        files = self.files(path, mapping)
         if files == [path]:
             return sha256_file(path)
         parts = sorted((file.name, sha256_file(file)) for file in files)
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
-    def splits(self, path: Path, wanted: Wanted) -> tuple[str, ...]:
+    def splits(self, path: Path, mapping: ColumnMapping) -> tuple[str, ...]:
         """Return the names of the parts that the data has for this language; `("",)` where it is all one."""
         return ("",)
 
@@ -152,8 +152,8 @@ class Format(ABC):
         return front_matter(path / "README.md").get("license") if path.is_dir() else None
 
     @abstractmethod
-    def rows(self, path: Path, wanted: Wanted) -> Iterator[Row]:
-        """Give the rows one by one, without holding them all; `wanted.split` is one of `splits`.
+    def rows(self, path: Path, mapping: ColumnMapping) -> Iterator[Row]:
+        """Give the rows one by one, without holding them all; `mapping.split` is one of `splits`.
 
         Raises:
             DataError: something cannot be read; the message names the file and the place in it.

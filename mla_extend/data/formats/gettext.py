@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from mla_extend.data.formats.format import GZIP, Format, Row, Wanted
+from mla_extend.data.formats.format import GZIP, ColumnMapping, Format, Row
 from mla_extend.data.formats.unfolding import Unfolding
 from mla_extend.errors import DataError
 from mla_extend.extras import optional
@@ -40,7 +40,7 @@ class Gettext(Format):
     suffixes = (".po", ".mo")
     unit = "entry"
 
-    def rows(self, path: Path, wanted: Wanted) -> Iterator[Row]:
+    def rows(self, path: Path, mapping: ColumnMapping) -> Iterator[Row]:
         """Give the rows under the names `native` and `target`, numbered by their entries.
 
         Raises:

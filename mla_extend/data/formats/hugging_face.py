@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from mla_extend.cache import cache_folder
-from mla_extend.data.formats.format import Format, Row, Wanted
+from mla_extend.data.formats.format import ColumnMapping, Format, Row
 from mla_extend.data.formats.parquet import BATCH, batch_rows, known_names, one_line
 from mla_extend.data.formats.unfolding import Unfolding
 from mla_extend.errors import DataError
@@ -32,7 +32,7 @@ class HuggingFace(Format):
     name = "hf"
     unit = "row"
 
-    def recognises(self, path: Path, wanted: Wanted) -> bool:
+    def recognises(self, path: Path, mapping: ColumnMapping) -> bool:
         """Take a folder that was saved with `save_to_disk`."""
         return _is_saved(path)
 
@@ -41,7 +41,7 @@ class HuggingFace(Format):
         if not path.is_dir():
             _hub_name(path)
 
-    def files(self, path: Path, wanted: Wanted) -> list[Path]:
+    def files(self, path: Path, mapping: ColumnMapping) -> list[Path]:
         """Return the Arrow files of a saved data set, of one split or of all; else the path.
 
         Raises:
@@ -50,31 +50,31 @@ class HuggingFace(Format):
         if not _is_saved(path):
             return [path]
         splits = _saved_splits(path)
-        if wanted.split in splits:
-            splits = (wanted.split,)
+        if mapping.split in splits:
+            splits = (mapping.split,)
         return [file for split in splits for file in _arrow_files(path / split)]
 
-    def digest(self, path: Path, wanted: Wanted) -> str:
+    def digest(self, path: Path, mapping: ColumnMapping) -> str:
         """Return a SHA-256 over the files of a saved data set, else over the library's fingerprint of the data."""
         if _is_saved(path):
-            return super().digest(path, wanted)
+            return super().digest(path, mapping)
         parts = _load(path)
-        chosen = [wanted.split] if wanted.split in parts else sorted(parts)
+        chosen = [mapping.split] if mapping.split in parts else sorted(parts)
         prints = [(split, parts[split]._fingerprint) for split in chosen]
         return hashlib.sha256(json.dumps(prints).encode()).hexdigest()
 
-    def splits(self, path: Path, wanted: Wanted) -> tuple[str, ...]:
+    def splits(self, path: Path, mapping: ColumnMapping) -> tuple[str, ...]:
         """Return the data set's splits."""
         return _saved_splits(path) if _is_saved(path) else tuple(_load(path))
 
-    def rows(self, path: Path, wanted: Wanted) -> Iterator[Row]:
+    def rows(self, path: Path, mapping: ColumnMapping) -> Iterator[Row]:
         """Give the rows, with the values of columns that can matter."""
         parts = _load(path)
-        only = len(parts) == 1 and ("" in parts or not wanted.split)
-        part = next(iter(parts.values())) if only else parts.get(wanted.split or "")
+        only = len(parts) == 1 and ("" in parts or not mapping.split)
+        part = next(iter(parts.values())) if only else parts.get(mapping.split or "")
         if part is None:
-            raise DataError(f"{path} has the splits {', '.join(parts)}, not {wanted.split!r}. Name one of them.")
-        columns = known_names(part.column_names, wanted, path)
+            raise DataError(f"{path} has the splits {', '.join(parts)}, not {mapping.split!r}. Name one of them.")
+        columns = known_names(part.column_names, mapping, path)
         with _told(path):
             # As Arrow, images are given as they are stored.
             batches = part.select_columns(columns).with_format("arrow").iter(BATCH)

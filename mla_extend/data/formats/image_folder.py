@@ -6,9 +6,9 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
 from mla_extend.data.formats.format import (
+    ColumnMapping,
     Format,
     Row,
-    Wanted,
     by_position,
     check_file,
     check_folder,
@@ -29,14 +29,14 @@ class ImageFolder(Format):
 
     name = "imagefolder"
 
-    def recognises(self, path: Path, wanted: Wanted) -> bool:
+    def recognises(self, path: Path, mapping: ColumnMapping) -> bool:
         """Take a folder with a metadata file in it, or in a split's sub-folder."""
         return path.is_dir() and bool(_all_metadata(path))
 
     def check(self, path: Path) -> None:
         """Check that there is one metadata file a folder, with something in it."""
         check_folder(path, WHAT)
-        files = self.files(path, Wanted())
+        files = self.files(path, ColumnMapping())
         if not files:
             raise DataError(f"The folder {path} holds no metadata file. Give {WHAT}.")
         for file in files:
@@ -44,34 +44,34 @@ class ImageFolder(Format):
                 raise DataError(f"{file.parent} holds {file.name} and {' and '.join(others)}. Keep one of them.")
             check_file(file, "a metadata file")
 
-    def files(self, path: Path, wanted: Wanted) -> list[Path]:
+    def files(self, path: Path, mapping: ColumnMapping) -> list[Path]:
         """Return the metadata file of the split, or all."""
         files = _all_metadata(path)
-        if not wanted.split or self.splits(path, wanted) == ("",):
+        if not mapping.split or self.splits(path, mapping) == ("",):
             return files
-        return [file for file in files if file.parent.name == wanted.split]
+        return [file for file in files if file.parent.name == mapping.split]
 
-    def splits(self, path: Path, wanted: Wanted) -> tuple[str, ...]:
+    def splits(self, path: Path, mapping: ColumnMapping) -> tuple[str, ...]:
         """Return the sub-folders with a metadata file; one beside them stands for all."""
         if _metadata(path):
             return ("",)
         return tuple(dict.fromkeys(file.parent.name for file in _all_metadata(path)))
 
-    def rows(self, path: Path, wanted: Wanted) -> Iterator[Row]:
+    def rows(self, path: Path, mapping: ColumnMapping) -> Iterator[Row]:
         """Give the rows of the metadata file, their images relative to the folder.
 
         Raises:
             DataError: the metadata cannot be read, or a row names no image, or one outside its folder.
         """
-        files = self.files(path, wanted)
+        files = self.files(path, mapping)
         if len(files) != 1:
-            splits = ", ".join(self.splits(path, wanted))
-            raise DataError(f"{path} has the splits {splits}, not {wanted.split!r}. Name one of them.")
+            splits = ", ".join(self.splits(path, mapping))
+            raise DataError(f"{path} has the splits {splits}, not {mapping.split!r}. Name one of them.")
         (file,) = files
-        column = wanted.columns.get("image", "file_name")
-        others = {*wanted.names("image")} - {column}
+        column = mapping.columns.get("image", "file_name")
+        others = {*mapping.names("image")} - {column}
         folder, inside = file.parent, file.parent.resolve()
-        for row in _metadata_rows(file, wanted):
+        for row in _metadata_rows(file, mapping):
             where = f"{file}, line {row.number}"
             if column not in row.values:
                 raise DataError(f"{where}: no column {column!r} with the image's path. It has {sorted(row.values)}.")
@@ -89,11 +89,11 @@ def _all_metadata(path: Path) -> list[Path]:
     return _metadata(path) or [file for split in SPLITS for file in _metadata(path / split)]
 
 
-def _metadata_rows(file: Path, wanted: Wanted) -> Iterator[Row]:
+def _metadata_rows(file: Path, mapping: ColumnMapping) -> Iterator[Row]:
     """Give the rows of a metadata file."""
     if file.suffix == ".jsonl":
         return json_rows(file)
-    return Parquet().rows(file, wanted) if file.suffix == ".parquet" else _csv_rows(file)
+    return Parquet().rows(file, mapping) if file.suffix == ".parquet" else _csv_rows(file)
 
 
 def _csv_rows(file: Path) -> Iterator[Row]:

@@ -8,7 +8,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from mla_extend.data.formats.format import Format, Row, Wanted, known_columns, text_lines
+from mla_extend.data.formats.format import ColumnMapping, Format, Row, known_columns, text_lines
 from mla_extend.data.formats.unfolding import ROW, Unfolding
 from mla_extend.errors import DataError
 
@@ -25,9 +25,9 @@ class Jsonl(Format):
     name = "jsonl"
     suffixes = (".jsonl", ".ndjson", ".json")
 
-    def rows(self, path: Path, wanted: Wanted) -> Iterator[Row]:
+    def rows(self, path: Path, mapping: ColumnMapping) -> Iterator[Row]:
         """Give the rows; empty lines are left out."""
-        return json_rows(path, wanted.language)
+        return json_rows(path, mapping.language)
 
 
 def json_rows(path: Path, language: str = "") -> Iterator[Row]:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from mla_extend.data.formats.format import Format, Row, Wanted, check_folder
+from mla_extend.data.formats.format import ColumnMapping, Format, Row, check_folder
 from mla_extend.data.formats.jsonl import json_rows
 from mla_extend.errors import DataError
 
@@ -13,7 +13,7 @@ class JsonlFolder(Format):
 
     name = "jsonl-folder"
 
-    def recognises(self, path: Path, wanted: Wanted) -> bool:
+    def recognises(self, path: Path, mapping: ColumnMapping) -> bool:
         """Take a folder with a JSONL file in it."""
         return path.is_dir() and any(path.glob("*.jsonl"))
 
@@ -23,14 +23,14 @@ class JsonlFolder(Format):
         if not any(path.glob("*.jsonl")):
             raise DataError(f"The folder {path} holds no .jsonl file. Give a folder with one a split.")
 
-    def files(self, path: Path, wanted: Wanted) -> list[Path]:
+    def files(self, path: Path, mapping: ColumnMapping) -> list[Path]:
         """Return the file of the split, or all."""
-        return [path / f"{wanted.split}.jsonl"] if wanted.split else sorted(path.glob("*.jsonl"))
+        return [path / f"{mapping.split}.jsonl"] if mapping.split else sorted(path.glob("*.jsonl"))
 
-    def splits(self, path: Path, wanted: Wanted) -> tuple[str, ...]:
+    def splits(self, path: Path, mapping: ColumnMapping) -> tuple[str, ...]:
         """Return the names of the files."""
         return tuple(sorted(file.stem for file in path.glob("*.jsonl")))
 
-    def rows(self, path: Path, wanted: Wanted) -> Iterator[Row]:
+    def rows(self, path: Path, mapping: ColumnMapping) -> Iterator[Row]:
         """Give the rows of the split's file."""
-        return json_rows(path / f"{wanted.split}.jsonl", wanted.language)
+        return json_rows(path / f"{mapping.split}.jsonl", mapping.language)

@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 
 from mla_extend.data.codes import CODE, fit, language_tag, undecided
 from mla_extend.data.formats.encoding import decoded_lines
-from mla_extend.data.formats.format import Format, Row, Wanted, check_file, text_lines
+from mla_extend.data.formats.format import ColumnMapping, Format, Row, check_file, text_lines
 from mla_extend.data.formats.unfolding import Unfolding
 from mla_extend.errors import DataError, LanguageError
 from mla_extend.files import user_path
@@ -30,12 +30,12 @@ class Moses(Format):
     name = "moses"
     suffixes = (".zip",)
 
-    def recognises(self, path: Path, wanted: Wanted) -> bool:
+    def recognises(self, path: Path, mapping: ColumnMapping) -> bool:
         """Take a zip, two files of which one is there at least, or the beginning of the names of a pair."""
-        if super().recognises(path, wanted) or _pair(path):
+        if super().recognises(path, mapping) or _pair(path):
             return True
         codes = [] if path.exists() else [_code(file.name) for file in _beside(path)]
-        return all(any(fit(code, tag) for code in codes) for tag in (wanted.native, wanted.language))
+        return all(any(fit(code, tag) for code in codes) for tag in (mapping.native, mapping.language))
 
     def check(self, path: Path) -> None:
         """Check that both files are there, or that it is a zip."""
@@ -51,7 +51,7 @@ class Moses(Format):
             if not zipfile.is_zipfile(path):
                 raise DataError(f"{path} is one file and no zip, or a damaged one. Give {WHAT}.")
 
-    def files(self, path: Path, wanted: Wanted) -> list[Path]:
+    def files(self, path: Path, mapping: ColumnMapping) -> list[Path]:
         """Return the native file and the target file, or the zip.
 
         Raises:
@@ -60,20 +60,20 @@ class Moses(Format):
         if path.is_file():
             return [path]
         if pair := _pair(path):
-            return _ordered(pair, wanted)
-        native, target = _chosen([file.name for file in _beside(path)], wanted, f"What begins with {path}")
+            return _ordered(pair, mapping)
+        native, target = _chosen([file.name for file in _beside(path)], mapping, f"What begins with {path}")
         return [path.with_name(native), path.with_name(target)]
 
-    def rows(self, path: Path, wanted: Wanted) -> Iterator[Row]:
+    def rows(self, path: Path, mapping: ColumnMapping) -> Iterator[Row]:
         """Give the rows under the names `native` and `target`.
 
         Raises:
             DataError: the two have different numbers of lines, or one cannot be read.
         """
         if path.is_file():
-            return _zip_rows(path, wanted)
-        native, target = self.files(path, wanted)
-        lines = text_lines(native, wanted.native), text_lines(target, wanted.language)
+            return _zip_rows(path, mapping)
+        native, target = self.files(path, mapping)
+        lines = text_lines(native, mapping.native), text_lines(target, mapping.language)
         return _aligned(str(native), lines[0], str(target), lines[1])
 
 
@@ -112,7 +112,7 @@ def _tag(code: str) -> str:
         return ""
 
 
-def _ordered(pair: tuple[Path, Path], wanted: Wanted) -> list[Path]:
+def _ordered(pair: tuple[Path, Path], mapping: ColumnMapping) -> list[Path]:
     """Return the native file and the target file of two in either order.
 
     Raises:
@@ -120,23 +120,24 @@ def _ordered(pair: tuple[Path, Path], wanted: Wanted) -> list[Path]:
     """
 
     def fits(files: Sequence[Path]) -> int:
-        return fit(_code(files[0].name), wanted.native) + fit(_code(files[1].name), wanted.language)
+        return fit(_code(files[0].name), mapping.native) + fit(_code(files[1].name), mapping.language)
 
     files = max([pair[0], pair[1]], [pair[1], pair[0]], key=fits)
-    for file, tag in zip(files, (wanted.native, wanted.language), strict=True):
+    for file, tag in zip(files, (mapping.native, mapping.language), strict=True):
         code = _code(file.name)
         # Endings such as txt and src are codes too, of three letters and of languages that hardly anybody means.
         known = _tag(code)
-        other = len(known.partition("-")[0]) == 2 or known in (wanted.native, wanted.language)
+        other = len(known.partition("-")[0]) == 2 or known in (mapping.native, mapping.language)
         if tag and other and not fit(code, tag):
             raise DataError(
-                f"{file} is {code!r} by its name, and the other file is not: {wanted.native!r} and {wanted.language!r} "
-                "are wanted. Give the two files of that pair, or rename them to end in .txt: the native one first."
+                f"{file} is {code!r} by its name, and the other file is not: {mapping.native!r} and "
+                f"{mapping.language!r} are wanted. Give the two files of that pair, or rename them to end in .txt: the "
+                "native one first."
             )
     return files
 
 
-def _chosen(names: Sequence[str], wanted: Wanted, where: str) -> tuple[str, str]:
+def _chosen(names: Sequence[str], mapping: ColumnMapping, where: str) -> tuple[str, str]:
     """Return the names of the native and the target file among several.
 
     Raises:
@@ -149,7 +150,7 @@ def _chosen(names: Sequence[str], wanted: Wanted, where: str) -> tuple[str, str]
     for group in [*groups.values(), names]:  # all of them last: two may have nothing but the ends in common
         if pairs and group is names:
             break
-        native, target = _best(group, wanted.native, where), _best(group, wanted.language, where)
+        native, target = _best(group, mapping.native, where), _best(group, mapping.language, where)
         if native and target:
             pairs.append((native, target))
     if len(pairs) == 1:
@@ -159,7 +160,7 @@ def _chosen(names: Sequence[str], wanted: Wanted, where: str) -> tuple[str, str]
         raise DataError(f"{where} has {len(pairs)} pairs of files: {shown}. Give the two files of one of them.")
     shown = ", ".join(sorted(names)[:6]) or "nothing"
     raise DataError(
-        f"{where} has no two files that end in .{wanted.native} and .{wanted.language}, but: {shown}. Check the "
+        f"{where} has no two files that end in .{mapping.native} and .{mapping.language}, but: {shown}. Check the "
         "language code, or give the two files."
     )
 
@@ -188,12 +189,12 @@ def _aligned(native_name: str, natives: Lines, target_name: str, targets: Lines)
         yield Row(number, {"native": native[1], "target": target[1]})
 
 
-def _zip_rows(path: Path, wanted: Wanted) -> Iterator[Row]:
+def _zip_rows(path: Path, mapping: ColumnMapping) -> Iterator[Row]:
     try:
         with zipfile.ZipFile(path) as archive:
             # What macOS puts beside each file has the file's name.
             names = [name for name in archive.namelist() if not PurePosixPath(name).name.startswith("._")]
-            native, target = _chosen([name for name in names if not name.endswith("/")], wanted, str(path))
+            native, target = _chosen([name for name in names if not name.endswith("/")], mapping, str(path))
             for name in (native, target):
                 if archive.getinfo(name).flag_bits & 1:
                     raise DataError(f"{path}: {name} is encrypted. Unpack it with its password; give the two files.")
@@ -202,9 +203,9 @@ def _zip_rows(path: Path, wanted: Wanted) -> Iterator[Row]:
                 unfolding = Unfolding(path)
                 yield from _aligned(
                     names[0],
-                    unfolding.lines(decoded_lines(one, names[0], wanted.native)),
+                    unfolding.lines(decoded_lines(one, names[0], mapping.native)),
                     names[1],
-                    unfolding.lines(decoded_lines(other, names[1], wanted.language)),
+                    unfolding.lines(decoded_lines(other, names[1], mapping.language)),
                 )
     except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, NotImplementedError) as error:
         raise DataError(f"{path} cannot be unpacked ({error}). Copy or fetch the file again.") from error

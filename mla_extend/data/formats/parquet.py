@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from mla_extend.data.formats.format import ROLES, Format, Row, Wanted, known_columns
+from mla_extend.data.formats.format import ROLES, ColumnMapping, Format, Row, known_columns
 from mla_extend.data.formats.unfolding import ROW, Unfolding
 from mla_extend.errors import DataError
 from mla_extend.extras import optional
@@ -26,13 +26,13 @@ class Parquet(Format):
     suffixes = (".parquet",)
     unit = "row"
 
-    def rows(self, path: Path, wanted: Wanted) -> Iterator[Row]:
+    def rows(self, path: Path, mapping: ColumnMapping) -> Iterator[Row]:
         """Give the rows, with the values of columns that can matter."""
         pyarrow, parquet = optional("pyarrow", str(path)), optional("pyarrow.parquet", str(path))
         try:
             with parquet.ParquetFile(path) as file:
                 names = file.schema_arrow.names
-                columns = known_names(names, wanted, path)
+                columns = known_names(names, mapping, path)
                 folded = _folded(file.metadata)
             with parquet.ParquetFile(path, buffer_size=BUFFER, pre_buffer=False, read_dictionary=folded) as file:
                 batches = file.iter_batches(BATCH, columns=columns, use_threads=False)
@@ -52,14 +52,14 @@ def _folded(metadata: Any) -> list[str]:
     )
 
 
-def known_names(names: Sequence[str], wanted: Wanted, source: Path) -> list[str]:
+def known_names(names: Sequence[str], mapping: ColumnMapping, source: Path) -> list[str]:
     """Return the columns that can matter.
 
     Raises:
         DataError: there are none.
     """
     keys = [name.strip().lower() for name in names]
-    known = {name for role in ROLES for name in wanted.candidates(role, keys)} | {"translation"}
+    known = {name for role in ROLES for name in mapping.candidates(role, keys)} | {"translation"}
     chosen = [name for name, key in zip(names, keys, strict=True) if key in known]
     if not chosen:
         raise DataError(f"{source} has the columns {list(names)}, none of a known name. Name them with --columns.")

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from mla_extend.data.formats.format import Format, Row, Wanted, check_file, text_lines
+from mla_extend.data.formats.format import ColumnMapping, Format, Row, check_file, text_lines
 
 
 class Sentences(Format):
@@ -15,6 +15,6 @@ class Sentences(Format):
         """Check that it is a file with something in it."""
         check_file(path, "a file of text, a sentence a line")
 
-    def rows(self, path: Path, wanted: Wanted) -> Iterator[Row]:
+    def rows(self, path: Path, mapping: ColumnMapping) -> Iterator[Row]:
         """Give the lines under the name `target`."""
-        return (Row(number, {"target": text}) for number, text in text_lines(path, wanted.language))
+        return (Row(number, {"target": text}) for number, text in text_lines(path, mapping.language))

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mla_extend.data.codes import closest, others_meant
-from mla_extend.data.formats.format import GZIP, Format, Row, Wanted
+from mla_extend.data.formats.format import GZIP, ColumnMapping, Format, Row
 from mla_extend.data.formats.unfolding import Unfolding
 from mla_extend.errors import DataError
 from mla_extend.extras import optional
@@ -33,7 +33,7 @@ class Tmx(Format):
     suffixes = (".tmx",)
     unit = "unit"
 
-    def rows(self, path: Path, wanted: Wanted) -> Iterator[Row]:
+    def rows(self, path: Path, mapping: ColumnMapping) -> Iterator[Row]:
         """Give the units that have both languages under the names `native` and `target`.
 
         Raises:
@@ -47,15 +47,15 @@ class Tmx(Format):
             number += 1
             variants = _variants(element)
             codes.update(dict.fromkeys(code for code, _ in variants))
-            native, target = (_variant(variants, tag) for tag in (wanted.native, wanted.language))
+            native, target = (_variant(variants, tag) for tag in (mapping.native, mapping.language))
             if native is not None and target is not None:
                 found = True
                 yield Row(number, {"native": _text(native), "target": _text(target)})
         if not found:
             shown = ", ".join(list(codes)[:10]) or "none"
             raise DataError(
-                f"{path}: none of {number} units has both {wanted.native!r} and {wanted.language!r}. Its languages: "
-                f"{shown}. Check the language code.{others_meant(codes, wanted.language)}"
+                f"{path}: none of {number} units has both {mapping.native!r} and {mapping.language!r}. Its languages: "
+                f"{shown}. Check the language code.{others_meant(codes, mapping.language)}"
             )
 
 

@@ -5,7 +5,7 @@ from itertools import chain, islice
 from pathlib import Path
 
 from mla_extend.data.formats.comma_separated import quoted_rows
-from mla_extend.data.formats.format import Format, Row, Wanted, by_position, repeats, text_lines
+from mla_extend.data.formats.format import ColumnMapping, Format, Row, by_position, repeats, text_lines
 from mla_extend.errors import DataError
 
 QUOTED = 100
@@ -22,12 +22,12 @@ class Tsv(Format):
     name = "tsv"
     suffixes = (".tsv", ".tab")
 
-    def rows(self, path: Path, wanted: Wanted) -> Iterator[Row]:
+    def rows(self, path: Path, mapping: ColumnMapping) -> Iterator[Row]:
         """Give the rows; empty lines are left out."""
-        lines = text_lines(path, wanted.language)
+        lines = text_lines(path, mapping.language)
         first = list(islice(lines, QUOTED))
         if all(_is_quoted(text) for _, text in first if text.strip()):
-            yield from quoted_rows(path, chain(first, lines), "\t", wanted)
+            yield from quoted_rows(path, chain(first, lines), "\t", mapping)
             return
         header: list[str] | None = None
         for line, text in chain(first, lines):
@@ -36,7 +36,7 @@ class Tsv(Format):
             cells = [_bare(cell) for cell in text.split("\t")]
             if header is None:
                 below = next((text.split("\t") for number, text in first if number > line and text.strip()), [])
-                named = wanted.is_header(cells) and not repeats(cells, below)
+                named = mapping.is_header(cells) and not repeats(cells, below)
                 header = [cell.strip().lower() for cell in cells] if named else []
                 if header:
                     continue

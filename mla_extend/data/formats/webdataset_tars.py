@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from mla_extend.data.formats.format import Format, Row, Wanted, check_file, known_columns, suffix_of
+from mla_extend.data.formats.format import ColumnMapping, Format, Row, check_file, known_columns, suffix_of
 from mla_extend.data.formats.unfolding import Unfolding
 from mla_extend.errors import DataError
 from mla_extend.files import parse_json
@@ -37,16 +37,16 @@ class WebDataset(Format):
     suffixes = (".tar",)
     unit = "sample"
 
-    def recognises(self, path: Path, wanted: Wanted) -> bool:
+    def recognises(self, path: Path, mapping: ColumnMapping) -> bool:
         """Take a `.tar` (packed or not, or several in braces) and a folder with tars in it."""
         return bool(_tars_in(path)) if path.is_dir() else suffix_of(path) in self.suffixes
 
     def check(self, path: Path) -> None:
         """Check that each tar is there and not empty."""
-        for tar in self.files(path, Wanted()):
+        for tar in self.files(path, ColumnMapping()):
             check_file(tar, "a .tar of images with text, or a folder of them")
 
-    def files(self, path: Path, wanted: Wanted) -> list[Path]:
+    def files(self, path: Path, mapping: ColumnMapping) -> list[Path]:
         """Return the tars, in order.
 
         Raises:
@@ -61,13 +61,13 @@ class WebDataset(Format):
             )
         return tars
 
-    def rows(self, path: Path, wanted: Wanted) -> Iterator[Row]:
+    def rows(self, path: Path, mapping: ColumnMapping) -> Iterator[Row]:
         """Give the samples, numbered over all tars; those whose JSON has a `status` other than `success` are left out.
 
         A row holds the image's bytes as `image`, the text as `txt` and `caption`, and what the JSON has.
         """
         number = 0
-        for tar in self.files(path, wanted):
+        for tar in self.files(path, mapping):
             for key, parts in samples(tar):
                 number += 1
                 values = _values(parts, f"{tar}, {key}")

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mla_extend.data.codes import fit, others_meant
-from mla_extend.data.formats.format import Format, Row, Wanted
+from mla_extend.data.formats.format import ColumnMapping, Format, Row
 from mla_extend.data.formats.tmx import child, local_name, outline, plain_text
 from mla_extend.errors import DataError
 
@@ -23,7 +23,7 @@ class Xliff(Format):
     suffixes = (".xlf", ".xliff")
     unit = "unit"
 
-    def rows(self, path: Path, wanted: Wanted) -> Iterator[Row]:
+    def rows(self, path: Path, mapping: ColumnMapping) -> Iterator[Row]:
         """Give the translated segments under the names `native` and `target`, numbered by their units.
 
         Raises:
@@ -36,7 +36,7 @@ class Xliff(Format):
                 for native, target in _translated(element):
                     yield Row(number, {"native": native, "target": target})
             else:
-                _check_languages(path, element, wanted)
+                _check_languages(path, element, mapping)
 
 
 def _translated(unit: "Element") -> Iterator[tuple[str, str]]:
@@ -52,14 +52,14 @@ def _translated(unit: "Element") -> Iterator[tuple[str, str]]:
             yield plain_text(source), text
 
 
-def _check_languages(path: Path, element: "Element", wanted: Wanted) -> None:
+def _check_languages(path: Path, element: "Element", mapping: ColumnMapping) -> None:
     for names, tag in (
-        (("source-language", "srcLang"), wanted.native),
-        (("target-language", "trgLang"), wanted.language),
+        (("source-language", "srcLang"), mapping.native),
+        (("target-language", "trgLang"), mapping.language),
     ):
         code = next((code for name in names if (code := element.get(name))), None)
         if code and tag and not fit(code, tag):
             raise DataError(
                 f"{path}: its {names[0]} is {code!r}, and {tag!r} is wanted. Give the file of that language, or "
-                f"correct the attribute.{others_meant([code], tag) if tag == wanted.language else ''}"
+                f"correct the attribute.{others_meant([code], tag) if tag == mapping.language else ''}"
             )

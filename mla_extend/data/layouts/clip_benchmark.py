@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from mla_extend.data.formats.format import Format, Row, Wanted, check_folder, text_lines
+from mla_extend.data.formats.format import ColumnMapping, Format, Row, check_folder, text_lines
 from mla_extend.data.formats.webdataset_tars import samples
 from mla_extend.errors import DataError
 
@@ -19,7 +19,7 @@ class ClipBenchmark(Format):
     name = "clip-benchmark"
     unit = "sample"
 
-    def recognises(self, path: Path, wanted: Wanted) -> bool:
+    def recognises(self, path: Path, mapping: ColumnMapping) -> bool:
         """Take a folder in which a folder has the count of its tar files."""
         return path.is_dir() and any(path.glob(f"*/{COUNT}"))
 
@@ -32,19 +32,19 @@ class ClipBenchmark(Format):
         if kind.strip() not in ("", "retrieval"):
             raise DataError(f"{path / TYPE} says {kind.strip()!r}. Only sets of the type 'retrieval' have captions.")
 
-    def files(self, path: Path, wanted: Wanted) -> list[Path]:
+    def files(self, path: Path, mapping: ColumnMapping) -> list[Path]:
         """Return the tar files of the split, or of all."""
-        splits = [wanted.split] if wanted.split else self.splits(path, wanted)
+        splits = [mapping.split] if mapping.split else self.splits(path, mapping)
         return [shard for split in splits for shard in _shards(path / split)]
 
-    def splits(self, path: Path, wanted: Wanted) -> tuple[str, ...]:
+    def splits(self, path: Path, mapping: ColumnMapping) -> tuple[str, ...]:
         """Return the names of the folders with tar files."""
         return tuple(sorted(file.parent.name for file in path.glob(f"*/{COUNT}")))
 
-    def rows(self, path: Path, wanted: Wanted) -> Iterator[Row]:
+    def rows(self, path: Path, mapping: ColumnMapping) -> Iterator[Row]:
         """Give the images, as bytes, with their captions."""
         number = 0
-        for shard in self.files(path, wanted):
+        for shard in self.files(path, mapping):
             for key, members in samples(shard):
                 number += 1
                 image = next((members[kind] for kind in IMAGES if kind in members), None)

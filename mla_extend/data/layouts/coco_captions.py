@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from mla_extend.data.formats.format import Format, Row, Wanted, check_file, suffix_of
+from mla_extend.data.formats.format import ColumnMapping, Format, Row, check_file, suffix_of
 from mla_extend.data.layouts.common import Images, field, is_one_object, json_object, peek, records
 from mla_extend.errors import DataError
 
@@ -24,7 +24,7 @@ class CocoCaptions(Format):
     name = "coco"
     unit = "image"
 
-    def recognises(self, path: Path, wanted: Wanted) -> bool:
+    def recognises(self, path: Path, mapping: ColumnMapping) -> bool:
         """Take such a file, or a folder with one."""
         return bool(_found(path))
 
@@ -35,19 +35,19 @@ class CocoCaptions(Format):
         elif not _found(path):
             raise DataError(f"The folder {path} holds no file with COCO captions. Give {WHAT}.")
 
-    def files(self, path: Path, wanted: Wanted) -> list[Path]:
+    def files(self, path: Path, mapping: ColumnMapping) -> list[Path]:
         """Return the file, that of the split, or all."""
         if not path.is_dir():
             return [path]
-        return [file for file in _found(path) if wanted.split in (None, file.stem)]
+        return [file for file in _found(path) if mapping.split in (None, file.stem)]
 
-    def splits(self, path: Path, wanted: Wanted) -> tuple[str, ...]:
+    def splits(self, path: Path, mapping: ColumnMapping) -> tuple[str, ...]:
         """Return the names of the files without their suffixes; a file has no splits."""
         return tuple(file.stem for file in _found(path)) if path.is_dir() else ("",)
 
-    def rows(self, path: Path, wanted: Wanted) -> Iterator[Row]:
+    def rows(self, path: Path, mapping: ColumnMapping) -> Iterator[Row]:
         """Give the images that have captions, in the order of the file."""
-        for file in self.files(path, wanted):
+        for file in self.files(path, mapping):
             yield from _rows(file, path if path.is_dir() else path.parent)
 
 

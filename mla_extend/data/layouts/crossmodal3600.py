@@ -6,7 +6,7 @@ from itertools import cycle, islice
 from pathlib import Path
 from typing import Any
 
-from mla_extend.data.formats.format import ROLES, Format, Row, Wanted
+from mla_extend.data.formats.format import ROLES, ColumnMapping, Format, Row
 from mla_extend.data.formats.jsonl import json_rows
 from mla_extend.data.formats.parquet import Parquet
 from mla_extend.data.layouts.common import Images, code_of, has_language, peek
@@ -29,12 +29,12 @@ class Crossmodal3600(Format):
     name = "xm3600"
     unit = "record"
 
-    def recognises(self, path: Path, wanted: Wanted) -> bool:
+    def recognises(self, path: Path, mapping: ColumnMapping) -> bool:
         """Take the file with captions, or a folder with it or with parquet files of the language."""
         captions = _captions(path)
         if captions.is_file():
             return captions.name == CAPTIONS and f'"{KEY}"'.encode() in peek(captions)
-        return has_language(_parquet(path), wanted.language)
+        return has_language(_parquet(path), mapping.language)
 
     def check(self, path: Path) -> None:
         """Check that there are captions."""
@@ -43,29 +43,29 @@ class Crossmodal3600(Format):
         if not _captions(path).is_file() and not _parquet(path):
             raise DataError(f"The folder {path} holds no {CAPTIONS} and no parquet file. Give {WHAT}.")
 
-    def files(self, path: Path, wanted: Wanted) -> list[Path]:
+    def files(self, path: Path, mapping: ColumnMapping) -> list[Path]:
         """Return the file with all captions, or the parquet files of the language and the native ones."""
         if _captions(path).is_file():
             return [_captions(path)]
-        return [file for tag in dict.fromkeys((wanted.language, wanted.native)) for file in _shards(path, tag)]
+        return [file for tag in dict.fromkeys((mapping.language, mapping.native)) for file in _shards(path, tag)]
 
-    def splits(self, path: Path, wanted: Wanted) -> tuple[str, ...]:
+    def splits(self, path: Path, mapping: ColumnMapping) -> tuple[str, ...]:
         """Return the one split, if it has the language."""
         if not _captions(path).is_file():
-            return ("test",) if _shards(path, wanted.language) else ()
+            return ("test",) if _shards(path, mapping.language) else ()
         first = next(json_rows(_captions(path)), None)
-        return ("test",) if first and _code(first.values, wanted.language, path) else ()
+        return ("test",) if first and _code(first.values, mapping.language, path) else ()
 
-    def rows(self, path: Path, wanted: Wanted) -> Iterator[Row]:
+    def rows(self, path: Path, mapping: ColumnMapping) -> Iterator[Row]:
         """Give the images with their captions in the language and natively."""
-        return _json_rows(path, wanted) if _captions(path).is_file() else _parquet_rows(path, wanted)
+        return _json_rows(path, mapping) if _captions(path).is_file() else _parquet_rows(path, mapping)
 
 
 def _captions(path: Path) -> Path:
     return path / CAPTIONS if path.is_dir() else path
 
 
-def _json_rows(path: Path, wanted: Wanted) -> Iterator[Row]:
+def _json_rows(path: Path, mapping: ColumnMapping) -> Iterator[Row]:
     file = _captions(path)
     images = Images(file.parent)
     for row in json_rows(file):
@@ -74,8 +74,8 @@ def _json_rows(path: Path, wanted: Wanted) -> Iterator[Row]:
         if not isinstance(key, str):
             raise DataError(f"{where}: {KEY!r} is {key!r}, not the key of an image. Fetch the file again.")
         texts = {
-            "caption": _texts(row.values, wanted.language, where, file),
-            "native": _texts(row.values, wanted.native, where, file),
+            "caption": _texts(row.values, mapping.language, where, file),
+            "native": _texts(row.values, mapping.native, where, file),
         }
         yield Row(row.number, {"image": images.path(f"{key}.jpg"), **texts})
 
@@ -125,10 +125,10 @@ def _shards(path: Path, tag: str) -> list[Path]:
     return shards
 
 
-def _parquet_rows(path: Path, wanted: Wanted) -> Iterator[Row]:
-    beside = (record for shard in _shards(path, wanted.native) for record in _records(shard, "image_id", "captions"))
+def _parquet_rows(path: Path, mapping: ColumnMapping) -> Iterator[Row]:
+    beside = (record for shard in _shards(path, mapping.native) for record in _records(shard, "image_id", "captions"))
     native = {record["image_id"]: record["captions"] for record in beside}
-    records = (record for shard in _shards(path, wanted.language) for record in _records(shard, *COLUMNS))
+    records = (record for shard in _shards(path, mapping.language) for record in _records(shard, *COLUMNS))
     for number, record in enumerate(records, start=1):
         texts = {"caption": record["captions"], "native": native.get(record["image_id"])}
         yield Row(number, {"image": record["image"], **texts})
@@ -140,7 +140,7 @@ def _records(file: Path, *columns: str) -> Iterator[dict[str, Any]]:
     Raises:
         DataError: the file lacks one, or cannot be read.
     """
-    chosen = Wanted(columns=dict(zip(ROLES, islice(cycle(columns), len(ROLES)), strict=True)))
+    chosen = ColumnMapping(columns=dict(zip(ROLES, islice(cycle(columns), len(ROLES)), strict=True)))
     for row in Parquet().rows(file, chosen):
         missing = [column for column in columns if column not in row.values]
         if missing:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from mla_extend.data.formats.format import Format, Row, Wanted, check_file, suffix_of
+from mla_extend.data.formats.format import ColumnMapping, Format, Row, check_file, suffix_of
 from mla_extend.data.layouts.common import Images, field, is_one_object, json_object, peek, records
 from mla_extend.errors import DataError
 
@@ -18,7 +18,7 @@ class Karpathy(Format):
     name = "karpathy"
     unit = "image"
 
-    def recognises(self, path: Path, wanted: Wanted) -> bool:
+    def recognises(self, path: Path, mapping: ColumnMapping) -> bool:
         """Take such a file, or a folder with one."""
         return bool(_found(path))
 
@@ -26,20 +26,20 @@ class Karpathy(Format):
         """Check that there is one such file."""
         _file(path)
 
-    def files(self, path: Path, wanted: Wanted) -> list[Path]:
+    def files(self, path: Path, mapping: ColumnMapping) -> list[Path]:
         """Return the file."""
         return [_file(path)]
 
-    def splits(self, path: Path, wanted: Wanted) -> tuple[str, ...]:
+    def splits(self, path: Path, mapping: ColumnMapping) -> tuple[str, ...]:
         """Return the names of the splits, `restval` among them, in the order of the file."""
         return tuple(dict.fromkeys(field(image, "split", str, where) for where, image in _images(_file(path))))
 
-    def rows(self, path: Path, wanted: Wanted) -> Iterator[Row]:
+    def rows(self, path: Path, mapping: ColumnMapping) -> Iterator[Row]:
         """Give the images of the split."""
         file = _file(path)
         images = Images(file.parent)
         for number, (where, image) in enumerate(_images(file), start=1):
-            if field(image, "split", str, where) != wanted.split:
+            if field(image, "split", str, where) != mapping.split:
                 continue
             name = field(image, "filename", str, where)
             names = [f"{image['filepath']}/{name}", name] if image.get("filepath") else [name]

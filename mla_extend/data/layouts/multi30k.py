@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from mla_extend.data.formats.format import Format, Row, Wanted, check_folder, text_lines
+from mla_extend.data.formats.format import ColumnMapping, Format, Row, check_folder, text_lines
 from mla_extend.data.layouts.common import Images, code_of, has_language, side_by_side
 from mla_extend.errors import DataError
 
@@ -24,33 +24,33 @@ class Multi30k(Format):
 
     name = "multi30k"
 
-    def recognises(self, path: Path, wanted: Wanted) -> bool:
+    def recognises(self, path: Path, mapping: ColumnMapping) -> bool:
         """Take a folder with a split in the language and natively."""
         return path.is_dir() and any(
-            has_language(captions, wanted.native) for captions in _splits(path, wanted).values()
+            has_language(captions, mapping.native) for captions in _splits(path, mapping).values()
         )
 
     def check(self, path: Path) -> None:
         """Check that it is a folder."""
         check_folder(path, WHAT)
 
-    def files(self, path: Path, wanted: Wanted) -> list[Path]:
+    def files(self, path: Path, mapping: ColumnMapping) -> list[Path]:
         """Return the files with captions in the language and natively, and the lists of images."""
         found: list[Path] = []
-        for split in [wanted.split] if wanted.split else self.splits(path, wanted):
-            target, native = _captions(path, split, wanted)
+        for split in [mapping.split] if mapping.split else self.splits(path, mapping):
+            target, native = _captions(path, split, mapping)
             images = _image_list(target[0], split)
             found += [*target, *native, *([images] if images else [])]
         return list(dict.fromkeys(found))
 
-    def splits(self, path: Path, wanted: Wanted) -> tuple[str, ...]:
+    def splits(self, path: Path, mapping: ColumnMapping) -> tuple[str, ...]:
         """Return the names of the splits that have the language."""
-        return tuple(_splits(path, wanted))
+        return tuple(_splits(path, mapping))
 
-    def rows(self, path: Path, wanted: Wanted) -> Iterator[Row]:
+    def rows(self, path: Path, mapping: ColumnMapping) -> Iterator[Row]:
         """Give the images with their captions in the language and natively, or parallel text."""
-        split = wanted.split or ""
-        target, native = _captions(path, split, wanted)
+        split = mapping.split or ""
+        target, native = _captions(path, split, mapping)
         names = _image_list(target[0], split)
         images = Images(path)
         first = next((line for _, line in text_lines(names)), "") if names else ""
@@ -67,7 +67,7 @@ class Multi30k(Format):
             )
         if not native:
             raise DataError(
-                f"{target[0]} has no counterpart in {wanted.native!r} beside it, and there is {missing}. Fetch one of "
+                f"{target[0]} has no counterpart in {mapping.native!r} beside it, and there is {missing}. Fetch one of "
                 "the two."
             )
         for number, (text, beside) in side_by_side([*target, *native]):
@@ -99,7 +99,7 @@ def _parts(file: Path) -> tuple[str, str, str]:
     return ".".join(stem), number, code
 
 
-def _splits(path: Path, wanted: Wanted) -> dict[str, Captions]:
+def _splits(path: Path, mapping: ColumnMapping) -> dict[str, Captions]:
     """Return the splits that have the language, from the first place with such."""
     for place in PLACES:
         one: dict[str, Captions] = {}
@@ -111,26 +111,26 @@ def _splits(path: Path, wanted: Wanted) -> dict[str, Captions]:
             if (
                 split
                 and not packed_again
-                and any(has_language([code], tag) for tag in (wanted.language, wanted.native))
+                and any(has_language([code], tag) for tag in (mapping.language, mapping.native))
             ):
                 (several if number else one).setdefault(split, {}).setdefault(code, []).append(file)
         splits = {**several, **one}
-        if found := {split: splits[split] for split in sorted(splits) if has_language(splits[split], wanted.language)}:
+        if found := {split: splits[split] for split in sorted(splits) if has_language(splits[split], mapping.language)}:
             return found
     return {}
 
 
-def _captions(path: Path, split: str, wanted: Wanted) -> tuple[list[Path], list[Path]]:
+def _captions(path: Path, split: str, mapping: ColumnMapping) -> tuple[list[Path], list[Path]]:
     """Return a split's files in the language and natively.
 
     Raises:
         DataError: there is no such split, or a file of it is missing.
     """
-    captions = _splits(path, wanted).get(split, {})
-    codes = [code_of(captions, tag, path) for tag in (wanted.language, wanted.native)]
+    captions = _splits(path, mapping).get(split, {})
+    codes = [code_of(captions, tag, path) for tag in (mapping.language, mapping.native)]
     target, native = (sorted(captions[code]) if code else [] for code in codes)
     if not target:
-        raise DataError(f"{path} holds no split {split!r} in {wanted.language!r}. Check the names of the files.")
+        raise DataError(f"{path} holds no split {split!r} in {mapping.language!r}. Check the names of the files.")
     for files in (target, native):
         numbers = [number for file in files if (number := _parts(file)[1])]
         if numbers and len(numbers) != SEVERAL:

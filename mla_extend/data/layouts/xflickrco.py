@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from glob import escape
 from pathlib import Path
 
-from mla_extend.data.formats.format import Format, Row, Wanted, check_file, suffix_of
+from mla_extend.data.formats.format import ColumnMapping, Format, Row, check_file, suffix_of
 from mla_extend.data.formats.jsonl import json_rows
 from mla_extend.data.layouts.common import Images, code_of, field, first_object, has_language, peek
 from mla_extend.errors import DataError
@@ -22,9 +22,9 @@ class XFlickrCO(Format):
 
     name = "xflickrco"
 
-    def recognises(self, path: Path, wanted: Wanted) -> bool:
+    def recognises(self, path: Path, mapping: ColumnMapping) -> bool:
         """Take a folder with files of the language, or such a file."""
-        folders = [folder for code, folder in _languages(path).items() if has_language([code], wanted.language)]
+        folders = [folder for code, folder in _languages(path).items() if has_language([code], mapping.language)]
         files = [path] if path.is_file() else [file for folder in folders for file in folder.glob("*.jsonl")]
         return any(suffix_of(file) == ".jsonl" and first_object(peek(file)).keys() >= KEYS for file in files)
 
@@ -37,22 +37,22 @@ class XFlickrCO(Format):
                 f"The folder {path} holds no LANGUAGE/SPLIT.jsonl, nor does annotations/ in it. Give {WHAT}."
             )
 
-    def files(self, path: Path, wanted: Wanted) -> list[Path]:
+    def files(self, path: Path, mapping: ColumnMapping) -> list[Path]:
         """Return the files of the split, or of all, in the language and natively."""
-        files = _chosen(path, wanted)
-        return [*files, *(one for file in files for one in _native(file, wanted) if not one.samefile(file))]
+        files = _chosen(path, mapping)
+        return [*files, *(one for file in files for one in _native(file, mapping) if not one.samefile(file))]
 
-    def splits(self, path: Path, wanted: Wanted) -> tuple[str, ...]:
+    def splits(self, path: Path, mapping: ColumnMapping) -> tuple[str, ...]:
         """Return the names of the language's files; a file has no splits."""
-        return tuple(_files(path, wanted.language)) if path.is_dir() else ("",)
+        return tuple(_files(path, mapping.language)) if path.is_dir() else ("",)
 
-    def rows(self, path: Path, wanted: Wanted) -> Iterator[Row]:
+    def rows(self, path: Path, mapping: ColumnMapping) -> Iterator[Row]:
         """Give the images with their sentences in the language and natively."""
         root = path if path.is_dir() else path.parent
         # Of a file LANGUAGE/SPLIT.jsonl, the images lie beside the folders of the languages, or beside `annotations/`.
         images = Images(root, *([] if path.is_dir() else list(root.absolute().parents)[:2]))
-        for file in _chosen(path, wanted):
-            native = {key: texts for beside in _native(file, wanted) for _, key, _, texts in _records(beside)}
+        for file in _chosen(path, mapping):
+            native = {key: texts for beside in _native(file, mapping) for _, key, _, texts in _records(beside)}
             for number, key, image, texts in _records(file):
                 yield Row(number, {"image": images.path(image), "caption": texts, "native": native.get(key)})
 
@@ -82,15 +82,15 @@ def _files(path: Path, language: str) -> dict[str, Path]:
     return {file.stem: file for file in sorted(folders[code].glob("*.jsonl"))} if code else {}
 
 
-def _chosen(path: Path, wanted: Wanted) -> list[Path]:
+def _chosen(path: Path, mapping: ColumnMapping) -> list[Path]:
     """Return the file, or the files of the split or of all."""
     if not path.is_dir():
         return [path]
-    return [file for split, file in _files(path, wanted.language).items() if wanted.split in (None, split)]
+    return [file for split, file in _files(path, mapping.language).items() if mapping.split in (None, split)]
 
 
-def _native(file: Path, wanted: Wanted) -> list[Path]:
+def _native(file: Path, mapping: ColumnMapping) -> list[Path]:
     """Return the file of the same name in the native language's folder, if it is there."""
     beside = {one.parent.name: one for one in file.absolute().parent.parent.glob(f"*/{escape(file.name)}")}
-    code = code_of(beside, wanted.native, file.parent.parent)
+    code = code_of(beside, mapping.native, file.parent.parent)
     return [beside[code]] if code else []

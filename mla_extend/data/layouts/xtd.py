@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from mla_extend.data.formats.format import Format, Row, Wanted, check_folder
+from mla_extend.data.formats.format import ColumnMapping, Format, Row, check_folder
 from mla_extend.data.layouts.common import Images, code_of, side_by_side
 from mla_extend.errors import DataError
 
@@ -22,7 +22,7 @@ class Xtd(Format):
 
     name = "xtd"
 
-    def recognises(self, path: Path, wanted: Wanted) -> bool:
+    def recognises(self, path: Path, mapping: ColumnMapping) -> bool:
         """Take a folder with captions in some language."""
         return path.is_dir() and bool(_captions(path))
 
@@ -35,23 +35,23 @@ class Xtd(Format):
             )
         _names(path)
 
-    def files(self, path: Path, wanted: Wanted) -> list[Path]:
+    def files(self, path: Path, mapping: ColumnMapping) -> list[Path]:
         """Return the captions in the language and natively, and the names of the images."""
         captions = _captions(path)
-        code, native = (code_of(captions, tag, path) for tag in (wanted.language, wanted.native))
+        code, native = (code_of(captions, tag, path) for tag in (mapping.language, mapping.native))
         if code is None:
-            raise DataError(f"{path} has no captions in {wanted.language!r}, but in {', '.join(sorted(captions))}.")
+            raise DataError(f"{path} has no captions in {mapping.language!r}, but in {', '.join(sorted(captions))}.")
         beside = [captions[native]] if native and native != code else []
         return [captions[code], *beside, _names(path)]
 
-    def splits(self, path: Path, wanted: Wanted) -> tuple[str, ...]:
+    def splits(self, path: Path, mapping: ColumnMapping) -> tuple[str, ...]:
         """Return the one split, if it has the language."""
-        return ("test",) if code_of(_captions(path), wanted.language, path) else ()
+        return ("test",) if code_of(_captions(path), mapping.language, path) else ()
 
-    def rows(self, path: Path, wanted: Wanted) -> Iterator[Row]:
+    def rows(self, path: Path, mapping: ColumnMapping) -> Iterator[Row]:
         """Give the images with a caption in the language and natively."""
         images = Images(path)
-        for number, (*texts, name) in side_by_side(self.files(path, wanted)):
+        for number, (*texts, name) in side_by_side(self.files(path, mapping)):
             # Without a file natively there is one text.
             values = dict(zip(("caption", "native"), texts, strict=False))
             yield Row(number, {"image": images.path(name.strip()), **values})
