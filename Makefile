@@ -37,11 +37,11 @@ check: $(VENV)/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build
 
 docs: $(VENV)/.dev  ## Write docs/cli.md from the commands, and build the site into site/; a broken link is an error
 	$(BIN)/python docs/make_cli.py
-	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build
 
 figures: $(VENV)/.demo  ## Measure the README's figures again and write them into it
 	$(BIN)/python benchmarks/figures.py --write

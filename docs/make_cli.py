@@ -21,7 +21,7 @@ def reference() -> str:
     lines = ["# Command line", "", "Made by `make docs`; do not edit.", "", _line(group.help), ""]
     lines += ["    mla-extend [OPTIONS] COMMAND [ARGUMENTS]", "", *_table(common)]
     lines += [
-        "What is typed each time may stand in a [settings file](settings.md).",
+        "Options that you repeat can be set in a [settings file](settings.md).",
         "`-h` or `--help` explains a command. `--install-completion` and `--show-completion` are for the shell.",
         "Exit codes: 0 for success, 1 for an error, 2 for a command that cannot be parsed, 130 after an interruption.",
         "",

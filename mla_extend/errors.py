@@ -28,12 +28,13 @@ from contextlib import AbstractContextManager, contextmanager
 class MlaExtendError(Exception):
     """Root of the package's errors.
 
-    >>> from mla_extend import MlaExtendError, load_model
-    >>> try:
-    ...     load_model(base="no/such/folder", registry="adapters")
-    ... except MlaExtendError as error:
-    ...     print(type(error).__name__)
-    BaseError
+    Examples:
+        >>> from mla_extend import MlaExtendError, load_model
+        >>> try:
+        ...     load_model(base="no/such/folder", registry="adapters")
+        ... except MlaExtendError as error:
+        ...     print(type(error).__name__)
+        BaseError
     """
 
 

@@ -63,12 +63,13 @@ def add_language(
 ) -> Card:
     """Add a language to a base: build, transfer, expose, evaluate, prove isolation, publish.
 
-    >>> from mla_extend import add_language
-    >>> card = add_language(
-    ...     "de", parallel_data="en-de.tsv", base="path/to/clip", registry="my-adapters", recipe="instant"
-    ... )
-    >>> card.language_name, card.isolation["ok"]
-    ('German', True)
+    Examples:
+        >>> from mla_extend import add_language
+        >>> card = add_language(
+        ...     "de", parallel_data="en-de.tsv", base="path/to/clip", registry="my-adapters", recipe="instant"
+        ... )
+        >>> card.language_name, card.isolation["ok"]
+        ('German', True)
 
     Processes that `accelerate launch` has started train it together; the first one does the rest, and all return its
     card.

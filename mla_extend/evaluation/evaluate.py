@@ -42,12 +42,13 @@ def evaluate(
 ) -> dict[str, Any]:
     """Evaluate a language.
 
-    >>> from mla_extend import evaluate
-    >>> found = evaluate("sw", test_set="test.jsonl", registry="adapters")
-    >>> sorted(found["splits"]["test"])[:3]
-    ['captions', 'chance_mean_recall', 'ci95']
-    >>> 0 <= found["splits"]["test"]["mean_recall"] <= 1
-    True
+    Examples:
+        >>> from mla_extend import evaluate
+        >>> found = evaluate("sw", test_set="test.jsonl", registry="adapters")
+        >>> sorted(found["splits"]["test"])[:3]
+        ['captions', 'chance_mean_recall', 'ci95']
+        >>> 0 <= found["splits"]["test"]["mean_recall"] <= 1
+        True
 
     Args:
         language: its code, or `sw@v1` for one of its versions.

@@ -30,10 +30,11 @@ def export(
 ) -> dict[str, Any]:
     """Export a language to a folder; return what `export.json` in it says, and the folder.
 
-    >>> from mla_extend import export
-    >>> found = export("sw", "onnx", base="path/to/clip", registry="adapters")
-    >>> found["folder"]
-    'clip-sw-onnx'
+    Examples:
+        >>> from mla_extend import export
+        >>> found = export("sw", "onnx", base="path/to/clip", registry="adapters")
+        >>> found["folder"]
+        'clip-sw-onnx'
 
     Args:
         language: one of the registry, `sw` or `sw@v1` for one of its versions; the base's own; or `images` for the

@@ -55,14 +55,15 @@ class Language:
 class MultilingualModel:
     """Encode text of several languages, and images, into the space of one frozen base.
 
-    >>> from mla_extend import load_model
-    >>> model = load_model(base="path/to/clip", registry="adapters")
-    >>> model.languages
-    ['en', 'sw']
-    >>> texts = model.encode(["mbwa mwekundu", "paka"], language="sw")
-    >>> images = model.encode_images(["photos/cat.png", "photos/dog.png"])
-    >>> (texts @ images.T).shape  # cosines
-    (2, 2)
+    Examples:
+        >>> from mla_extend import load_model
+        >>> model = load_model(base="path/to/clip", registry="adapters")
+        >>> model.languages
+        ['en', 'sw']
+        >>> texts = model.encode(["mbwa mwekundu", "paka"], language="sw")
+        >>> images = model.encode_images(["photos/cat.png", "photos/dog.png"])
+        >>> (texts @ images.T).shape  # cosines
+        (2, 2)
     """
 
     def __init__(self, base: Base) -> None:
@@ -224,10 +225,11 @@ class MultilingualModel:
     ) -> NDArray[np.float32] | Tensor:
         """Encode text, as sentence-transformers' `encode` does: L2-normalised vectors in the base's own space.
 
-        >>> model.encode("paka", language="sw").shape
-        (12,)
-        >>> model.encode(["paka", "a cat"], language=["sw", "en"], batch_size=64).shape
-        (2, 12)
+        Examples:
+            >>> model.encode("paka", language="sw").shape
+            (12,)
+            >>> model.encode(["paka", "a cat"], language=["sw", "en"], batch_size=64).shape
+            (2, 12)
 
         Args:
             texts: any number of texts, or one.
@@ -307,8 +309,9 @@ class MultilingualModel:
     ) -> NDArray[np.float32] | Tensor:
         """Encode images and videos by the base's image tower alone: L2-normalised vectors.
 
-        >>> model.encode_images(["photos/cat.png", "photos/dog.png"]).shape
-        (2, 12)
+        Examples:
+            >>> model.encode_images(["photos/cat.png", "photos/dog.png"]).shape
+            (2, 12)
 
         Args:
             images: any number of paths or PIL images, or one.

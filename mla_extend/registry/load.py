@@ -243,12 +243,13 @@ def load_model(
 ) -> RegistryModel:
     """Open a base and its registry; a language is loaded when it is first asked for.
 
-    >>> from mla_extend import load_model
-    >>> model = load_model(base="path/to/clip", registry="adapters")
-    >>> model.languages
-    ['en', 'sw']
-    >>> model.encode(["mbwa mwekundu", "a red dog"], language=["sw", "en"]).shape
-    (2, 12)
+    Examples:
+        >>> from mla_extend import load_model
+        >>> model = load_model(base="path/to/clip", registry="adapters")
+        >>> model.languages
+        ['en', 'sw']
+        >>> model.encode(["mbwa mwekundu", "a red dog"], language=["sw", "en"]).shape
+        (2, 12)
 
     Args:
         base: `demo`, a model folder or a hub id; `None` takes the one that is set, else the registry's, else the demo

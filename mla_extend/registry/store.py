@@ -23,12 +23,13 @@ __all__ = ["BaseIdentity", "BaseRegistry", "Entry", "Registry", "Version", "open
 class Registry:
     """A folder with one registry for each base. It need not exist before the first base is created in it.
 
-    >>> from mla_extend import Registry
-    >>> registry = Registry("adapters")
-    >>> registry.bases()
-    ['clip']
-    >>> [entry.language for entry in registry.open("clip").languages()]
-    ['sw']
+    Examples:
+        >>> from mla_extend import Registry
+        >>> registry = Registry("adapters")
+        >>> registry.bases()
+        ['clip']
+        >>> [entry.language for entry in registry.open("clip").languages()]
+        ['sw']
     """
 
     def __init__(self, root: str | Path) -> None:

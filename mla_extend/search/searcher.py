@@ -273,13 +273,14 @@ def open_index(
 ) -> Searcher:
     """Open an image index with the base and the registry that it is searched with.
 
-    >>> from mla_extend import open_index
-    >>> index = open_index("image-index", registry="adapters")
-    >>> answer = index.search("mbwa mwekundu", language="sw", top=2)
-    >>> [hit.entry.path.suffix for hit in answer.hits]
-    ['.png', '.png']
-    >>> round(index.search_image("photos/cat.png").hits[0].score, 3)  # itself
-    1.0
+    Examples:
+        >>> from mla_extend import open_index
+        >>> index = open_index("image-index", registry="adapters")
+        >>> answer = index.search("mbwa mwekundu", language="sw", top=2)
+        >>> [hit.entry.path.suffix for hit in answer.hits]
+        ['.png', '.png']
+        >>> round(index.search_image("photos/cat.png").hits[0].score, 3)  # itself
+        1.0
 
     Args:
         index: folder of the index, which `make_index` made; `None` takes the one that is set, else `image-index/`.

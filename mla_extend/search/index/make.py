@@ -36,9 +36,10 @@ def make_index(
 ) -> Summary:
     """Index images and videos, or take in vectors.
 
-    >>> from mla_extend import make_index
-    >>> make_index("photos", "image-index", base="path/to/clip").count
-    3
+    Examples:
+        >>> from mla_extend import make_index
+        >>> make_index("photos", "image-index", base="path/to/clip").count
+        3
 
     Args:
         source: a folder of images, an image, or what `recognise` knows; `demo`, where no such file or folder is, is
