@@ -91,6 +91,20 @@ def test_what_names_no_version_is_refused(two: tuple[BaseRegistry, list[str]]) -
         run("report", "sw", "sw@v1", "--no-examples", registry=root)
 
 
+def test_list_is_of_one_base_where_it_is_named(two: tuple[BaseRegistry, list[str]], clip_folder: Path) -> None:
+    root = two[0].folder.parent
+    publisher(clip_folder, root)[1]("de")
+
+    def listed(*given: str) -> list[str]:
+        return [row["language"] for row in json.loads(run("list", "--json", *given, registry=root)[1])]
+
+    assert sorted(listed()) == ["de", "sw"]
+    assert listed("--base", "tiny-clip") == listed("--base", str(clip_folder)) == ["de"]
+    assert [row["version"] for row in json.loads(run("list", "sw", "--json", registry=root)[1])["versions"]] == two[1][
+        ::-1
+    ]
+
+
 def test_versions_are_completed(two: tuple[BaseRegistry, list[str]], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLA_EXTEND_REGISTRY", str(two[0].folder.parent))
     assert list(languages_there("s")) == ["sw"]

@@ -338,7 +338,7 @@ def test_a_line_that_was_never_followed_says_so(base: BaseRegistry) -> None:
     assert actions(base)[-1] == ("switch", False)
     publish(base, "sw", 7, replace=True)
     assert actions(base)[-2:] == [("switch", False), ("replace", True)]
-    code, out = run("history", "sw", registry=base.folder.parent)
+    code, out = run("list", "sw", registry=base.folder.parent)
     assert code == 0
     assert "cut off, or undone by hand" in out
 
@@ -398,7 +398,7 @@ def test_history_shows_versions_newest_first(base: BaseRegistry) -> None:
     base.use("sw", "v2")
     flip(base.find("sw", "v1"))
     (base.folder / "sw" / names[2] / "card.json").unlink()
-    code, out = run("history", "sw", "--json", registry=base.folder.parent)
+    code, out = run("list", "sw", "--json", registry=base.folder.parent)
     found = json.loads(out)
     assert code == 0
     assert (found["language"], found["base"], found["in_use"]) == ("sw", "demo", names[1])
@@ -414,7 +414,7 @@ def test_history_shows_versions_newest_first(base: BaseRegistry) -> None:
     assert middle["bytes"] == sum(len(content) for content in tree(base.folder / "sw" / names[1]).values())
     assert "adapter_model.safetensors: it was changed" in oldest["problems"][0]
     assert [event["action"] for event in found["events"]] == ["add", "replace", "replace", "switch"]
-    code, out = run("history", "sw", registry=base.folder.parent)
+    code, out = run("list", "sw", registry=base.folder.parent)
     assert code == 0
     for part in (names[0], "50.0 (40.0-60.0)", "a.tsv", "put into use", "it was changed"):
         assert part in out
@@ -425,7 +425,7 @@ def test_history_shows_what_was_measured_on_text_alone(base: BaseRegistry) -> No
     card = make_card("sw", metrics={"test_set": None, "splits": splits})
     base.publish("sw", stage(base, "sw"), card, prove=lambda _: {})
     base.publish("sw", stage(base, "sw"), make_card("sw", metrics={}), replace=True, prove=lambda _: {})
-    assert "87.5 (85.0-90.0) text" in run("history", "sw", registry=base.folder.parent)[1]
+    assert "87.5 (85.0-90.0) text" in run("list", "sw", registry=base.folder.parent)[1]
     assert [row["splits"] for row in history("sw", None, base.folder.parent)["versions"]] == [{}, splits]
 
 
@@ -609,12 +609,12 @@ def test_a_damaged_language_and_one_without_its_base_can_be_removed(real: BaseRe
     assert real.tags() == ["am"]
 
 
-def test_help_and_history_load_nothing_heavy(base: BaseRegistry) -> None:
+def test_help_and_cards_load_nothing_heavy(base: BaseRegistry) -> None:
     versions_of(base, 2)
     script = (
         "import sys\nfrom typer.testing import CliRunner\nfrom mla_extend.cli.app import app\n"
-        "for line in ('history --help', 'rollback --help', 'prune --help', 'card --help', 'verify --help',\n"
-        f"        'card sw --registry {base.folder.parent}', 'prune --keep 2 --registry {base.folder.parent}'):\n"
+        "for line in ('list --help', 'rollback --help', 'prune --help', 'show --help', 'verify --help',\n"
+        f"        'show sw --registry {base.folder.parent}', 'prune --keep 2 --registry {base.folder.parent}'):\n"
         "    assert CliRunner().invoke(app, line.split()).exit_code == 0, line\n"
         "heavy = {'torch', 'transformers', 'peft', 'numpy', 'scipy'} & set(sys.modules)\n"
         "assert not heavy, heavy\n"

@@ -34,7 +34,7 @@ EVIL = "\x1b]0;owned\x07\x9b31m"
 MARKUP = "[bold]ደማቅ[/nothing]:cat:\\"
 FOLDER = "[bold]ደማቅ[nothing]:cat:"
 COMMANDS = (["list"], ["list", "--json"], ["show", "de"], ["show", "de", "--json"], ["verify"], ["verify", "--json"])
-COMMANDS += (["history", "de"], ["history", "de", "--json"])
+COMMANDS += (["list", "de"], ["list", "de", "--json"])
 
 
 def full_card(language: str, name: str) -> Card:

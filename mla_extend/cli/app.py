@@ -18,7 +18,7 @@ from mla_extend.cli.cache import cache
 from mla_extend.cli.compare import compare
 from mla_extend.cli.console import ERR, OUT, print_json, progress, write_out_what_cannot_be_shown
 from mla_extend.cli.export import export
-from mla_extend.cli.history import Yes, history, prune, rollback
+from mla_extend.cli.history import Yes, print_versions, prune, rollback
 from mla_extend.cli.index import index
 from mla_extend.cli.inspect import inspect
 from mla_extend.cli.options import (
@@ -208,13 +208,32 @@ def add_language(
     tables.print_card(OUT, published)
 
 
-def list_languages(registry: RegistryFolder = None, json: Json = False) -> None:
-    """List the languages of a registry."""
+def list_languages(
+    language: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[LANG]",
+            help="List the versions of this language.  \\[default: all languages]",
+            show_default=False,
+            autocompletion=languages_there,
+        ),
+    ] = None,
+    base: BaseSource = None,
+    registry: RegistryFolder = None,
+    json: Json = False,
+) -> None:
+    """List the languages of a registry, or the versions of one with what was done to them."""
+    if language is not None:
+        print_versions(language, base, registry, json)
+        return
     from mla_extend.registry.place import registry_root  # noqa: PLC0415
-    from mla_extend.registry.summary import summaries  # noqa: PLC0415
+    from mla_extend.registry.summary import open_homes, summaries  # noqa: PLC0415
 
     root = registry_root(registry)
     rows, problems = summaries(root)
+    if base is not None:
+        names = {home.base.name for home in open_homes(base, registry)}
+        rows = [row for row in rows if row["base"] in names]
     for problem in problems:
         ERR.print(f"[yellow]Left out:[/] {_escape(problem)}", highlight=False)
     if json:
@@ -338,7 +357,7 @@ PANELS: dict[str, dict[str, Callable[..., None]]] = {
     "Measure": {"evaluate": evaluate, "compare": compare, "report": report},
     "Search": {"index": index, "search": search, "serve": serve},
     "Share": {"export": export, "pack": pack, "unpack": unpack, "push": push, "pull": pull},
-    "Versions": {"history": history, "rollback": rollback, "prune": prune, "remove": remove, "verify": verify},
+    "Versions": {"rollback": rollback, "prune": prune, "remove": remove, "verify": verify},
 }
 """The commands, in the groups that `--help` shows."""
 

@@ -1,6 +1,7 @@
-"""The commands `history`, `rollback` and `prune`, and their tables."""
+"""The commands `rollback` and `prune`, and the versions that `list LANG` shows."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -9,7 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from mla_extend.cli.console import ERR, OUT, print_json, progress, size
-from mla_extend.cli.options import BaseSource, Device, Json, Language, RegistryFolder, languages_there
+from mla_extend.cli.options import BaseSource, Device, Json, RegistryFolder, languages_there
 
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 PLAIN: dict[str, Any] = {"box": box.SIMPLE_HEAD, "pad_edge": False, "show_edge": False}
@@ -17,8 +18,8 @@ WIDE = 100
 """Columns of a terminal from which the data of a version is shown."""
 
 
-def history(language: Language, base: BaseSource = None, registry: RegistryFolder = None, json: Json = False) -> None:
-    """Show every version of a language, and when which was put into use, pruned or removed."""
+def print_versions(language: str, base: str | None, registry: Path | None, json: bool) -> None:
+    """Print every version of a language, and when which was put into use, pruned or removed."""
     from mla_extend.registry.summary import history as read  # noqa: PLC0415 - help must start fast
 
     found = read(language, base, registry)

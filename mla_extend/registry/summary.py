@@ -1,4 +1,4 @@
-"""What `list`, `show` and `history` read: files of the registry alone, so that they answer at once."""
+"""What `list` and `show` read: files of the registry alone, so that they answer at once."""
 
 from pathlib import Path
 from typing import Any
