@@ -37,6 +37,7 @@ check: $(VENV)/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build
 
 docs: $(VENV)/.dev  ## Write docs/cli.md from the commands, and build the site into site/; a broken link is an error

@@ -19,7 +19,8 @@ from mla_extend.bases.open import open_base
 from mla_extend.language.tokenizer import LanguageTokenizer
 from mla_extend.registry.card import Card
 from mla_extend.registry.load import RegistryModel
-from mla_extend.registry.prove import native_probe, prove
+from mla_extend.registry.prove import prove
+from mla_extend.registry.recorded import native_probe
 from mla_extend.registry.store import Registry
 
 TEXTS = ["paka mweusi", "mbwa mwekundu chini ya mti", "nyumba kubwa kando ya ziwa"] * 50

@@ -24,6 +24,9 @@ import errno
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 
+AGAIN = "Take the version from a backup, or add the language again."
+"""What to do about a damaged version."""
+
 
 class MlaExtendError(Exception):
     """Root of the package's errors.
@@ -136,7 +139,7 @@ def language_errors(file: object = "") -> AbstractContextManager[None]:
     return library_errors(
         RegistryError,
         f"The language's tokenizer{f' {file}' if file else ''}",
-        "Take the version from a backup, or add the language again.",
+        AGAIN,
     )
 
 

@@ -11,12 +11,11 @@ from conftest import native_tokenizer, sentences
 from sentencepiece import sentencepiece_model_pb2
 from tokenizers import Tokenizer
 
-from mla_extend.errors import DataError, RegistryError
-from mla_extend.language import pretrained
+from mla_extend.errors import DataError
 from mla_extend.language.normaliser import composed_first, known_steps, learn_normaliser
 from mla_extend.language.tokenizer import LanguageTokenizer
 from mla_extend.share import foreign_tokenizer
-from mla_extend.share.foreign_adapter import _table, numbers_held
+from mla_extend.share.foreign_adapter import numbers_held
 from mla_extend.share.foreign_tokenizer import check_tokenizer, trial
 
 TEXTS = {
@@ -195,22 +194,6 @@ def test_the_trial_runs_no_module_of_the_folder_that_it_is_started_in(
     (planted / "resource.py").write_text("raise RuntimeError('planted')")
     monkeypatch.chdir(planted)
     assert trial(folder) is None
-
-
-@pytest.mark.parametrize("change", [junk, doubling])
-def test_the_tokenizer_of_a_table_that_an_adapter_names_is_tried_before_it_is_read(
-    change: Callable[[dict[str, Any]], object], folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path = folder / "tokenizer.json"
-    values = json.loads(path.read_text())
-    change(values)
-    path.write_text(json.dumps(values))
-    monkeypatch.setattr(foreign_tokenizer, "MEMORY", 1 << 29)
-    monkeypatch.setattr(pretrained, "_fetch", lambda source: folder)
-    monkeypatch.setattr(pretrained, "_read_tokenizer", lambda source, folder: pytest.fail("it was read"))
-    about = {"source": "owner/model", "fingerprint": "0" * 64, "width": 4}
-    with pytest.raises(RegistryError, match=r"the tokenizer\.json of 'owner/model', .* cannot be run"):
-        _table(about, "sw.zip")
 
 
 def test_a_header_of_tensors_is_measured_before_a_library_sees_it(tmp_path: Path) -> None:

@@ -24,13 +24,14 @@ from mla_extend.errors import BaseError, BaseMismatchError, IsolationError, Lang
 from mla_extend.files import write_json
 from mla_extend.language.model import MultilingualModel
 from mla_extend.registry import history as recording
+from mla_extend.registry.check import check_version
 from mla_extend.registry.history import record_of
 from mla_extend.registry.languages import BaseRegistry
 from mla_extend.registry.model_card import model_card
 from mla_extend.registry.prove import remove, roll_back
 from mla_extend.registry.store import Registry
 from mla_extend.registry.summary import find_homes, history
-from mla_extend.registry.verify import check_version, verify
+from mla_extend.registry.verify import verify
 
 pytestmark = pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 RUNNER = CliRunner()

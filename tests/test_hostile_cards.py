@@ -23,10 +23,10 @@ from mla_extend.cli import app as cli
 from mla_extend.cli.console import BarProgress, PlainConsole, print_json
 from mla_extend.cli.tables import evaluation_table, plan_table, problems_table
 from mla_extend.errors import MlaExtendError
+from mla_extend.plain import MAX_DEPTH, is_plain, odd_values, plain
 from mla_extend.registry.card import Card
 from mla_extend.registry.foreign_card import foreign_card
 from mla_extend.registry.languages import BaseRegistry
-from mla_extend.registry.plain import MAX_DEPTH, is_plain, odd_values, plain
 from mla_extend.registry.store import Registry
 from mla_extend.registry.verify import verify
 

@@ -533,8 +533,8 @@ def test_what_an_adapter_must_not_be_is_refused(
     lacking = {name: content for name, content in files.items() if name != "adapter_model.safetensors"}
     assert "holds no 'adapter_model.safetensors'" in attempt(lacking)
     assert "holds no card.json" in attempt({"README.md": b"x", "adapter_config.json": b"{}"})
-    assert "holds the character" in attempt(sealed(files, language_name=f"Swahili{EVIL}"), RegistryError)
-    assert "'../x.json'" in attempt(sealed(files, files={"../x.json": "0" * 64}), RegistryError)
+    assert "holds the character" in attempt(sealed(files, language_name=f"Swahili{EVIL}"))
+    assert "'../x.json'" in attempt(sealed(files, files={"../x.json": "0" * 64}))
     assert "holds '*.json'" in attempt(sealed(files, files={"*.json": "0" * 64}))
     pickle = {**files, "adapter_model.safetensors": b"\x80\x04\x95\x05pickle"}
     assert "no readable safetensors" in attempt(sealed(pickle), RegistryError)

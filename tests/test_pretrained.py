@@ -29,6 +29,7 @@ from mla_extend.language.related import Related
 from mla_extend.language.stored import read_stored
 from mla_extend.language.tokenizer import LanguageTokenizer
 from mla_extend.registry.layout import RECEIVED
+from mla_extend.registry.load import RegistryModel
 from mla_extend.training.recipe import load_recipe
 from tests.conftest import assert_close, sentences
 from tests.test_start_from import SHORT, StopAtOnce
@@ -214,10 +215,10 @@ def test_a_saved_adapter_holds_the_projection_alone_and_finds_its_table(
     assert about == open_table(str(bert)).to_json()
     del model
 
-    def loaded() -> torch.Tensor:
+    def loaded(*, foreign: bool = False) -> torch.Tensor:
         pretrained._OPEN.clear()
         other = MultilingualModel(open_base(str(dual_folder)))
-        other.load("sw", folder)
+        other.load("sw", folder, foreign=foreign)
         return other.encode_text(TARGET[:9], "sw")
 
     away = bert.rename(tmp_path / "away")
@@ -228,12 +229,10 @@ def test_a_saved_adapter_holds_the_projection_alone_and_finds_its_table(
     assert torch.equal(loaded(), expected)  # the cache is damaged, and is made again from the source
     shutil.rmtree(cache_folder() / "tables")
     assert torch.equal(loaded(), expected)  # from the source
-    (folder / RECEIVED).write_text("{}")
-    assert torch.equal(loaded(), expected)
+    assert torch.equal(loaded(foreign=True), expected)
     shutil.rmtree(cache_folder() / "tables")
     with pytest.raises(RegistryError, match=r"not in the cache\. Nothing is fetched because an adapter from elsewhere"):
-        loaded()
-    (folder / RECEIVED).unlink()
+        loaded(foreign=True)
     assert torch.equal(loaded(), expected)
     shutil.rmtree(cache_folder() / "tables")
     bert.rename(away)
@@ -369,3 +368,13 @@ def test_a_foreign_tokenizer_reads_decomposed_text_as_composed(start: str, bert:
     for text in texts:
         other = unicodedata.normalize("NFD", text)
         assert model.tokenise("de", [other]) == model.tokenise("de", [text]) == [made.encode(other).ids]
+
+
+def test_a_version_that_came_from_elsewhere_is_loaded_as_such(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[bool] = []
+    monkeypatch.setattr(MultilingualModel, "load", lambda self, tag, folder, *, foreign: told.append(foreign))
+    model = RegistryModel.__new__(RegistryModel)
+    model.load("sw", tmp_path)
+    (tmp_path / RECEIVED).write_text("{}")
+    model.load("sw", tmp_path)
+    assert told == [False, True]

@@ -14,10 +14,11 @@ from mla_extend.errors import BaseMismatchError, Interrupted, IsolationError, Re
 from mla_extend.registry import layout
 from mla_extend.registry import lock as locking
 from mla_extend.registry import publish as publishing
+from mla_extend.registry.check import check_version
 from mla_extend.registry.languages import BaseRegistry
 from mla_extend.registry.layout import Version
 from mla_extend.registry.store import open_base_registry
-from mla_extend.registry.verify import check_version, verify
+from mla_extend.registry.verify import verify
 
 # Processes are forked: there are a hundred, and starting Python anew takes most of a second.
 PROCESSES = multiprocessing.get_context("fork")

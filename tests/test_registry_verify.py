@@ -14,10 +14,11 @@ from test_registry_store import RECORD, make_base, publish
 from mla_extend.errors import RegistryError
 from mla_extend.files import read_json, sha256_file
 from mla_extend.registry import lock as locking
+from mla_extend.registry.check import check_version
 from mla_extend.registry.layout import Version
 from mla_extend.registry.store import Registry
 from mla_extend.registry.summary import find_home, summaries
-from mla_extend.registry.verify import check_version, verify
+from mla_extend.registry.verify import verify
 
 ADAPTER = "adapter_model.safetensors"
 

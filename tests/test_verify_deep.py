@@ -27,9 +27,11 @@ from mla_extend.registry.card import Card
 from mla_extend.registry.languages import BaseRegistry
 from mla_extend.registry.layout import Version
 from mla_extend.registry.load import RegistryModel
-from mla_extend.registry.prove import TOLERANCE, native_probe, prove, verify_deep
+from mla_extend.registry.prove import prove
+from mla_extend.registry.recorded import native_probe
 from mla_extend.registry.store import Registry
 from mla_extend.registry.verify import verify
+from mla_extend.registry.verify_deep import TOLERANCE, verify_deep
 
 ADAPTER = "adapter_model.safetensors"
 RUNNER = CliRunner()

@@ -26,7 +26,8 @@ from mla_extend.registry.card import Card, read_card
 from mla_extend.registry.languages import BaseRegistry
 from mla_extend.registry.load import RegistryModel, find_base
 from mla_extend.registry.place import registry_root
-from mla_extend.registry.prove import native_probe, prove
+from mla_extend.registry.prove import prove
+from mla_extend.registry.recorded import native_probe
 from mla_extend.registry.store import Registry
 from mla_extend.stop import StopRequest
 from mla_extend.training.curve import draw_curve

@@ -16,9 +16,9 @@ from rich.progress import Progress as Bars
 from rich.table import Column
 from rich.text import Text
 
+from mla_extend.plain import ODD, plain
 from mla_extend.processes import follows
 from mla_extend.progress import SILENT, Pace, Progress
-from mla_extend.registry.plain import ODD, plain
 
 WIDE = 110
 """Columns of a terminal from which bars are drawn."""

@@ -11,7 +11,7 @@ from mla_extend.cli.console import OUT, print_json, progress
 from mla_extend.cli.options import Device, Json, RegistryFolder
 
 if TYPE_CHECKING:
-    from mla_extend.registry.prove import Encoded
+    from mla_extend.registry.verify_deep import Encoded
 
 
 def verify(
@@ -36,7 +36,7 @@ def verify(
     if deep:
         with progress() as bars:
             bars.start("Loading")
-            from mla_extend.registry.prove import verify_deep  # noqa: PLC0415 - imports torch
+            from mla_extend.registry.verify_deep import verify_deep  # noqa: PLC0415 - imports torch
 
             bars.finish()
             problems, encoded = verify_deep(root, device=device, progress=bars)

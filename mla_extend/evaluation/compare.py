@@ -24,10 +24,10 @@ from mla_extend.images.contents import image_keys
 from mla_extend.language.model import MultilingualModel
 from mla_extend.progress import SILENT, Progress
 from mla_extend.registry.card import Card, check_base
+from mla_extend.registry.check import check_version
 from mla_extend.registry.languages import BaseRegistry
 from mla_extend.registry.layout import Version
 from mla_extend.registry.summary import find_version
-from mla_extend.registry.verify import check_version
 from mla_extend.training.stages import image_vectors
 from mla_extend.vector_store import text_key
 

@@ -150,13 +150,13 @@ class MultilingualModel:
         self._languages[tag] = Language(tag, name, tokenizer)
         return self._languages[tag]
 
-    def load(self, tag: str, folder: Path) -> Language:
+    def load(self, tag: str, folder: Path, *, foreign: bool = False) -> Language:
         """Load a language from a version's folder; the caller has checked its files against their hashes.
 
         Raises:
             RegistryError: the files are not those of a language adapter, or do not fit this base.
         """
-        stored = read_stored(folder, self.base.max_tokens)
+        stored = read_stored(folder, self.base.max_tokens, foreign=foreign)
         language = self._add(tag, stored.tokenizer, stored.config)
         try:
             load_tensors(self.peft, language.adapter, stored.tensors, take=True)

@@ -11,13 +11,11 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 from torch import Tensor
 
-from mla_extend.errors import RegistryError
+from mla_extend.errors import AGAIN, RegistryError
 from mla_extend.language.peft_method import KIND, PEFT_TYPE, AcquirerConfig
 from mla_extend.language.pretrained import FrozenTable, find_table
 from mla_extend.language.tokenizer import LanguageTokenizer
-from mla_extend.registry.card import AGAIN
-from mla_extend.registry.layout import RECEIVED
-from mla_extend.registry.plain import MAX_NUMBER, first_line
+from mla_extend.plain import MAX_NUMBER, first_line
 
 SETTINGS, WEIGHTS, TOKENIZER = "adapter_config.json", "adapter_model.safetensors", "tokenizer.json"
 T = TypeVar("T")
@@ -36,12 +34,13 @@ class Stored:
     table: FrozenTable | None = None
 
 
-def read_stored(folder: Path, max_tokens: int) -> Stored:
+def read_stored(folder: Path, max_tokens: int, *, foreign: bool = False) -> Stored:
     """Read a language from a version's folder; the caller has checked its files against their hashes.
 
     Args:
         folder: of the version.
         max_tokens: positions of the text tower.
+        foreign: whether it came from elsewhere, so that a frozen table that it names is taken from the cache alone.
 
     Raises:
         RegistryError: the files are not those of a language adapter, or the frozen table it reads is not to be had. It
@@ -56,7 +55,6 @@ def read_stored(folder: Path, max_tokens: int) -> Stored:
     config.inference_mode = True
     tokenizer = _read(folder / TOKENIZER, lambda _: _tokenizer(folder, max_tokens)) if config.vocabulary else None
     tensors = _read(folder / WEIGHTS, load_file)
-    foreign = (folder / RECEIVED).exists()
     table = find_table(config.pretrained, foreign=foreign) if config.pretrained else None
     return Stored(config, tokenizer, tensors, table)
 

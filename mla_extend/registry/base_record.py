@@ -7,8 +7,8 @@ from pathlib import Path
 from mla_extend.bases.identity import BaseIdentity
 from mla_extend.errors import RegistryError
 from mla_extend.files import read_json, write_json
+from mla_extend.plain import first_line
 from mla_extend.registry.layout import BASE_FILE
-from mla_extend.registry.plain import first_line
 
 SCHEMA = 1
 

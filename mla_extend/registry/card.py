@@ -7,17 +7,16 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from mla_extend.errors import BaseMismatchError, RegistryError
+from mla_extend.errors import AGAIN, BaseMismatchError, RegistryError
 from mla_extend.files import dump_json, read_plain
+from mla_extend.plain import first_line, plain, plain_values
 from mla_extend.registry.layout import CARD
-from mla_extend.registry.plain import first_line, plain, plain_values
 
 SCHEMA = 1
 """Raised only when a card of this number could be misread by an older package; a new key alone does not raise it."""
 
 PACKAGE = "mla-extend"
 _EMPTY = '\n  "digest": ""'
-AGAIN = "Take the version from a backup, or add the language again."
 
 
 @dataclass(frozen=True)

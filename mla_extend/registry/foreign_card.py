@@ -10,11 +10,11 @@ from typing import Annotated, ClassVar, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from mla_extend.errors import DataError, LanguageError, RegistryError
+from mla_extend.errors import AGAIN, DataError, LanguageError, RegistryError
+from mla_extend.plain import odd_values
 from mla_extend.registry import layout
-from mla_extend.registry.card import AGAIN, Card, read_card
+from mla_extend.registry.card import Card, read_card
 from mla_extend.registry.contents import NOTHING, check_contents
-from mla_extend.registry.plain import odd_values
 from mla_extend.wrong_values import shown, wrong
 
 AHEAD = timedelta(days=1)

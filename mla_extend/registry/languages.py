@@ -14,6 +14,7 @@ from mla_extend.files import writing_to
 from mla_extend.registry import layout, publish
 from mla_extend.registry.base_record import read_base
 from mla_extend.registry.card import Card, read_card
+from mla_extend.registry.check import check_whole
 from mla_extend.registry.history import PRUNE, REMOVE, SWITCH, Event, in_use, published_order, read_events, recorded
 from mla_extend.registry.layout import Version
 from mla_extend.registry.lock import lock, telling, writing
@@ -233,8 +234,6 @@ class BaseRegistry:
             IsolationError: something else moved.
             RegistryError: it has no such version, the version is damaged, or the folder cannot be written.
         """
-        from mla_extend.registry.verify import check_whole  # noqa: PLC0415 - it imports this module
-
         with self.changing(language, "was not switched"):
             self.check_there(language)
             folder = self.folder_of(language)

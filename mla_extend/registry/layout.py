@@ -145,3 +145,8 @@ def read_current(language_folder: Path) -> str | None:
 
 
 _REMEDY = "Write the name of one of the versions beside it into it, or publish the language again."
+
+
+def is_foreign(folder: Path) -> bool:
+    """Say whether a version came from elsewhere."""
+    return (folder / RECEIVED).exists()

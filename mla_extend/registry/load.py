@@ -12,15 +12,15 @@ from mla_extend.bases.base import Base
 from mla_extend.bases.open import open_base
 from mla_extend.bases.source import DEMO, base_name, native_language
 from mla_extend.errors import LanguageError, MlaExtendError, RegistryError
-from mla_extend.language.model import MultilingualModel
+from mla_extend.language.model import Language, MultilingualModel
 from mla_extend.language.stored import read_stored
 from mla_extend.progress import SILENT, Progress
 from mla_extend.registry.card import Card, check_base
+from mla_extend.registry.check import check_version
 from mla_extend.registry.languages import BaseRegistry
-from mla_extend.registry.layout import Version
+from mla_extend.registry.layout import Version, is_foreign
 from mla_extend.registry.place import registry_root
 from mla_extend.registry.store import Registry
-from mla_extend.registry.verify import check_version
 
 if TYPE_CHECKING:
     from mla_extend.language.related import Related
@@ -135,6 +135,10 @@ class RegistryModel(MultilingualModel):
             self._versions[version.language] = version.name
         return card
 
+    def load(self, tag: str, folder: Path, *, foreign: bool | None = None) -> Language:
+        """Load a language as `MultilingualModel.load` does; its folder says whether it came from elsewhere."""
+        return super().load(tag, folder, foreign=is_foreign(folder) if foreign is None else foreign)
+
     def refresh(self) -> list[str]:
         """Follow the registry: renew loaded languages whose version in use is another one, drop those removed from it.
 
@@ -202,7 +206,12 @@ class RegistryModel(MultilingualModel):
 
         version = self.registry.current(tag)
         card = self._checked(version)
-        return Related(tag, version.name, read_stored(version.folder, self.base.max_tokens), card.data)
+        return Related(
+            tag,
+            version.name,
+            read_stored(version.folder, self.base.max_tokens, foreign=is_foreign(version.folder)),
+            card.data,
+        )
 
     def _checked(self, version: Version) -> Card:
         """Return the card of a version whose files and base are as it says."""

@@ -6,12 +6,12 @@ from typing import Any
 from mla_extend.errors import LanguageError, RegistryError
 from mla_extend.registry import layout
 from mla_extend.registry.card import Card, read_card
+from mla_extend.registry.check import version_problems
 from mla_extend.registry.history import in_use, record_of
 from mla_extend.registry.languages import BaseRegistry
 from mla_extend.registry.layout import Version
 from mla_extend.registry.place import registry_root
 from mla_extend.registry.store import Registry
-from mla_extend.registry.verify import version_problems
 from mla_extend.settings import setting
 
 

@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from mla_extend.data.speech import Speech, identifier, macrolanguage, of_scripts
-from mla_extend.errors import RegistryError, language_errors
+from mla_extend.errors import AGAIN, RegistryError, language_errors
 from mla_extend.files import sha256_file
 from mla_extend.language.normaliser import read_normaliser
 from mla_extend.language.pieces import LACKING, RARE, without_normaliser
-from mla_extend.registry.card import AGAIN, read_card
+from mla_extend.registry.card import read_card
 
 Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]

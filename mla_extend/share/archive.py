@@ -11,8 +11,8 @@ from pathlib import Path
 
 from mla_extend.errors import DataError
 from mla_extend.files import atomic_path
+from mla_extend.plain import first_line
 from mla_extend.registry.contents import MAX_FILES, NOTHING, check_contents
-from mla_extend.registry.plain import first_line
 
 TIME = (1980, 1, 1, 0, 0, 0)
 """The earliest that a zip can say."""

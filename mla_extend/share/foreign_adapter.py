@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from mla_extend.errors import DataError
 from mla_extend.files import open_plain, parse_json
+from mla_extend.plain import ODD, first_line, odd_values
 from mla_extend.registry.card import Card
 from mla_extend.registry.contents import ADAPTER, MAX_SMALL, NOTHING, WEIGHTS
-from mla_extend.registry.plain import ODD, first_line, odd_values
 from mla_extend.share.foreign_tokenizer import check_tokenizer
 
 if TYPE_CHECKING:

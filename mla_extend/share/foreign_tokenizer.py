@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from mla_extend.errors import DataError
 from mla_extend.files import read_plain
+from mla_extend.plain import first_line, odd_values
 from mla_extend.registry.contents import NOTHING
-from mla_extend.registry.plain import first_line, odd_values
 
 if TYPE_CHECKING:
     from mla_extend.language.pretrained import FrozenTable

@@ -8,10 +8,10 @@ from mla_extend.files import folder_beside, sha256_file, user_path
 from mla_extend.progress import SILENT, Progress
 from mla_extend.registry import layout
 from mla_extend.registry.card import Card
+from mla_extend.registry.check import check_whole
 from mla_extend.registry.contents import check_contents
 from mla_extend.registry.layout import Version
 from mla_extend.registry.summary import find_version
-from mla_extend.registry.verify import check_whole
 from mla_extend.share.archive import extract, write_archive
 from mla_extend.share.take_in import take_in
 

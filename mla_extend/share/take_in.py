@@ -14,17 +14,17 @@ from typing import TYPE_CHECKING, Any
 
 from mla_extend.errors import BaseMismatchError, IsolationError, LanguageError, RegistryError
 from mla_extend.files import dump_json, folder_beside, parse_json
+from mla_extend.plain import first_line
 from mla_extend.progress import SILENT, Progress
 from mla_extend.registry import layout, publish
 from mla_extend.registry.card import Card, check_base
+from mla_extend.registry.check import check_version
 from mla_extend.registry.contents import NOTHING, check_contents
 from mla_extend.registry.foreign_card import as_foreign, foreign_card
 from mla_extend.registry.history import SWITCH, in_use, recorded
 from mla_extend.registry.languages import BaseRegistry
 from mla_extend.registry.layout import Version
 from mla_extend.registry.lock import writing
-from mla_extend.registry.plain import first_line
-from mla_extend.registry.verify import check_version
 from mla_extend.share.foreign_adapter import check_adapter, check_text
 from mla_extend.share.target import Target, find_target
 
@@ -149,7 +149,7 @@ def _publish(
     model: "RegistryModel", home: BaseRegistry, staged: Path, card: Card, origin: Mapping[str, Any], *, replace: bool
 ) -> tuple[Version, bool]:
     """Publish a staged version with its own name and card; return it, and whether this has put it into use."""
-    from mla_extend.registry.prove import native_probe  # noqa: PLC0415 - imports torch
+    from mla_extend.registry.recorded import native_probe  # noqa: PLC0415 - imports torch
 
     tag = card.language
     bare = native_probe(model)

@@ -201,8 +201,9 @@ def tree(folder: Path) -> str:
 
 def registry_state(folder: Path) -> object:
     """Return which versions the changed language has and which is in use, and a hash of all of the other language."""
+    from mla_extend.registry.check import check_version
     from mla_extend.registry.store import open_base_registry
-    from mla_extend.registry.verify import check_version, verify
+    from mla_extend.registry.verify import verify
 
     problems = verify(folder)
     if problems:
