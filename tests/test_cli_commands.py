@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from typer.testing import CliRunner
 
 from mla_extend.cli.app import PANELS, app
 from mla_extend.cli.options import languages_there
+from mla_extend.cli.serve import serve
 from mla_extend.errors import DataError, LanguageError, RegistryError
 from mla_extend.registry.languages import BaseRegistry
 from tests.conftest import TARGET_WORDS
@@ -110,6 +112,18 @@ def test_versions_are_completed(two: tuple[BaseRegistry, list[str]], monkeypatch
     assert list(languages_there("s")) == ["sw"]
     assert list(languages_there("sw@")) == ["sw@v1", "sw@v2"]
     assert list(languages_there("de@")) == []
+
+
+def test_serve_tells_its_address_as_json_before_it_answers(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    told: list[str] = []
+    index = SimpleNamespace(count=3, base_stated=True, is_older=lambda: False)
+    searcher = SimpleNamespace(index=index, model=SimpleNamespace(languages=["en", "sw"]))
+    service = SimpleNamespace(url="http://here:1", searcher=searcher, run=lambda: told.append(capsys.readouterr().out))
+    monkeypatch.setattr("mla_extend.serve.server.open_service", lambda *_, **__: service)
+    serve(json=True)
+    assert json.loads(told[0]) == {"url": "http://here:1", "images": 3, "languages": ["en", "sw"]}
 
 
 def test_remove_tells_what_it_removed_as_json(two: tuple[BaseRegistry, list[str]]) -> None:
