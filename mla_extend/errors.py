@@ -29,7 +29,7 @@ AGAIN = "Take the version from a backup, or add the language again."
 
 
 class MlaExtendError(Exception):
-    """Root of the package's errors.
+    """The base class of all errors of this package. The message says what to do.
 
     Examples:
         >>> from mla_extend import MlaExtendError, load_model

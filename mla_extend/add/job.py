@@ -62,7 +62,7 @@ def add_language(
     start_from: str | None = None,
     progress: Progress = SILENT,
 ) -> Card:
-    """Add a language to a base: build, transfer, expose, evaluate, prove isolation, publish.
+    """Train a language on a base and publish it: build, NLT, LE, evaluate, prove isolation, publish.
 
     Examples:
         >>> from mla_extend import add_language
@@ -72,33 +72,30 @@ def add_language(
         >>> card.language_name, card.isolation["ok"]
         ('German', True)
 
-    Processes that `accelerate launch` has started train it together; the first one does the rest, and all return its
-    card.
+    Under `accelerate launch` all processes train it together. The first one does the rest, and all return the card.
 
     Args:
-        language: a language code (BCP-47); it is checked and normalised.
-        parallel_data: parallel text, or `demo`; one or several, each as `[FORMAT:]PATH[#SPLIT][=WEIGHT]`. With an image
-            column it serves both stages.
-        image_text: images with text in the language, or `demo`, given alike; none skips Language Exposure.
-        lexicon: word lists, native words and words of the language, given alike.
-        text: files of text of the language, a sentence a line.
-        base: `demo`, a model folder or a hub id; `None` takes the one that is set, else the registry's, else the demo
-            base.
-        registry: the registry's folder; `None` takes the one that is set, else `adapters/` in the current folder.
+        language: a language code (BCP-47), in any spelling.
+        parallel_data: one or several sources of parallel text, each `[FORMAT:]PATH[#SPLIT][=WEIGHT]`, or `demo`. With
+            an image column it serves both stages.
+        image_text: sources of images with captions in the language. Without any, Language Exposure is skipped.
+        lexicon: bilingual word lists.
+        text: files of monolingual text, one sentence per line.
+        base: `demo`, a model folder or a hub id. Default: the setting, else the registry's base, else the demo base.
+        registry: the registry's folder. Default: the setting, else `adapters/` in the current folder.
         recipe: a recipe's name, or a YAML file.
-        overrides: `key=value` of recipe values.
-        test_set: what to evaluate on; `None` takes the demo's for demo data, else the held-out slice. Training rows
-            that stand in it are dropped.
-        licence: licence of the data, for the card; `None` takes what the data says of itself.
-        columns: `ROLE=COLUMN,...`, where the columns have names of their own (`native`, `target`, `image`, `text`).
-        format: name of the data's format, where it is not recognised.
-        filter: `strict`, `default` or `off`: which faulty rows the checks drop.
-        seed: decides everything that is drawn.
+        overrides: changes of recipe values, each `key=value`.
+        test_set: what to evaluate on. Training rows that occur in it are dropped. Default: the demo's test set for demo
+            data, else the held-out training data.
+        licence: the data's licence, for the card. Default: what the data states.
+        columns: `ROLE=COLUMN,...` for columns with other names; roles are `native`, `target`, `image`, `text`.
+        format: the data's format, if it is not detected.
+        filter: `strict`, `default` or `off`: which faulty rows are dropped.
+        seed: seeds everything random.
         device: `cpu`, `cuda`, `mps` or `auto`.
-        resume: continue an interrupted run of the same data, recipe and seed.
-        replace: the language may be there already; its older version stays beside the new one.
-        start_from: a language of the same registry whose acquirers and shared pieces are copied as the start; what is
-            trained then is the copy.
+        resume: continue an interrupted run with the same data, recipe and seed.
+        replace: publish a new version if the language exists; the older ones are kept.
+        start_from: a related language of the registry whose acquirers and shared pieces are copied as the start.
         progress: told of all long work.
 
     Returns:

@@ -40,7 +40,7 @@ def evaluate(
     device: str = "auto",
     progress: Progress = SILENT,
 ) -> dict[str, Any]:
-    """Evaluate a language.
+    """Measure retrieval in a language, beside the base's own language, the floor and chance.
 
     Examples:
         >>> from mla_extend import evaluate
@@ -52,14 +52,13 @@ def evaluate(
 
     Args:
         language: its code, or `sw@v1` for one of its versions.
-        test_set: images with text, or parallel text, as `data/given.py` reads it, or `demo`; `None` takes the one on
-            the card.
+        test_set: images with captions, or parallel text, or `demo`. Default: the one on the card.
         columns: `ROLE=COLUMN,...` of the test set.
-        protocol: how several captions an image count, as for `evaluate_retrieval`.
-        distractors: a file of further native sentences, one a line, for parallel text.
-        base: a base's name or source, where several hold the language.
-        registry: the registry's folder.
-        seed: of the bootstrap.
+        protocol: how an image with several captions counts: `standard`, `first` or `mla`.
+        distractors: a file of more native sentences for the gallery, one per line, for parallel text.
+        base: a base's name or source, if several have the language.
+        registry: the registry's folder. Default: the setting, else `adapters/` in the current folder.
+        seed: seeds the bootstrap.
         device: `cpu`, `cuda`, `mps` or `auto`.
         progress: told of long work.
 
@@ -67,7 +66,7 @@ def evaluate(
         `{"language", "base", "test_set", "splits": {NAME: {...}}, ...}`; recalls are fractions.
 
     Raises:
-        MlaExtendError: the language is not there or damaged, or the test set cannot be read.
+        MlaExtendError: the language is missing or damaged, or the test set cannot be read.
     """
     counted = check_protocol(protocol)
     home, version = find_version(language, base, registry)

@@ -28,7 +28,7 @@ def export(
     replace: bool = False,
     progress: Progress = SILENT,
 ) -> dict[str, Any]:
-    """Export a language to a folder; return what `export.json` in it says, and the folder.
+    """Export a language to a folder for another tool; return the content of its `export.json`, and the folder.
 
     Examples:
         >>> from mla_extend import export
@@ -37,14 +37,14 @@ def export(
         'clip-sw-onnx'
 
     Args:
-        language: one of the registry, `sw` or `sw@v1` for one of its versions; the base's own; or `images` for the
+        language: a language of the registry (`sw`, or a version such as `sw@v1`), the base's own, or `images` for the
             image tower.
-        to: a name from `TOOLS`.
-        out: the folder to make; `None` names it after base, language and tool, in the current folder.
-        int8: weights of 8 bits; `onnx` alone.
+        to: `onnx`, `sentence-transformers` or `immich`.
+        out: the folder to write. Default: named after base, language and tool, in the current folder.
+        int8: quantise the weights to 8 bits; `onnx` only.
         base: as for `load_model`.
         registry: as for `load_model`.
-        replace: the folder may be there, of an earlier export.
+        replace: replace an earlier export in that folder.
         progress: told of the work.
 
     Raises:

@@ -250,7 +250,7 @@ def load_model(
     device: str = "auto",
     progress: Progress = SILENT,
 ) -> RegistryModel:
-    """Open a base and its registry; a language is loaded when it is first asked for.
+    """Open a base with its registry. A language is loaded on first use.
 
     Examples:
         >>> from mla_extend import load_model
@@ -261,11 +261,10 @@ def load_model(
         (2, 12)
 
     Args:
-        base: `demo`, a model folder or a hub id; `None` takes the one that is set, else the registry's, else the demo
-            base.
-        registry: the registry's folder; `None` takes the one that is set, else `adapters/` in the current folder.
+        base: `demo`, a model folder or a hub id. Default: the setting, else the registry's base, else the demo base.
+        registry: the registry's folder. Default: the setting, else `adapters/` in the current folder.
         device: `cpu`, `cuda`, `mps`, or `auto` for the best there is.
-        progress: told of a base that has to be built or fetched first.
+        progress: told of long work, such as fetching the base.
 
     Raises:
         BaseError: the base cannot be opened.

@@ -21,7 +21,7 @@ __all__ = ["BaseIdentity", "BaseRegistry", "Entry", "Registry", "Version", "open
 
 
 class Registry:
-    """A folder with one registry for each base. It need not exist before the first base is created in it.
+    """A folder of adapters, with one registry per base. It need not exist yet.
 
     Examples:
         >>> from mla_extend import Registry

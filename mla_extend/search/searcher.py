@@ -271,7 +271,7 @@ def open_index(
     auto: bool = False,
     progress: Progress = SILENT,
 ) -> Searcher:
-    """Open an image index with the base and the registry that it is searched with.
+    """Open an image index for searching in every language of a registry.
 
     Examples:
         >>> from mla_extend import open_index
@@ -283,12 +283,11 @@ def open_index(
         1.0
 
     Args:
-        index: folder of the index, which `make_index` made; `None` takes the one that is set, else `image-index/`.
-        base: as `load_model` takes it; `None` takes the registry's base of the index's name, or where the registry has
-            none at all, what the index was made with.
-        registry: as `load_model` takes it.
+        index: the index's folder. Default: the setting, else `image-index/`.
+        base: as for `load_model`. Default: the registry's base of the index's name; without one, the index's base.
+        registry: as for `load_model`.
         device: `cpu`, `cuda`, `mps`, or `auto` for the best there is.
-        auto: languages will have to be found out, which is made ready while the base is opened.
+        auto: prepare language detection while the base is opened.
         progress: told of a base that has to be built or fetched.
 
     Raises:

@@ -34,7 +34,7 @@ def make_index(
     default_excludes: bool = True,
     progress: Progress = SILENT,
 ) -> Summary:
-    """Index images and videos, or take in vectors.
+    """Encode images and videos into an index, or import vectors. Unchanged images are not encoded again.
 
     Examples:
         >>> from mla_extend import make_index
@@ -42,15 +42,14 @@ def make_index(
         3
 
     Args:
-        source: a folder of images, an image, or what `recognise` knows; `demo`, where no such file or folder is, is
-            the demo's test pictures.
-        folder: of the index, made if it is not there; `None` takes the one that is set, else `image-index/`.
-        vectors: as `recognise` takes it.
-        base: `demo`, a model folder or a hub id; `None` takes the index's own, else the registry's, else the demo base.
-        registry: the registry's folder; `None` takes the one that is set, else `adapters/` in the current folder.
+        source: a folder of images, an image, a list of paths or a file of vectors; `demo` for the demo's test pictures.
+        folder: the index, created if missing. Default: the setting, else `image-index/`.
+        vectors: a `.npy` file beside a list of paths, or the vector column of a parquet file.
+        base: `demo`, a model folder or a hub id. Default: the index's base, else the registry's, else the demo base.
+        registry: the registry's folder. Default: the setting, else `adapters/` in the current folder.
         device: `cpu`, `cuda`, `mps`, or `auto` for the best there is.
-        exclude: globs of what is left out below the folder, as `Excludes` takes them.
-        default_excludes: whether the usual is left out too: thumbnails, recycle bins, hidden files and the like.
+        exclude: globs of names, or of paths below the folder, to leave out.
+        default_excludes: leave out hidden files, thumbnails, recycle bins and the like too.
         progress: told of what is done.
 
     Raises:
