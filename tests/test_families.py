@@ -32,7 +32,7 @@ from mla_extend.training.forward import padded_tokens, run_rows
 from mla_extend.training.losses import contrast_loss, sigmoid_loss
 from mla_extend.training.precision import autocast
 from mla_extend.training.recipe import StageRecipe, load_recipe
-from mla_extend.training.stages import Drawn, ExposureTask, TransferTask, batch_ids
+from mla_extend.training.stages import ExposureTask, SubwordSampling, TransferTask, batch_ids
 from tests import families_hf
 from tests.conftest import assert_close, sentences
 from tests.test_cli_end_to_end import run
@@ -379,7 +379,7 @@ def test_drawn_text_begins_as_all_text_of_its_base_does(base: Base) -> None:
     tokenizer = model.language("sw").tokenizer
     assert tokenizer is not None
     teacher = np.ones((len(TARGET), 4), dtype=np.float32)
-    task = TransferTask(model.tokenise("sw", TARGET), teacher, TARGET, drawn=Drawn(tokenizer, TARGET))
+    task = TransferTask(model.tokenise("sw", TARGET), teacher, TARGET, drawn=SubwordSampling(tokenizer, TARGET))
     rows = np.arange(len(TARGET))
     drawn, likeliest = (batch_ids(model, task, rows, StageRecipe(sampling=share)) for share in (1.0, 0.0))
     assert likeliest == task.ids

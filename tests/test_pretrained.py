@@ -21,12 +21,12 @@ from mla_extend.cache import cache_folder
 from mla_extend.errors import DataError, Interrupted, RecipeError, RegistryError
 from mla_extend.exports.hub_tokenizer import hub_tokenizer
 from mla_extend.language import pretrained
+from mla_extend.language.adapter_files import read_adapter
 from mla_extend.language.build import build_language
 from mla_extend.language.model import MultilingualModel
 from mla_extend.language.peft_method import ProjectedTable, adapter_tensors
 from mla_extend.language.pretrained import FrozenTable, find_table, open_table
 from mla_extend.language.related import Related
-from mla_extend.language.stored import read_stored
 from mla_extend.language.tokenizer import LanguageTokenizer
 from mla_extend.registry.layout import RECEIVED
 from mla_extend.registry.load import RegistryModel
@@ -251,7 +251,7 @@ def test_a_projection_is_copied_where_both_read_the_same_table(dual_folder: Path
     folder = tmp_path / "sw"
     folder.mkdir()
     model.save("sw", folder)
-    related = Related("sw", "v", read_stored(folder, model.base.max_tokens))
+    related = Related("sw", "v", read_adapter(folder, model.base.max_tokens))
     arguments: dict[str, Any] = {"native": NATIVE, "target": TARGET, "bottleneck": 4, "related": related, "seed": 9}
     build_language(model, "zu", start="pretrained", source=str(bert), **arguments)
     assert all(torch.equal(tensor, related.parts.tensors[name]) for name, tensor in tensors(model, "zu").items())

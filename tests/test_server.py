@@ -34,7 +34,7 @@ from mla_extend.search.searcher import Answer, Query, Searcher
 from mla_extend.serve import app as serving_app
 from mla_extend.serve.languages import Cards
 from mla_extend.serve.limits import Limits
-from mla_extend.serve.queries import Asked, Queries
+from mla_extend.serve.queries import PendingQuery, Queries
 from mla_extend.serve.server import allowed_hosts, listen, open_service
 
 SECRET = b"root:x:0:0:nobody may read this"
@@ -254,7 +254,7 @@ def test_a_query_that_cannot_be_looked_at_ends_nothing(own: Site) -> None:
     queries = Queries(own.searcher(), Limits())
     answered: Future[Answer] = Future()
     answered.set_exception(ValueError())  # which makes it an error to begin with it
-    queries._waiting.put(Asked(Query("x"), answered))
+    queries._waiting.put(PendingQuery(Query("x"), answered))
     while not queries.restarts and queries.alive:
         time.sleep(0.01)
     assert queries.ask(QUERIES["sw"], "sw", 3).result(60).hits

@@ -15,13 +15,13 @@ from mla_extend.add import job as workflow
 from mla_extend.bases.open import open_base
 from mla_extend.cli.app import app
 from mla_extend.errors import BaseMismatchError, DataError, Interrupted, LanguageError, RegistryError
+from mla_extend.language.adapter_files import read_adapter
 from mla_extend.language.build import build_language
 from mla_extend.language.embedding import Start, mean_std_start
 from mla_extend.language.model import MultilingualModel
 from mla_extend.language.peft_method import adapter_parameters, adapter_tensors
 from mla_extend.language.pieces import BEGIN_ID, END_ID, PAD_ID
 from mla_extend.language.related import EVIDENCE, Related
-from mla_extend.language.stored import read_stored
 from mla_extend.progress import Silent
 from mla_extend.registry.load import RegistryModel
 from mla_extend.registry.store import Registry
@@ -49,7 +49,7 @@ def related_to(model: MultilingualModel, folder: Path, start: str = "aligned", b
             tensor.add_(torch.randn(tensor.shape, generator=generator) * 0.3)
     folder.mkdir()
     model.save("sw", folder)
-    return Related("sw", "2026-01-01T00-00-00Z-0000", read_stored(folder, model.base.max_tokens))
+    return Related("sw", "2026-01-01T00-00-00Z-0000", read_adapter(folder, model.base.max_tokens))
 
 
 def tensors_of(model: MultilingualModel, tag: str) -> dict[str, torch.Tensor]:

@@ -16,27 +16,27 @@ from mla_extend.language.build import build_language
 from mla_extend.language.model import MultilingualModel
 from mla_extend.language.tokenizer import LanguageTokenizer
 from mla_extend.training.checkpoint import Checkpoint, CheckpointFile
-from mla_extend.training.forward import PART_ROWS, cut
+from mla_extend.training.forward import PART_ROWS, split_by_length
 from mla_extend.training.precision import autocast
 from mla_extend.training.recipe import StageRecipe
-from mla_extend.training.stages import Drawn
+from mla_extend.training.stages import SubwordSampling
 from mla_extend.training.teacher import Teacher
 from tests.conftest import sentences
 
 
 def test_which_batches_are_cut_at_random_depends_on_their_rows_alone() -> None:
     texts = [f"paka {word} mbwa" for word in "abcdefgh"] * 40
-    drawn = Drawn(LanguageTokenizer.train(texts, 16), texts)
+    drawn = SubwordSampling(LanguageTokenizer.train(texts, 16), texts)
     batches = [np.arange(start, start + 8) for start in range(0, 312, 3)]
 
-    def cut(share: float) -> list[Any]:
+    def split_by_length(share: float) -> list[Any]:
         return [drawn.ids(rows, StageRecipe(sampling=share)) for rows in batches]
 
-    assert cut(0.0) == [None] * len(batches)
-    assert None not in cut(1.0)
-    assert cut(0.6) == cut(0.6)
-    assert 0.4 < np.mean([ids is not None for ids in cut(0.6)]) < 0.8
-    assert all(ids is None or len(ids) == 8 for ids in cut(0.6))
+    assert split_by_length(0.0) == [None] * len(batches)
+    assert None not in split_by_length(1.0)
+    assert split_by_length(0.6) == split_by_length(0.6)
+    assert 0.4 < np.mean([ids is not None for ids in split_by_length(0.6)]) < 0.8
+    assert all(ids is None or len(ids) == 8 for ids in split_by_length(0.6))
 
 
 def test_a_text_that_is_too_long_as_drawn_is_cut_the_likeliest_way() -> None:
@@ -65,14 +65,14 @@ def test_rows_are_parted_by_length_where_that_saves_enough() -> None:
     assert ends([4] * 31 + [19] + [20] * 32) == [64]
     assert ends([4] * 30 + [54] * 3) == [33]
     lengths = sorted([3, 9, 20, 61, 2, 40, 33] * 18)
-    assert [row for part in cut(lengths) for row in part] == list(range(len(lengths)))
+    assert [row for part in split_by_length(lengths) for row in part] == list(range(len(lengths)))
     assert ends(lengths) == sorted(set(ends(lengths)))
-    assert len(cut(lengths)) > 1
+    assert len(split_by_length(lengths)) > 1
     assert not any(end % PART_ROWS for end in ends(lengths)[:-1])
 
 
 def ends(lengths: Sequence[int]) -> list[int]:
-    return [part.stop for part in cut(lengths)]
+    return [part.stop for part in split_by_length(lengths)]
 
 
 def test_a_checkpoint_round_trips_and_damage_is_said(tmp_path: Path) -> None:

@@ -130,7 +130,7 @@ def test_gradients_that_are_none_with_a_loss_that_is_one_diverge(tmp_path: Path)
 
 def test_a_run_whose_vectors_become_alike_is_refused(tmp_path: Path) -> None:
     """Above 0.98 and more than at the start, at any step but the first."""
-    run: Any = [score(0.5, alike=0.3), score(0.6, alike=0.985)]
+    run: Any = [score(0.5, mean_cosine=0.3), score(0.6, mean_cosine=0.985)]
     with pytest.raises(TrainingError) as caught:
         kept(tmp_path, run, learning_rate=0.05, embedding_learning_rate=0.25)
     assert str(caught.value) == (
@@ -140,14 +140,14 @@ def test_a_run_whose_vectors_become_alike_is_refused(tmp_path: Path) -> None:
         "transfer.embedding_learning_rate=0.05."
     )
     for scores in (
-        [score(0.5, alike=0.3), score(0.6, alike=0.98)],
-        [score(0.5, alike=0.99), score(0.6, alike=0.99)],
-        [score(0.5, alike=0.999), score(0.6, alike=0.985)],
+        [score(0.5, mean_cosine=0.3), score(0.6, mean_cosine=0.98)],
+        [score(0.5, mean_cosine=0.99), score(0.6, mean_cosine=0.99)],
+        [score(0.5, mean_cosine=0.999), score(0.6, mean_cosine=0.985)],
     ):
         kept(tmp_path, scores)
-    for alike in (math.nan, math.inf):
+    for mean_cosine in (math.nan, math.inf):
         with pytest.raises(TrainingError, match="collapsed at step 0"):
-            kept(tmp_path, [score(0.5, alike=alike), 0.6])
+            kept(tmp_path, [score(0.5, mean_cosine=mean_cosine), 0.6])
 
 
 def test_a_run_that_stays_at_chance_is_refused(tmp_path: Path) -> None:

@@ -178,7 +178,7 @@ def test_the_log_has_the_scores_and_some_losses(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setattr(loop, "time", SimpleNamespace(monotonic=lambda: 100 + next(clock) * 0.30707))
     run = trainer(FakeModel(), tmp_path, log=log.append)
     result = run.run(
-        stage(task, FakeValidation([0.1234567, score(0.25, chance=1 / 30, alike=1 / 7)]), 20, evaluations=2)
+        stage(task, FakeValidation([0.1234567, score(0.25, chance=1 / 30, mean_cosine=1 / 7)]), 20, evaluations=2)
     )
     assert result.seconds == pytest.approx(6.1414)
     scores = [(record["step"], record["score"]) for record in log if record.get("event") == "evaluation"]
@@ -191,7 +191,7 @@ def test_the_log_has_the_scores_and_some_losses(tmp_path: Path, monkeypatch: pyt
         round(0.30707 * step, 2) for step in range(2, 21, 2)
     ]
     assert {record["pairs_per_second"] for record in log if "loss" in record} == {6.5}  # of 6.513
-    assert {key: log[-1][key] for key in ("chance", "alike")} == {"chance": 0.03333, "alike": 0.14286}
+    assert {key: log[-1][key] for key in ("chance", "mean_cosine")} == {"chance": 0.03333, "mean_cosine": 0.14286}
 
 
 def test_a_loss_is_logged_at_each_step_where_evaluations_are_near(tmp_path: Path) -> None:

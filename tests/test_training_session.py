@@ -238,12 +238,13 @@ def test_stages_without_steps_are_scored(dual_folder: Path, tmp_path: Path) -> N
     for record, stage in zip((first, second), trained.stages, strict=True):
         assert record == {
             "stage": stage["stage"], "step": 0, "seconds": 0.0, "event": "evaluation",
-            "score": round(stage["best_score"], 5), "chance": round(stage["chance"], 5), "alike": record["alike"],
+            "score": round(stage["best_score"], 5), "chance": round(stage["chance"], 5),
+            "mean_cosine": record["mean_cosine"],
         }  # fmt: skip
-        assert -1 <= record["alike"] == round(record["alike"], 5) <= 1
+        assert -1 <= record["mean_cosine"] == round(record["mean_cosine"], 5) <= 1
     start = run(dual_folder, tmp_path / "run", *large, resume=True)[1]
     assert_equal(start, tensors)
-    rounded = {"score": 0.33333, "chance": 0.14286, "alike": 0.16667}
+    rounded = {"score": 0.33333, "chance": 0.14286, "mean_cosine": 0.16667}
     assert session._rounded(Score(1 / 3, 1 / 7, 1 / 6, 0.0)) == rounded
 
 

@@ -22,9 +22,9 @@ from mla_extend.training.stages import (
     ExposureTask,
     Stage,
     TransferTask,
-    drawn,
     exposure_stage,
     image_vectors,
+    subword_sampling,
     transfer_stage,
 )
 from mla_extend.training.validation import ExposureValidation, TransferValidation
@@ -146,13 +146,13 @@ def test_exposure_alone_is_the_papers(model: MultilingualModel) -> None:
 
 
 def test_only_a_sentencepiece_tokenizer_draws_cuts(model: MultilingualModel, monkeypatch: pytest.MonkeyPatch) -> None:
-    found = drawn(model, "sw", ["paka"])
+    found = subword_sampling(model, "sw", ["paka"])
     assert found is not None
     assert (found.texts, found.tokenizer) == (["paka"], model.language("sw").tokenizer)
     for tokenizer in (SimpleNamespace(pieces=None), None):
         language = SimpleNamespace(tokenizer=tokenizer)
         monkeypatch.setattr(model, "language", lambda _, language=language: language)
-        assert drawn(model, "sw", ["paka"]) is None
+        assert subword_sampling(model, "sw", ["paka"]) is None
 
 
 def test_an_image_that_cannot_be_read_is_named_with_its_line(model: MultilingualModel) -> None:

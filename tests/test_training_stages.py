@@ -11,7 +11,7 @@ from mla_extend.processes import Processes
 from mla_extend.training.forward import encode_ids, padded_tokens, run_rows
 from mla_extend.training.losses import contrast_loss, sigmoid_loss
 from mla_extend.training.recipe import StageRecipe
-from mla_extend.training.stages import Drawn, ExposureTask, TransferTask
+from mla_extend.training.stages import ExposureTask, SubwordSampling, TransferTask
 from mla_extend.training.validation import ExposureValidation, TransferValidation
 from tests.fake_training import FakeTower
 
@@ -111,7 +111,7 @@ def test_a_batch_is_cut_at_random_where_its_task_draws_it() -> None:
 
     model = tower()
     model.as_begun = lambda rows: [row[1:] for row in rows]
-    drawn = Drawn(Other(), ["a", "b", "c", "d"])  # type: ignore[arg-type]
+    drawn = SubwordSampling(Other(), ["a", "b", "c", "d"])  # type: ignore[arg-type]
     captions = ExposureTask(ids(1, 1, 1, 1), EYE, np.arange(4), list("abcd"), drawn=drawn)
     assert lost(captions, model, ROWS, CONTRAST.model_copy(update={"sampling": 1.0})) == pytest.approx(ALONE)
     task = TransferTask(ids(1, 1, 1, 1), EYE, list("abcd"), drawn=drawn)
@@ -178,7 +178,7 @@ def test_a_pair_looks_for_its_native_sentence_and_back() -> None:
     gallery, texts = (1 / 6 + 5 / 6 + 1) / 3, (1 / 4 + 1 + 1) / 3
     assert found.chance == pytest.approx((gallery + texts) / 2)
     assert found.error == pytest.approx(math.sqrt(found.score * (1 - found.score) / 4))
-    assert found.alike == pytest.approx(2 * (1 / math.sqrt(1.25)) / 12)
+    assert found.mean_cosine == pytest.approx(2 * (1 / math.sqrt(1.25)) / 12)
 
 
 def test_repeated_native_sentences_are_one_in_the_gallery() -> None:

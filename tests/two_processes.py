@@ -15,7 +15,7 @@ from mla_extend.language.build import build_language
 from mla_extend.language.model import MultilingualModel
 from mla_extend.processes import join_processes
 from mla_extend.training.recipe import load_recipe
-from mla_extend.training.stages import ExposureTask, TransferTask, drawn
+from mla_extend.training.stages import ExposureTask, TransferTask, subword_sampling
 from tests.conftest import sentences
 
 ROWS = 13  # no multiple of two
@@ -34,7 +34,7 @@ def main() -> None:
     images = generator.standard_normal((20, teacher.shape[1])).astype(np.float32)
     recipe = load_recipe("default", ["transfer.sampling=1"])
     tasks = {
-        "transfer": (TransferTask(ids, teacher, native, drawn=drawn(model, "sw", target)), recipe.transfer),
+        "transfer": (TransferTask(ids, teacher, native, drawn=subword_sampling(model, "sw", target)), recipe.transfer),
         "exposure": (ExposureTask(ids, images, generator.integers(20, size=60), target), recipe.exposure),
     }
     found: dict[str, torch.Tensor] = {}

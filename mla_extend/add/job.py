@@ -129,7 +129,7 @@ def add_language(
     home.check_name(request.tag, replace=replace)
     _refuse_images(model, request)
     related = _related(model, request)
-    bare = native_probe(model)
+    native_before = native_probe(model)
     with StopRequest().listening() as stop:
         features = Features(model.base, progress, processes, stop)
         request, images = _with_images(request, features)
@@ -155,7 +155,7 @@ def add_language(
                 staged,
                 card,
                 replace=replace,
-                prove=lambda folder: prove(model, home, request.tag, folder, bare),
+                prove=lambda folder: prove(model, home, request.tag, folder, native_before),
             )
             progress.finish()
             run.done = True

@@ -11,7 +11,7 @@ from mla_extend.cli.console import OUT, print_json, progress
 from mla_extend.cli.options import Device, Json, RegistryFolder
 
 if TYPE_CHECKING:
-    from mla_extend.registry.verify_deep import Encoded
+    from mla_extend.registry.verify_deep import VectorCheck
 
 
 def verify(
@@ -32,7 +32,7 @@ def verify(
     from mla_extend.registry.verify import verify as check  # noqa: PLC0415
 
     root = registry_root(registry)
-    encoded: list[Encoded] = []
+    encoded: list[VectorCheck] = []
     if deep:
         with progress() as bars:
             bars.start("Loading")
@@ -58,7 +58,7 @@ def verify(
         raise typer.Exit(1)
 
 
-def deep_table(encoded: "list[Encoded]") -> Table:
+def deep_table(encoded: "list[VectorCheck]") -> Table:
     """Draw how the vectors of each version, and the base's own beside it, compare with those recorded."""
     table = Table(
         caption="within tolerance: other bits, as another machine, thread count or library may round them; "

@@ -24,7 +24,7 @@ from mla_extend.language.tokenizer import LanguageTokenizer
 
 
 @dataclass(frozen=True)
-class Built:
+class BuildResult:
     """Say what was built: pieces of the vocabulary, how many of them found a native partner, parameters, seconds.
 
     `copied` is how many pieces start as those of a related language, `table` the frozen table that it reads, if any,
@@ -60,7 +60,7 @@ def build_language(
     best: int = 8,
     seed: int = 0,
     related: Related | None = None,
-) -> Built:
+) -> BuildResult:
     """Build a language from parallel text and load it into the model, untrained.
 
     Args:
@@ -97,7 +97,7 @@ def build_language(
             model.add(tag, tokenizer=None, bottleneck=bottleneck)
         if related is not None:
             copy_related(model, tag, related)
-        return Built(0, 0, parameters(model, tag), time.monotonic() - started)
+        return BuildResult(0, 0, parameters(model, tag), time.monotonic() - started)
     if start == "pretrained":
         return _build_projected(model, tag, source or "", bottleneck, seed, related, started)
     base = model.base
@@ -161,7 +161,7 @@ def build_language(
     if related is not None:
         sure = evidence(alignment, ids) if alignment else None
         copied = copy_related(model, tag, related, sure)
-    return Built(
+    return BuildResult(
         tokenizer.size,
         int(known.sum()),
         parameters(model, tag),
@@ -179,7 +179,7 @@ def _build_projected(
     seed: int,
     related: Related | None,
     started: float,
-) -> Built:
+) -> BuildResult:
     """Build a language that reads a frozen table; its projection starts as PyTorch draws it, as the paper's does."""
     table = open_table(source)
     about = table.to_json(source)
@@ -189,7 +189,7 @@ def _build_projected(
         model.add(tag, tokenizer=tokenizer, bottleneck=bottleneck, pretrained=about)
     if related is not None:
         copy_related(model, tag, related)
-    return Built(tokenizer.size, 0, parameters(model, tag), time.monotonic() - started, table=about)
+    return BuildResult(tokenizer.size, 0, parameters(model, tag), time.monotonic() - started, table=about)
 
 
 @contextmanager

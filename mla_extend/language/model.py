@@ -23,6 +23,7 @@ from torch.nn import functional as F
 from mla_extend.bases.base import IMAGE_BATCH, Base, ImageLike, chunks
 from mla_extend.data.codes import adapter_name
 from mla_extend.errors import DataError, LanguageError, RegistryError
+from mla_extend.language.adapter_files import read_adapter
 from mla_extend.language.batches import encode_in_batches
 from mla_extend.language.peft_method import (
     BASE_PATH,
@@ -37,7 +38,6 @@ from mla_extend.language.peft_method import (
     load_tensors,
 )
 from mla_extend.language.pretrained import find_table
-from mla_extend.language.stored import read_stored
 from mla_extend.language.tokenizer import LanguageTokenizer, TextBatch, pad, widen
 
 ENCODE_BATCH = 128
@@ -156,7 +156,7 @@ class MultilingualModel:
         Raises:
             RegistryError: the files are not those of a language adapter, or do not fit this base.
         """
-        stored = read_stored(folder, self.base.max_tokens, foreign=foreign)
+        stored = read_adapter(folder, self.base.max_tokens, foreign=foreign)
         language = self._add(tag, stored.tokenizer, stored.config)
         try:
             load_tensors(self.peft, language.adapter, stored.tensors, take=True)

@@ -12,10 +12,10 @@ import torch
 from numpy.typing import NDArray
 
 from mla_extend.errors import DataError
+from mla_extend.language.adapter_files import AdapterFiles
 from mla_extend.language.alignment import Alignment, occurrence
 from mla_extend.language.model import MultilingualModel
 from mla_extend.language.peft_method import adapter_tensors
-from mla_extend.language.stored import Stored
 
 EVIDENCE = 5
 """Pairs in which a piece must occur for its alignment to count for more than what the related language has learned."""
@@ -31,7 +31,7 @@ class Related:
 
     language: str
     version: str
-    parts: Stored
+    parts: AdapterFiles
     data: list[dict[str, Any]] = field(default_factory=list)
 
     def to_json(self) -> dict[str, str]:

@@ -12,8 +12,8 @@ from mla_extend.bases.base import Base
 from mla_extend.bases.open import open_base
 from mla_extend.bases.source import DEMO, base_name, native_language
 from mla_extend.errors import LanguageError, MlaExtendError, RegistryError
+from mla_extend.language.adapter_files import read_adapter
 from mla_extend.language.model import Language, MultilingualModel
-from mla_extend.language.stored import read_stored
 from mla_extend.progress import SILENT, Progress
 from mla_extend.registry.card import Card, check_base
 from mla_extend.registry.check import check_version
@@ -209,7 +209,7 @@ class RegistryModel(MultilingualModel):
         return Related(
             tag,
             version.name,
-            read_stored(version.folder, self.base.max_tokens, foreign=is_foreign(version.folder)),
+            read_adapter(version.folder, self.base.max_tokens, foreign=is_foreign(version.folder)),
             card.data,
         )
 

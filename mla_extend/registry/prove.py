@@ -18,7 +18,7 @@ from mla_extend.registry.load import RegistryModel
 from mla_extend.registry.recorded import Vectors, encode_texts, native_probe, record_vectors
 
 
-def prove(model: RegistryModel, home: BaseRegistry, tag: str, staged: Path, bare: Vectors) -> dict[str, Any]:
+def prove(model: RegistryModel, home: BaseRegistry, tag: str, staged: Path, native_before: Vectors) -> dict[str, Any]:
     """Return the isolation proof of a version, as JSON, with the record of its own vectors as `recorded`.
 
     Args:
@@ -26,7 +26,7 @@ def prove(model: RegistryModel, home: BaseRegistry, tag: str, staged: Path, bare
         home: the registry of the base; the caller holds its lock.
         tag: the language that is added, or whose other version is put into use.
         staged: the folder of that version.
-        bare: the native probe from before anything was attached.
+        native_before: the native probe from before anything was attached.
 
     Raises:
         IsolationError: something moved.
@@ -43,7 +43,7 @@ def prove(model: RegistryModel, home: BaseRegistry, tag: str, staged: Path, bare
         return encode_texts(model, texts, languages)
 
     proof = prove_isolation(home, tag, staged, encode, encode_with, languages=others)
-    if native_probe(model).tobytes() != bare.tobytes():
+    if native_probe(model).tobytes() != native_before.tobytes():
         raise IsolationError(
             f"The native vectors of the base moved while {tag!r} was proven. Nothing was changed; it is a fault of "
             "this package: please report it."
@@ -72,12 +72,12 @@ def roll_back(
     """
     check_whole(home, home.find(tag, version))  # before the base is opened
     model = open_model(home, device, progress)
-    bare = native_probe(model)
+    native_before = native_probe(model)
     before = in_use(home.folder_of(tag))
     proof: dict[str, Any] = {}
 
     def prove_switch(folder: Path) -> dict[str, Any]:
-        proof.update(prove(model, home, tag, folder, bare))
+        proof.update(prove(model, home, tag, folder, native_before))
         del proof["recorded"]  # the version's own card has it
         return proof
 

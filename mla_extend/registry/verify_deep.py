@@ -31,7 +31,7 @@ SAME, WITHIN, MOVED, UNKNOWN = "same bits", "within tolerance", "moved", "not re
 
 
 @dataclass(frozen=True)
-class Encoded:
+class VectorCheck:
     """Tell how a language's vectors compare with those recorded when a version was published.
 
     Attributes:
@@ -72,7 +72,7 @@ class Encoded:
 
 def verify_deep(
     root: str | Path, *, device: str = "auto", progress: Progress = SILENT
-) -> tuple[list[Problem], list[Encoded]]:
+) -> tuple[list[Problem], list[VectorCheck]]:
     """Check every file of a registry, then encode the probe texts again in each version whose files are whole.
 
     For each base, English (the base's own language) is encoded before anything is attached and again with each version
@@ -87,7 +87,7 @@ def verify_deep(
     """
     problems = verify(root)
     broken = {(problem.base, problem.language, problem.version) for problem in problems}
-    encoded: list[Encoded] = []
+    encoded: list[VectorCheck] = []
     registry = Registry(root)
     for name in registry.bases():
         try:
@@ -115,9 +115,9 @@ def verify_deep(
 
 def encode_again(
     model: RegistryModel, home: BaseRegistry, versions: Sequence[Version], progress: Progress
-) -> Iterator[Problem | Encoded]:
+) -> Iterator[Problem | VectorCheck]:
     native = model.native
-    bare = native_probe(model)
+    native_before = native_probe(model)
     here = environment(model)
     for version in versions:
         tag, name = version.language, version.name
@@ -135,19 +135,19 @@ def encode_again(
             beside = encode_texts(model, PROBES, [native] * len(PROBES))
         finally:
             model.remove(tag)
-        if beside.tobytes() != bare.tobytes():
+        if beside.tobytes() != native_before.tobytes():
             what = f"with it attached, the vectors of {native!r} are not the base's own bits"
             yield Problem(home.base.name, tag, name, None, what, "Do not use it; please report it.")
-        yield _compared(home, card, native, bare, here)
+        yield _compared(home, card, native, native_before, here)
         yield _compared(home, card, tag, own, here)
         progress.advance()
 
 
-def _compared(home: BaseRegistry, card: Card, language: str, vectors: Vectors, here: Mapping[str, str]) -> Encoded:
+def _compared(home: BaseRegistry, card: Card, language: str, vectors: Vectors, here: Mapping[str, str]) -> VectorCheck:
     """Compare a language's probe vectors with the record on a card."""
     name, version, proof = home.base.name, card.version, card.isolation
     if proof.get("probes") != probes_hash():
-        return Encoded(name, language, version, UNKNOWN)
+        return VectorCheck(name, language, version, UNKNOWN)
     try:
         then = dict(proof["recorded"]["environment"])
         digest, sample = (str(proof["recorded"]["vectors"][language][key]) for key in ("sha256", "sample"))
@@ -155,14 +155,14 @@ def _compared(home: BaseRegistry, card: Card, language: str, vectors: Vectors, h
         # Older cards hold a hash of the base's own vectors, and not where it was made.
         old = proof.get("languages", {}).get(language, {}).get("vectors")
         same = language == home.base.native and old == vectors_hash(vectors)
-        return Encoded(name, language, version, SAME if same else UNKNOWN)
+        return VectorCheck(name, language, version, SAME if same else UNKNOWN)
     differs = tuple(
         f"{key} {here.get(key, 'none')}, was {then.get(key, 'none')}"
         for key in dict.fromkeys([*then, *here])
         if then.get(key) != here.get(key)
     )
     if digest == vectors_hash(vectors):
-        return Encoded(name, language, version, SAME, differs, 0.0)
+        return VectorCheck(name, language, version, SAME, differs, 0.0)
     difference = largest_difference(sample, sampled(vectors))
     lawful = bool(differs) and difference is not None and difference <= TOLERANCE
-    return Encoded(name, language, version, WITHIN if lawful else MOVED, differs, difference)
+    return VectorCheck(name, language, version, WITHIN if lawful else MOVED, differs, difference)

@@ -27,7 +27,7 @@ def as_exception(error: BaseException) -> Exception:
 
 
 @dataclass(frozen=True)
-class Asked:
+class PendingQuery:
     """Hold a query that waits for its answer."""
 
     query: Query
@@ -46,7 +46,7 @@ class Queries:
         self.searcher = searcher
         self._limits = limits
         searcher.router  # noqa: B018 - opened before the first query comes
-        self._waiting: queue.Queue[Asked | None] = queue.Queue(limits.requests)
+        self._waiting: queue.Queue[PendingQuery | None] = queue.Queue(limits.requests)
         self._refreshing = threading.Lock()
         self._looked = time.monotonic()
         self.restarts = 0
@@ -65,7 +65,7 @@ class Queries:
             Busy: too many wait.
             LanguageError: the language is no code.
         """
-        asked = Asked(Query(query, language if language == AUTO else self.searcher.tag(language), top))
+        asked = PendingQuery(Query(query, language if language == AUTO else self.searcher.tag(language), top))
         try:
             self._waiting.put_nowait(asked)
         except queue.Full as error:
@@ -128,9 +128,9 @@ class Queries:
                             one.answer.set_exception(as_exception(error))
             ending = None in batch
 
-    def _answer(self, batch: list[Asked]) -> None:
+    def _answer(self, batch: list[PendingQuery]) -> None:
         """Answer a batch; what cannot be answered fails by itself."""
-        good: list[Asked] = []
+        good: list[PendingQuery] = []
         for asked in batch:
             try:
                 self._check(asked)
@@ -151,7 +151,7 @@ class Queries:
             for asked, answer in zip(part, answers, strict=True):
                 asked.answer.set_result(answer)
 
-    def _check(self, asked: Asked) -> None:
+    def _check(self, asked: PendingQuery) -> None:
         self.refresh()
         check_query(asked.query.text)
         check_top(asked.query.top)

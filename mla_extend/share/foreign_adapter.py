@@ -26,8 +26,8 @@ def check_adapter(folder: Path, card: Card, base: "Base", what: str) -> None:
         DataError: a setting is not what this package writes for this base, or more is claimed than the file holds.
         RegistryError: the frozen table that it reads is not to be had.
     """
+    from mla_extend.language.adapter_files import settings_fault  # noqa: PLC0415
     from mla_extend.language.peft_method import PEFT_TYPE  # noqa: PLC0415 - imports torch
-    from mla_extend.language.stored import settings_fault  # noqa: PLC0415
 
     settings = _read_settings(folder / ADAPTER, what)
     path = base.family.embedding
@@ -62,7 +62,7 @@ def numbers_held(path: Path, what: str) -> int:
     """
     from safetensors import SafetensorError, safe_open  # noqa: PLC0415 - packing needs neither
 
-    from mla_extend.language.stored import count_numbers  # noqa: PLC0415 - imports torch
+    from mla_extend.language.adapter_files import count_numbers  # noqa: PLC0415 - imports torch
 
     try:
         with open_plain(path) as file:

@@ -152,7 +152,7 @@ def _publish(
     from mla_extend.registry.recorded import native_probe  # noqa: PLC0415 - imports torch
 
     tag = card.language
-    bare = native_probe(model)
+    native_before = native_probe(model)
     with home.changing(tag, "was not published"):
         publish.check_staged(staged, home.work)
         publish.check_card(card, tag, home.base)
@@ -160,7 +160,7 @@ def _publish(
         if there is not None:
             return there, False  # another process has published the same one meanwhile
         publish.sweep(home.folder, tag)
-        proof = _prove(model, home, staged, card, bare)
+        proof = _prove(model, home, staged, card, native_before)
         folder = home.folder_of(tag)
         version = Version(tag, card.version, folder / card.version)
         if version.folder.is_dir():  # it is there, whole, and not in use
@@ -177,7 +177,7 @@ def _publish(
         return publish.put(folder, staged, tag, card.version, isolation=proof), True
 
 
-def _prove(model: "RegistryModel", home: BaseRegistry, staged: Path, card: Card, bare: Any) -> dict[str, Any]:
+def _prove(model: "RegistryModel", home: BaseRegistry, staged: Path, card: Card, native_before: Any) -> dict[str, Any]:
     """Prove isolation, and that the adapter can be used: it loads, and gives finite vectors for the probe texts."""
     import numpy as np  # noqa: PLC0415 - the command line needs it nowhere else
 
@@ -185,7 +185,7 @@ def _prove(model: "RegistryModel", home: BaseRegistry, staged: Path, card: Card,
     from mla_extend.registry.prove import prove  # noqa: PLC0415 - imports torch
 
     try:
-        proof = prove(model, home, card.language, staged, bare)
+        proof = prove(model, home, card.language, staged, native_before)
         vectors = model.text_vectors(list(PROBES), card.language).numpy()
     except (IsolationError, OSError):
         raise

@@ -31,7 +31,7 @@ def padded_tokens(model: MultilingualModel, lengths: Sequence[int]) -> int:
     if fixed is not None:
         return fixed * len(lengths)
     rising = sorted(lengths)
-    parts = cut(rising) if in_parts(model) else [range(len(rising))]
+    parts = split_by_length(rising) if in_parts(model) else [range(len(rising))]
     return sum(len(part) * rising[part[-1]] for part in parts)
 
 
@@ -44,20 +44,20 @@ def in_parts(model: MultilingualModel) -> bool:
 def _by_length(model: MultilingualModel, ids: Ids) -> Tensor:
     """Return the vectors `[B, D]` of rows that go through the model in parts of like length, as they pay on a CPU."""
     order = sorted(range(len(ids)), key=lambda i: len(ids[i]))
-    parts = cut([len(ids[i]) for i in order])
+    parts = split_by_length([len(ids[i]) for i in order])
     vectors = torch.cat([model.forward(pad([ids[order[i]] for i in part])).float() for part in parts])
     return vectors[torch.tensor(order).argsort()]
 
 
-def cut(lengths: Sequence[int]) -> list[range]:
+def split_by_length(lengths: Sequence[int]) -> list[range]:
     """Cut rows of rising length into parts so that less is padded; each cut saves `PART_COSTS` tokens or more."""
     rows = range(len(lengths))
     saved = {end: end * (lengths[-1] - lengths[end - 1]) for end in rows[PART_ROWS::PART_ROWS]}
     best = max(saved, key=saved.__getitem__, default=0)
     if not best or saved[best] < PART_COSTS:
         return [rows]
-    rest = [range(best + part.start, best + part.stop) for part in cut(lengths[best:])]
-    return [*cut(lengths[:best]), *rest]
+    rest = [range(best + part.start, best + part.stop) for part in split_by_length(lengths[best:])]
+    return [*split_by_length(lengths[:best]), *rest]
 
 
 @torch.no_grad()

@@ -21,7 +21,7 @@ from mla_extend.training.memory import FreedMemory
 from mla_extend.training.optimiser import adam, add_gradients
 from mla_extend.training.precision import fuses_adam
 from mla_extend.training.stages import Stage
-from mla_extend.training.teacher import together
+from mla_extend.training.teacher import encoded_with
 from mla_extend.training.validation import Score
 
 COLLAPSED = 0.98
@@ -188,7 +188,7 @@ class Run:
         """Let the tasks make ready what the next steps need, some steps at a time."""
         if self.step < self._ready:
             return
-        first, self._ready = together(self.step)
+        first, self._ready = encoded_with(self.step)
         for term, batches in self.sources:
             rows = [batches.rows(step) for step in range(first, min(self._ready, self.stage.steps))]
             term.task.prepare(np.unique(np.concatenate(rows)))
@@ -238,7 +238,10 @@ class Run:
             self.worse += 1
         self._put(kept)
         self._record(
-            event="evaluation", score=round(score.score, 5), chance=round(score.chance, 5), alike=round(score.alike, 5)
+            event="evaluation",
+            score=round(score.score, 5),
+            chance=round(score.chance, 5),
+            mean_cosine=round(score.mean_cosine, 5),
         )
         self._check(score)
 
@@ -249,9 +252,12 @@ class Run:
 
     def _check(self, score: Score) -> None:
         stage, step = self.stage.name, self.step
-        if not math.isfinite(score.alike) or (step and score.alike > COLLAPSED and score.alike > self.history[0].alike):
+        if not math.isfinite(score.mean_cosine) or (
+            step and score.mean_cosine > COLLAPSED and score.mean_cosine > self.history[0].mean_cosine
+        ):
             raise TrainingError(
-                f"{stage} collapsed at step {step}: the mean cosine between different sentences is {score.alike:.3f}, "
+                f"{stage} collapsed at step {step}: the mean cosine between different sentences is "
+                f"{score.mean_cosine:.3f}, "
                 "so every text gets nearly the same vector. The likely cause is a learning rate that is too high, or a "
                 f"target column that does not belong to its native one: look at the data, and try --set "
                 f"{stage}.learning_rate={self.recipe.learning_rate / 5:g} --set "
@@ -287,14 +293,14 @@ class Run:
     # Optimiser ----------------------------------------------------------------------------------------------------
 
     def _set_rates(self) -> None:
-        """Set each group's rate for the next step: a linear rise, then a cosine down to zero."""
-        rise = max(1.0, min(self.recipe.warmup * self.stage.steps, self.recipe.longest_warmup))
-        if self.step < rise:
-            share = (self.step + 1) / rise
+        """Set each group's rate for the next step: a linear warmup, then a cosine down to zero."""
+        warmup = max(1.0, min(self.recipe.warmup * self.stage.steps, self.recipe.longest_warmup))
+        if self.step < warmup:
+            factor = (self.step + 1) / warmup
         else:
-            share = 0.5 * (1 + math.cos(math.pi * (self.step - rise) / max(1.0, self.stage.steps - rise)))
+            factor = 0.5 * (1 + math.cos(math.pi * (self.step - warmup) / max(1.0, self.stage.steps - warmup)))
         for group in self.optimiser.param_groups:
-            group["lr"] = group["peak"] * min(1.0, share)
+            group["lr"] = group["peak"] * min(1.0, factor)
 
     @torch.no_grad()
     def _put(self, weights: dict[str, Tensor]) -> None:
@@ -323,7 +329,7 @@ class Run:
                     "worse": self.worse,
                     "kept_step": self.kept_step,
                     "best_place": self._best_place,
-                    "history": [[s.score, s.chance, s.alike, s.error] for s in self.history],
+                    "history": [[s.score, s.chance, s.mean_cosine, s.error] for s in self.history],
                 },
             )
         )

@@ -29,9 +29,9 @@ from mla_extend.training.stages import (
     Stage,
     Term,
     TransferTask,
-    drawn,
     exposure_terms,
     smaller_batches,
+    subword_sampling,
     training_pairs,
     transfer_terms,
 )
@@ -100,7 +100,7 @@ def estimate(
         np.ones((len(train), dim), dtype=np.float32),
         train.native,
         train.weights,
-        drawn=drawn(model, tag, train.target),
+        drawn=subword_sampling(model, tag, train.target),
         native_rows=NativeRows(partial(model.tokenise, tag), train.native, partners(model, tag)),
     )
     seconds = before + time.monotonic() - started
@@ -118,7 +118,7 @@ def estimate(
             np.ones((len(image_text.images), dim), dtype=np.float32),
             np.asarray(image_text.image_of_text, dtype=np.int64)[shown],
             captions,
-            drawn=drawn(model, tag, captions),
+            drawn=subword_sampling(model, tag, captions),
         )
         terms["exposure"] = exposure_terms(exposure, pairs, recipe)
         rows["exposure"] = len(image_text.texts) - len(captions)

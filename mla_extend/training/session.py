@@ -11,7 +11,7 @@ from torch import Tensor
 from mla_extend.bases.features import Features
 from mla_extend.data.pairs import ImageText, ParallelText
 from mla_extend.files import atomic_folder, atomic_path
-from mla_extend.language.build import Built, build_language
+from mla_extend.language.build import BuildResult, build_language
 from mla_extend.language.model import MultilingualModel
 from mla_extend.language.peft_method import adapter_tensors, load_tensors
 from mla_extend.language.related import Related
@@ -34,7 +34,7 @@ DONE = "trained"
 class Trained:
     """Say how a run went: what was built, each stage, the log, what to tell the user."""
 
-    built: Built
+    built: BuildResult
     stages: list[dict[str, Any]] = field(default_factory=list)
     log: list[dict[str, Any]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
@@ -83,7 +83,7 @@ class Session:
         self.log: list[dict[str, Any]] = []
         self.checkpoints = CheckpointFile(folder / "checkpoint.safetensors")
 
-    def build(self, parallel: ParallelText, image_text: ImageText | None, split: Split) -> Built:
+    def build(self, parallel: ParallelText, image_text: ImageText | None, split: Split) -> BuildResult:
         """Build the language from its training pairs, or take it from the folder if this run has built it already."""
         start = self.folder / "start"
         if not self.processes.first:
@@ -93,7 +93,7 @@ class Session:
         self.processes.wait()
         return built
 
-    def _build(self, start: Path, parallel: ParallelText, image_text: ImageText | None, split: Split) -> Built:
+    def _build(self, start: Path, parallel: ParallelText, image_text: ImageText | None, split: Split) -> BuildResult:
         kept = [i for i, held in enumerate(split.pairs) if not held]
         captions: list[str] = []
         if image_text is not None and split.captions is not None:
@@ -189,7 +189,7 @@ class Session:
         """Keep a record; the list is shared with the checkpoint, which saves it together with the weights."""
         self.log.append(record)
 
-    def _save_start(self, start: Path, built: Built) -> None:
+    def _save_start(self, start: Path, built: BuildResult) -> None:
         with atomic_folder(start) as temporary:
             language = self.model.language(self.tag)
             if language.tokenizer is not None:
@@ -213,11 +213,11 @@ class Session:
         tensors = adapter_tensors(self.model.peft, self.model.language(self.tag).adapter)
         return {name: tensor.detach().cpu() for name, tensor in tensors.items()}
 
-    def _load_start(self, start: Path) -> Built:
+    def _load_start(self, start: Path) -> BuildResult:
         tokenizer = None
         if (start / "tokenizer.json").is_file():
             tokenizer = LanguageTokenizer.load(start, self.model.base.max_tokens)
-        built = Built(**json.loads((start / "built.json").read_text()))
+        built = BuildResult(**json.loads((start / "built.json").read_text()))
         language = self.model.add(
             self.tag,
             tokenizer=tokenizer,
@@ -236,4 +236,8 @@ def write_log(path: Path, log: list[dict[str, Any]]) -> None:
 
 
 def _rounded(score: Score) -> dict[str, float]:
-    return {"score": round(score.score, 5), "chance": round(score.chance, 5), "alike": round(score.alike, 5)}
+    return {
+        "score": round(score.score, 5),
+        "chance": round(score.chance, 5),
+        "mean_cosine": round(score.mean_cosine, 5),
+    }

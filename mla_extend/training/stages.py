@@ -73,7 +73,7 @@ class Stage:
 
 
 @dataclass(frozen=True)
-class Drawn:
+class SubwordSampling:
     """Texts that some batches read cut into pieces at random (subword regularisation, Kudo 2018)."""
 
     tokenizer: LanguageTokenizer
@@ -101,7 +101,7 @@ class TransferTask:
         teacher: Vectors | Teacher,
         native: Sequence[str],
         weights: Weights = None,
-        drawn: Drawn | None = None,
+        drawn: SubwordSampling | None = None,
         native_rows: NativeRows | None = None,
     ) -> None:
         self.ids = ids
@@ -145,7 +145,7 @@ class ExposureTask:
         image_of_text: Rows,
         texts: Sequence[str],
         weights: Weights = None,
-        drawn: Drawn | None = None,
+        drawn: SubwordSampling | None = None,
     ) -> None:
         self.ids = ids
         self.drawn = drawn
@@ -197,7 +197,7 @@ def transfer_stage(
         Teacher(model, features, train.native),
         train.native,
         train.weights,
-        drawn(model, tag, train.target),
+        subword_sampling(model, tag, train.target),
         NativeRows(partial(model.tokenise, tag), train.native, partners(model, tag)),
     )
     held = set(hold.native)
@@ -234,7 +234,7 @@ def exposure_stage(
         image_of_text[train],
         texts,
         None if weights is None else weights[train],
-        drawn(model, tag, texts),
+        subword_sampling(model, tag, texts),
     )
     validation = ExposureValidation(
         [ids[i] for i in hold], [image_text.texts[i] for i in hold], image_of_text[hold], images
@@ -253,12 +253,12 @@ def exposure_terms(captions: ExposureTask, pairs: Task, recipe: Recipe) -> list[
     return terms
 
 
-def drawn(model: MultilingualModel, tag: str, texts: Sequence[str]) -> Drawn | None:
+def subword_sampling(model: MultilingualModel, tag: str, texts: Sequence[str]) -> SubwordSampling | None:
     """Return texts that may be cut at random, where the language's tokenizer is one that can."""
     tokenizer = model.language(tag).tokenizer
     if tokenizer is None or tokenizer.pieces is None:
         return None
-    return Drawn(tokenizer, texts)
+    return SubwordSampling(tokenizer, texts)
 
 
 def training_pairs(parallel: ParallelText, lexicon: ParallelText | None, share: float) -> ParallelText:

@@ -48,7 +48,7 @@ class Teacher:
         return found
 
 
-def together(step: int) -> tuple[int, int]:
+def encoded_with(step: int) -> tuple[int, int]:
     """Return the range of steps, the end excluded, whose vectors are encoded with those of a step.
 
     It depends on the step alone: a vector's last bits depend on the sentences that it was encoded beside, and a run

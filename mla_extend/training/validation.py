@@ -29,12 +29,12 @@ class Score:
     """Say how a language does on the held-out slice.
 
     `score` is the mean of R@1, R@5 and R@10 in both directions (a fraction), `chance` what a random ranking reads,
-    `alike` the mean cosine between different texts' vectors (near 1: collapsed), `error` the score's standard error.
+    `mean_cosine` that between different texts' vectors (near 1: collapsed), `error` the score's standard error.
     """
 
     score: float
     chance: float
-    alike: float
+    mean_cosine: float
     error: float
 
 

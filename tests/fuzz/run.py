@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 
 HERE = Path(__file__).parent
-INSTRUMENTED = ["mla_extend.data", "mla_extend.jobs.plan", "mla_extend.language.stored", "mla_extend.registry",
+INSTRUMENTED = ["mla_extend.data", "mla_extend.jobs.plan", "mla_extend.language.adapter_files", "mla_extend.registry",
                 "mla_extend.share", "mla_extend.training.recipe", "polib", "tarfile", "yaml", "zipfile"]  # fmt: skip
 SECONDS_AN_INPUT = 10
 SECONDS_STUCK = 30

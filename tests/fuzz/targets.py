@@ -22,7 +22,7 @@ from mla_extend.data.read import read_image_text, read_parallel
 from mla_extend.data.translations import read_translations
 from mla_extend.errors import MlaExtendError
 from mla_extend.jobs.plan import read_plan
-from mla_extend.language.stored import settings_fault
+from mla_extend.language.adapter_files import settings_fault
 from mla_extend.registry.card import card_text
 from mla_extend.registry.foreign_card import foreign_card
 from mla_extend.share import foreign_tokenizer

@@ -22,7 +22,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Stored:
+class AdapterFiles:
     """Hold an adapter's settings, its tokenizer (`None`: the base's own) and its tensors by the names PEFT writes.
 
     `table` is the frozen one that it reads, where it has none of its own.
@@ -34,7 +34,7 @@ class Stored:
     table: FrozenTable | None = None
 
 
-def read_stored(folder: Path, max_tokens: int, *, foreign: bool = False) -> Stored:
+def read_adapter(folder: Path, max_tokens: int, *, foreign: bool = False) -> AdapterFiles:
     """Read a language from a version's folder; the caller has checked its files against their hashes.
 
     Args:
@@ -56,7 +56,7 @@ def read_stored(folder: Path, max_tokens: int, *, foreign: bool = False) -> Stor
     tokenizer = _read(folder / TOKENIZER, lambda _: _tokenizer(folder, max_tokens)) if config.vocabulary else None
     tensors = _read(folder / WEIGHTS, load_file)
     table = find_table(config.pretrained, foreign=foreign) if config.pretrained else None
-    return Stored(config, tokenizer, tensors, table)
+    return AdapterFiles(config, tokenizer, tensors, table)
 
 
 def count_numbers(path: Path) -> int:

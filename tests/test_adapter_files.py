@@ -12,8 +12,8 @@ from safetensors.numpy import load_file, save_file
 
 from mla_extend.bases.open import open_base
 from mla_extend.errors import RegistryError
+from mla_extend.language.adapter_files import count_numbers, read_adapter, settings_fault
 from mla_extend.language.model import MultilingualModel
-from mla_extend.language.stored import count_numbers, read_stored, settings_fault
 from mla_extend.language.tokenizer import LanguageTokenizer
 
 SETTINGS, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
@@ -41,7 +41,7 @@ def folder(saved: Path, tmp_path: Path) -> Path:
 def refused(folder: Path, name: str) -> str:
     """Assert that a folder is refused with one printable line that names the file and the remedy; return it."""
     with pytest.raises(RegistryError) as caught:
-        read_stored(folder, 16)
+        read_adapter(folder, 16)
     line = str(caught.value)
     assert line.startswith(str(folder / name))
     assert "add the language again" in line
@@ -51,7 +51,7 @@ def refused(folder: Path, name: str) -> str:
 
 
 def test_a_language_is_read_as_it_was_saved(folder: Path) -> None:
-    stored = read_stored(folder, 16)
+    stored = read_adapter(folder, 16)
     assert stored.config.language == "sw"
     assert stored.tokenizer is not None
     assert stored.tokenizer.size == stored.config.vocabulary
