@@ -48,7 +48,7 @@ def _table(parameters: list[Any]) -> list[str]:
 
 def _name(parameter: Any) -> str:
     if parameter.param_type_name == "argument":
-        return f"`{parameter.metavar}`"
+        return f"`{_cell(parameter.metavar)}`"
     names = ", ".join(f"`{option}`" for option in parameter.opts)
     return names if _is_flag(parameter) or not parameter.metavar else f"{names} `{_cell(parameter.metavar)}`"
 

@@ -30,9 +30,7 @@ FRAME = 7
 def add_languages(
     plan: Annotated[
         str,
-        typer.Argument(
-            metavar="PLAN.yaml|demo", help="What to add: a YAML file, or demo for every language of the demo."
-        ),
+        typer.Argument(metavar="PLAN.yaml|demo", help="A YAML plan, or demo for every language of the demo."),
     ],
     base: Annotated[
         str | None,
@@ -57,7 +55,7 @@ def add_languages(
         typer.Option(
             "--recipe",
             metavar="NAME|FILE",
-            help="Recipe of the languages for which the plan names none.  \\[default: default]",
+            help="Recipe for languages without one in the plan.  \\[default: default]",
             show_default=False,
         ),
     ] = None,
@@ -67,7 +65,7 @@ def add_languages(
             "--jobs",
             metavar="N",
             min=1,
-            help="Languages at once.  \\[default: 1; on a Ray cluster, as many as it has room for]",
+            help="Languages at a time.  \\[default: 1; on a Ray cluster, as many as it has room for]",
             show_default=False,
         ),
     ] = None,
@@ -77,7 +75,7 @@ def add_languages(
             "--threads",
             metavar="N",
             min=1,
-            help="Threads of each; the CPUs that each asks Ray for.  \\[default: cores / N; 1 with Ray]",
+            help="Threads per language; with Ray, CPUs per language.  \\[default: cores / N; 1 with Ray]",
             show_default=False,
         ),
     ] = None,
@@ -86,18 +84,18 @@ def add_languages(
         typer.Option(
             "--ray",
             metavar="ADDRESS|local",
-            help="Run on a Ray cluster. Registry and data must be on a file system that all its machines share.",
+            help="Run on a Ray cluster. Registry and data must be on a file system shared by all machines.",
         ),
     ] = None,
     gpus: Annotated[
-        float, typer.Option("--gpus", metavar="F", min=0, help="GPUs that each asks Ray for; 0.5 shares one.")
+        float, typer.Option("--gpus", metavar="F", min=0, help="GPUs per language with Ray; 0.5 shares one.")
     ] = 0.0,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Show the plan and what each language would take; train nothing.")
+        bool, typer.Option("--dry-run", help="Show the plan with an estimate for each language; train nothing.")
     ] = False,
     json: Json = False,
 ) -> None:
-    """Add many languages by a plan: each by itself, with its own log; run again, it goes on where it was."""
+    """Add the languages of a plan, each in its own process with its own log. Run it again to continue."""
     from mla_extend.errors import DataError, Interrupted  # noqa: PLC0415 - help needs none of it
 
     if gpus and not ray:

@@ -48,8 +48,7 @@ from mla_extend.processes import follows
 app = typer.Typer(
     name="mla-extend",
     help="Add a language to an English image-text model. The images' vectors, English, and every other language stay "
-    "as they are, bit for bit. What you would type each time (base, registry, index, device) may stand in "
-    "mla-extend.toml.",
+    "as they are, bit for bit. Set base, registry, index and device once in mla-extend.toml.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
@@ -94,8 +93,7 @@ def add_language(
         typer.Option(
             "--image-text",
             metavar="DATA|demo",
-            help="Images with text in the language, given alike; may be repeated. Without it, Language Exposure is "
-            "skipped.",
+            help="Images with captions in the language; may be repeated. Without them, Language Exposure is skipped.",
         ),
     ] = None,
     lexicon: Annotated[
@@ -103,8 +101,7 @@ def add_language(
         typer.Option(
             "--lexicon",
             metavar="DATA",
-            help="A word list, native words and words of the language, given alike; may be repeated. It teaches words "
-            "that the parallel text lacks.",
+            help="A bilingual word list; may be repeated. It teaches words that the parallel text lacks.",
         ),
     ] = None,
     text: Annotated[
@@ -112,8 +109,8 @@ def add_language(
         typer.Option(
             "--text",
             metavar="FILE",
-            help="Text of the language alone, a sentence a line; may be repeated. It shapes the tokenizer and the "
-            "start of words that the parallel text lacks.",
+            help="Monolingual text, one sentence per line; may be repeated. It shapes the tokenizer and the "
+            "initial vectors of words that the parallel text lacks.",
         ),
     ] = None,
     base: BaseSource = None,
@@ -127,8 +124,8 @@ def add_language(
         typer.Option(
             "--test-set",
             metavar="DATA|demo",
-            help="Images with text, or parallel text, to evaluate on; training rows that stand in it are dropped.  "
-            "\\[default: demo data's own, else a slice held out of training]",
+            help="Images with text, or parallel text, to evaluate on; training rows that occur in it are dropped.  "
+            "\\[default: the demo's for demo data, else held-out training data]",
             show_default=False,
         ),
     ] = None,
@@ -140,7 +137,7 @@ def add_language(
         typer.Option(
             "--license",
             metavar="NAME",
-            help="Licence of your data, for the card.  \\[default: what the data set says of itself]",
+            help="Licence of your data, for the card.  \\[default: what the data states]",
             show_default=False,
         ),
     ] = None,
@@ -149,7 +146,7 @@ def add_language(
         typer.Option(
             "--start-from",
             metavar="LANG",
-            help="A related language of the registry to start from a copy of; it stays as it is.",
+            help="A related language of the registry to start from. It is copied and stays unchanged.",
             autocompletion=languages_there,
         ),
     ] = None,
@@ -157,11 +154,9 @@ def add_language(
     device: Device = "auto",
     resume: Annotated[bool, typer.Option("--resume", help="Continue an interrupted run of the same command.")] = False,
     replace: Annotated[
-        bool, typer.Option("--replace", help="The language may be there already; its older version is kept beside.")
+        bool, typer.Option("--replace", help="Publish a new version if the language exists; older versions are kept.")
     ] = False,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Say what would be trained, for how long, and train nothing.")
-    ] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Estimate time and memory; train nothing.")] = False,
     json: Json = False,
 ) -> None:
     """Add a language: build its tokenizer, embedding and acquirers, train them, evaluate, prove isolation, publish."""
@@ -289,7 +284,9 @@ def evaluate(
     distractors: Annotated[
         Path | None,
         typer.Option(
-            "--distractors", metavar="FILE", help="Further native sentences, one a line, to find parallel text among."
+            "--distractors",
+            metavar="FILE",
+            help="More native sentences for the gallery of parallel text, one per line.",
         ),
     ] = None,
     base: BaseSource = None,
@@ -298,7 +295,7 @@ def evaluate(
     device: Device = "auto",
     json: Json = False,
 ) -> None:
-    """Evaluate a language: recall in both directions, beside the base's own, the floor and chance."""
+    """Evaluate a language: recall in both directions, beside the native language, the floor and chance."""
     with progress() as bars:
         bars.start("Loading")
         from mla_extend.evaluation.evaluate import evaluate as run  # noqa: PLC0415 - imports torch
@@ -332,7 +329,7 @@ def remove(
     device: Device = "auto",
     json: Json = False,
 ) -> None:
-    """Remove a language with all its versions, after proving that nothing else moves."""
+    """Remove a language with all its versions, after proving that nothing else changes."""
     from mla_extend.registry.summary import find_home  # noqa: PLC0415
 
     tag, home = find_home(language, base, registry)

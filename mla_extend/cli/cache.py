@@ -12,17 +12,20 @@ from mla_extend.cli.options import Json
 
 def cache(
     clean: Annotated[
-        bool, typer.Option("--clean", help="Remove what this version does not read: it can all be made again.")
+        bool, typer.Option("--clean", help="Remove what this version does not read. All of it can be recomputed.")
     ] = False,
     unused_for: Annotated[
         float | None,
         typer.Option(
-            "--unused-for", metavar="DAYS", min=0, help="With --clean, remove too what was not used for so many days."
+            "--unused-for",
+            metavar="DAYS",
+            min=0,
+            help="With --clean, also remove what was not used for this many days.",
         ),
     ] = None,
     json: Json = False,
 ) -> None:
-    """Say what lies in the cache and how large it is; remove what is not in use."""
+    """Show the cache's content and size; remove what is not in use."""
     from mla_extend import cache_contents  # noqa: PLC0415 - numpy is slow to import
     from mla_extend.cache import cache_folder  # noqa: PLC0415
 

@@ -23,7 +23,7 @@ Second = Annotated[
     str | None,
     typer.Argument(
         metavar="[LANG[@VERSION]]",
-        help="What it is compared with.",
+        help="The language or version to compare with.",
         show_default=False,
         autocompletion=languages_there,
     ),
@@ -38,8 +38,8 @@ def compare(
         typer.Option(
             "--translations",
             metavar="FILE",
-            help="In place of a second: the test texts translated into the base's language by whatever engine, as .tsv "
-            "or .jsonl with caption and translation, or one a line in the test set's order.",
+            help="Compare with searching in your translations of the test texts: .tsv or .jsonl with caption and "
+            "translation, or one per line in the test set's order.",
         ),
     ] = None,
     test_set: Annotated[

@@ -27,18 +27,16 @@ def export(
         typer.Option(
             "--out",
             metavar="DIR",
-            help="Folder to make.  \\[default: BASE-LANG-TOOL in the current folder]",
+            help="Output folder.  \\[default: BASE-LANG-TOOL in the current folder]",
             show_default=False,
         ),
     ] = None,
     int8: Annotated[
-        bool, typer.Option("--int8", help="Weights of 8 bits: a quarter of the size, a little less recall. ONNX only.")
+        bool, typer.Option("--int8", help="8-bit weights: a quarter of the size, slightly lower recall. ONNX only.")
     ] = False,
     base: BaseSource = None,
     registry: RegistryFolder = None,
-    replace: Annotated[
-        bool, typer.Option("--replace", help="The folder may be there already, of an earlier export.")
-    ] = False,
+    replace: Annotated[bool, typer.Option("--replace", help="Replace an earlier export.")] = False,
     json: Json = False,
 ) -> None:
     """Export a language for another tool: onnxruntime, sentence-transformers or Immich."""

@@ -44,7 +44,7 @@ def rollback(
         str,
         typer.Argument(
             metavar="LANG[@VERSION]",
-            help="The version to put into use, such as sw@v1; of a language alone, the one before the one in use.",
+            help="The version to put into use, such as sw@v1; for sw alone, the one before the current one.",
             autocompletion=languages_there,
         ),
     ],
@@ -54,7 +54,7 @@ def rollback(
     yes: Yes = False,
     json: Json = False,
 ) -> None:
-    """Put an earlier version of a language into use, after proving that nothing else moves."""
+    """Put an earlier version of a language into use, after proving that nothing else changes."""
     from mla_extend.registry.summary import find_version  # noqa: PLC0415
 
     home, chosen = find_version(language, base, registry)
@@ -82,9 +82,7 @@ def rollback(
 
 
 def prune(
-    keep: Annotated[
-        int, typer.Option("--keep", metavar="N", min=1, help="How many of the newest versions of a language stay.")
-    ],
+    keep: Annotated[int, typer.Option("--keep", metavar="N", min=1, help="How many of the newest versions to keep.")],
     language: Annotated[
         str | None,
         typer.Argument(
@@ -96,7 +94,7 @@ def prune(
     ] = None,
     base: BaseSource = None,
     registry: RegistryFolder = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be deleted, and delete nothing.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be deleted; delete nothing.")] = False,
     yes: Yes = False,
     json: Json = False,
 ) -> None:

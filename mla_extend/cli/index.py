@@ -32,9 +32,8 @@ def index(
         Path,
         typer.Argument(
             metavar="FOLDER|FILE",
-            help="A folder of images and videos, or one file; or vectors made elsewhere with the same base: a folder "
-            "that clip-retrieval wrote, a parquet file, or the list of paths that belongs to a .npy file; or demo, for "
-            "the demo's test pictures.",
+            help="A folder of images and videos, or one file; or vectors made with the same base: clip-retrieval's "
+            "output folder, a parquet file, or the list of paths of a .npy file; or demo, for the demo's pictures.",
         ),
     ],
     folder: IndexFolder = None,
@@ -43,7 +42,7 @@ def index(
         typer.Option(
             "--vectors",
             metavar="FILE.npy|COLUMN",
-            help="The vectors of a list of paths, or the column of a parquet file that holds vectors.",
+            help="Vectors of a list of paths, or the vector column of a parquet file.",
         ),
     ] = None,
     exclude: Annotated[
@@ -51,15 +50,15 @@ def index(
         typer.Option(
             "--exclude",
             metavar="GLOB",
-            help="Leave out files and folders of this name, or with a slash of this path below the folder, whatever "
-            "their case; several may be given.",
+            help="Leave out files and folders of this name or, with a slash, of this path below the folder, ignoring "
+            "case; may be repeated.",
         ),
     ] = None,
     default_excludes: Annotated[
         bool,
         typer.Option(
             "--default-excludes/--no-default-excludes",
-            help="Leave out hidden names, thumbnails, recycle bins and the like.",
+            help="Leave out hidden files, thumbnails, recycle bins and the like.",
         ),
     ] = True,
     base: BaseSource = None,
@@ -67,7 +66,7 @@ def index(
     device: Device = "auto",
     json: Json = False,
 ) -> None:
-    """Encode images once, to search them in every language. Run it again after changes: only they are encoded."""
+    """Encode images once, to search them in every language. Run it again after changes: only new images are encoded."""
     with progress() as bars:
         bars.start("Loading")
         from mla_extend.search.index.make import make_index  # noqa: PLC0415 - imports torch

@@ -16,7 +16,7 @@ def inspect(
     native: Annotated[str, typer.Option("--native", metavar="LANG", help="Code of the base's own language.")] = "en",
     test_set: Annotated[
         str | None,
-        typer.Option("--test-set", metavar="DATA|demo", help="Sentences and images that must not stand in the data."),
+        typer.Option("--test-set", metavar="DATA|demo", help="Sentences and images that must not occur in the data."),
     ] = None,
     columns: Columns = None,
     format_name: FormatName = None,
@@ -32,8 +32,7 @@ def inspect(
             "--suggest",
             metavar="N",
             min=1,
-            help="Name the N native sentences most worth translating next: those that cover most of the words that are "
-            "needed and that the data lack.",
+            help="Rank the N native sentences most worth translating: most needed words that the data lack.",
         ),
     ] = None,
     needed: Annotated[
@@ -41,7 +40,7 @@ def inspect(
         typer.Option(
             "--for",
             metavar="FILE",
-            help="Native text, one sentence a line, whose words are needed.  \\[default: the test set's captions]",
+            help="Native text whose words are needed, one sentence per line.  \\[default: the test set's captions]",
             show_default=False,
         ),
     ] = None,
@@ -50,7 +49,7 @@ def inspect(
         typer.Option(
             "--pool",
             metavar="FILE",
-            help="Native sentences to choose among, one a line.  \\[default: those of --for]",
+            help="Candidate sentences, one per line.  \\[default: those of --for]",
             show_default=False,
         ),
     ] = None,
@@ -60,7 +59,7 @@ def inspect(
     ] = None,
     json: Json = False,
 ) -> None:
-    """Look for faults in data: repetitions, copies, wrong script or language, broken text, leaks of the test set."""
+    """Check data: duplicates, copies, wrong script or language, broken text, leaks from the test set."""
     if suggest is None and (needed or pool or out):
         raise typer.BadParameter("--for, --pool and --out say more of --suggest N; give it too.")
     from mla_extend.add.inspect import inspect_data, summary  # noqa: PLC0415

@@ -46,8 +46,8 @@ LanguageVersion = Annotated[
     str,
     typer.Argument(
         metavar="LANG[@VERSION]",
-        help="A language (its version in use), or one version of it: sw@v1 is the oldest, sw@v2 the next; its name or "
-        "the beginning of it does too.",
+        help="A language (its version in use) or one version: sw@v1 is the oldest, sw@v2 the next; a version's name "
+        "or its beginning works too.",
         autocompletion=languages_there,
     ),
 ]
@@ -79,7 +79,7 @@ Device = Annotated[
         help="cpu, cuda, mps, or auto: the one that is set, else the best there is.",
     ),
 ]
-Seed = Annotated[int, typer.Option("--seed", metavar="N", min=0, help="Decides everything that is drawn.")]
+Seed = Annotated[int, typer.Option("--seed", metavar="N", min=0, help="Random seed.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else, to standard output.")]
 RecipeName = Annotated[
     str,
@@ -92,18 +92,16 @@ Columns = Annotated[
     typer.Option(
         "--columns",
         metavar="ROLE=COLUMN,...",
-        help="Names of your data's columns, where they are not found: native, target, image, text.",
+        help="Names of your data's columns, if they are not detected. Roles: native, target, image, text.",
     ),
 ]
 FormatName = Annotated[
     str | None,
-    typer.Option(
-        "--format", metavar="NAME", help="The data's format, where it is not recognised.", autocompletion=_formats
-    ),
+    typer.Option("--format", metavar="NAME", help="The data's format, if it is not detected.", autocompletion=_formats),
 ]
 Filter = Annotated[
     str,
     typer.Option(
-        "--filter", metavar="LEVEL", help="Which faulty rows are dropped: strict, default, or off (empty ones alone)."
+        "--filter", metavar="LEVEL", help="Which faulty rows are dropped: strict, default, or off (only empty ones)."
     ),
 ]

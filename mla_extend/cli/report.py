@@ -30,13 +30,13 @@ def report(
         "report.html"
     ),
     no_examples: Annotated[
-        bool, typer.Option("--no-examples", help="Show no queries with their images; nothing is encoded then.")
+        bool, typer.Option("--no-examples", help="Leave out example queries; nothing is encoded.")
     ] = False,
     seed: Seed = 0,
     device: Device = "auto",
     json: Json = False,
 ) -> None:
-    """Write one HTML page about the languages of a registry: figures, plots, costs, data and licences, examples."""
+    """Write an HTML page about the languages of a registry: figures, plots, costs, data and licences, examples."""
     with progress() as bars:
         from mla_extend.report.page import make_report  # noqa: PLC0415 - starting the command line needs none of it
 

@@ -25,7 +25,7 @@ def search(
         list[str] | None,
         typer.Argument(
             metavar="[WORDS]...",
-            help="What the images show, in any language of the registry: one query of one or more words.",
+            help="The query, in any language of the registry.",
             show_default=False,
         ),
     ] = None,
@@ -48,7 +48,7 @@ def search(
             "--language",
             "--lang",
             metavar="LANG|auto",
-            help="Language of the query; auto finds it out.",
+            help="Language of the query; auto detects it.",
             autocompletion=languages_there,
         ),
     ] = "auto",
@@ -67,12 +67,12 @@ def search(
     ] = None,
     html: Annotated[
         Path | None,
-        typer.Option("--html", metavar="FILE.html", help="Write what is found with its pictures as one page too."),
+        typer.Option("--html", metavar="FILE.html", help="Also write the results as a page with thumbnails."),
     ] = None,
     show: Annotated[bool, typer.Option("--open", help="Open the best image.")] = False,
     json: Json = False,
 ) -> None:
-    """Search an index of images with words, or with an image."""
+    """Search an image index with words or with an image."""
     if sum(given is not None for given in (words or None, image, queries)) != 1:
         raise typer.BadParameter("Give one of three: some words, --image FILE or --queries FILE.")
     from mla_extend.report.render import page_path  # noqa: PLC0415

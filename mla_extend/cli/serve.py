@@ -15,16 +15,18 @@ def serve(
     folder: IndexFolder = None,
     host: Annotated[
         str,
-        typer.Option("--host", metavar="NAME", help="Where to listen. Other than the loopback lets other machines in."),
+        typer.Option(
+            "--host", metavar="NAME", help="Address to listen on. Anything but loopback admits other machines."
+        ),
     ] = "127.0.0.1",
     port: Annotated[int, typer.Option("--port", metavar="N", min=0, max=65535, help="0 takes a free one.")] = 8000,
     base: BaseSource = None,
     registry: RegistryFolder = None,
     device: Device = "auto",
-    open_page: Annotated[bool, typer.Option("--open", help="Show the page in the browser.")] = False,
+    open_page: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
     json: Json = False,
 ) -> None:
-    """Serve an image index: a page to search it in any language, and the same as JSON."""
+    """Serve an image index: a search page for all languages, and a JSON API."""
     with progress() as bars:
         bars.start("Loading")
         from mla_extend.serve.server import open_service  # noqa: PLC0415 - imports torch

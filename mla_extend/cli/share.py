@@ -9,7 +9,7 @@ from mla_extend.cli.console import OUT, print_json, progress, size
 from mla_extend.cli.options import BaseSource, Device, Json, LanguageVersion, RegistryFolder
 
 Replace = Annotated[
-    bool, typer.Option("--replace", help="The language may be there already; its older version is kept beside.")
+    bool, typer.Option("--replace", help="Publish a new version if the language exists; older versions are kept.")
 ]
 Repository = Annotated[str, typer.Argument(metavar="REPO", help="A model repository of the hub, as OWNER/NAME.")]
 
@@ -29,7 +29,7 @@ def pack(
     registry: RegistryFolder = None,
     json: Json = False,
 ) -> None:
-    """Pack a version of a language into one archive, whose bytes depend on the version alone."""
+    """Pack a version into one archive; the same version gives the same bytes."""
     from mla_extend.share.pack import pack as run  # noqa: PLC0415 - the registry need not be imported for --help
 
     found = run(language, out=out, base=base, registry=registry)
@@ -52,7 +52,7 @@ def unpack(
     device: Device = "auto",
     json: Json = False,
 ) -> None:
-    """Take a packed language into the registry: check every file, prove isolation, publish."""
+    """Publish a packed language in the registry, after checking every file and proving isolation."""
     with progress() as bars:
         bars.start("Loading")
         from mla_extend.share.pack import unpack as run  # noqa: PLC0415 - imports torch
@@ -65,16 +65,16 @@ def unpack(
 def push(
     language: LanguageVersion,
     repo: Repository,
-    private: Annotated[bool, typer.Option("--private", help="A repository that is made now is private.")] = False,
+    private: Annotated[bool, typer.Option("--private", help="Make a new repository private.")] = False,
     revision: Annotated[
         str | None,
-        typer.Option("--revision", metavar="BRANCH", help="Branch to send to.  \\[default: main]", show_default=False),
+        typer.Option("--revision", metavar="BRANCH", help="Branch to push to.  \\[default: main]", show_default=False),
     ] = None,
     base: BaseSource = None,
     registry: RegistryFolder = None,
     json: Json = False,
 ) -> None:
-    """Send a version of a language to the hub in one commit; the token is taken from HF_TOKEN or the hub's login."""
+    """Push a version to the hub in one commit. The token comes from HF_TOKEN or the hub's login."""
     with progress() as bars:
         from mla_extend.share.hub import push as run  # noqa: PLC0415 - the hub's library is slow to import
 
@@ -105,7 +105,7 @@ def pull(
         typer.Option(
             "--revision",
             metavar="R",
-            help="Branch, tag or commit to take.  \\[default: main]",
+            help="Branch, tag or commit to pull.  \\[default: main]",
             show_default=False,
         ),
     ] = None,
@@ -119,7 +119,7 @@ def pull(
     device: Device = "auto",
     json: Json = False,
 ) -> None:
-    """Take a language from the hub into the registry: check every file, prove isolation, publish."""
+    """Publish a language from the hub in the registry, after checking every file and proving isolation."""
     with progress() as bars:
         bars.start("Loading")
         from mla_extend.share.hub import pull as run  # noqa: PLC0415 - imports torch

@@ -10,7 +10,7 @@ from mla_extend.cli.options import Json, NewLanguage
 
 
 def sources(language: NewLanguage, json: Json = False) -> None:
-    """List public parallel text and images with text for a language: size, licence, how to get and how to use it."""
+    """List public parallel text and captioned images for a language: size, licence, commands to fetch and use them."""
     from mla_extend.data.sources import UNKNOWN, public_sources  # noqa: PLC0415
 
     with progress() as bars:

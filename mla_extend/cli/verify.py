@@ -20,8 +20,7 @@ def verify(
         bool,
         typer.Option(
             "--deep",
-            help="Open the base too, encode the probe texts again in every version, and compare with the vectors "
-            "recorded when it was published.",
+            help="Also encode the probe texts with every version, and compare with the vectors recorded at publishing.",
         ),
     ] = False,
     device: Device = "auto",
