@@ -105,8 +105,8 @@ class Base:
     def native_vectors(self, texts: Sequence[str], batch_size: int | None = None) -> Tensor:
         """Encode native text by the base's own path, in the order given: unnormalised vectors `[B, D]` in float32.
 
-        Rows are encoded in batches of like length; an empty list gives `[0, D]`-shaped nothing only if `D` is known,
-        so it is refused.
+        Raises:
+            DataError: there is no text.
         """
         if not texts:
             raise DataError("There is no text to encode: the list is empty.")

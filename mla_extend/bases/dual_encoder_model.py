@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from transformers import AutoConfig, AutoModel, PretrainedConfig, PreTrainedModel
 
 from mla_extend.bases.efficientnet_lite import LITE0_CONFIG, MODEL_TYPE, EfficientNetLite
+from mla_extend.bases.family import mean_pool
 
 
 class DualEncoderConfig(PretrainedConfig):  # type: ignore[misc]
@@ -143,9 +144,7 @@ class DualEncoderModel(PreTrainedModel):  # type: ignore[misc]
     def get_text_features(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         """Return unnormalised text vectors `[B, D]` of ids and mask `[B, T]`: the mean over the mask's tokens."""
         hidden = self.text_model(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
-        weights = attention_mask.unsqueeze(-1).to(hidden.dtype)
-        vectors: Tensor = (hidden * weights).sum(dim=1) / weights.sum(dim=1).clamp(min=1e-9)
-        return vectors
+        return mean_pool(hidden, attention_mask)
 
     def get_image_features(self, pixel_values: Tensor) -> Tensor:
         """Return unnormalised image vectors `[B, D]` of pixels `[B, 3, H, W]`."""

@@ -4,7 +4,7 @@ import json
 import re
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from mla_extend.images import PREPARATION
 from mla_extend.images.video import RULE as VIDEO_RULE
@@ -27,12 +27,16 @@ def text_encoding(base: "Base") -> dict[str, str]:
 
 def image_encoding(base: "Base") -> dict[str, str]:
     """Return what decides the vector of an image: the base, how it is prepared, and the libraries that prepare it."""
+    processor = base.processor
+    values = processor.to_dict() if hasattr(processor, "to_dict") else repr(processor)
+    kinds = type(processor).__mro__
+    torchvision = any("torchvision" in f"{one.__module__}.{one.__qualname__}".lower() for one in kinds)
     return {
         "base": base.identity.fingerprint,
         "rule": PREPARATION,
         "video": VIDEO_RULE,
-        "processor": _described(base.processor),
-        **_versions("transformers", "pillow", *(["torchvision"] if _uses_torchvision(base.processor) else [])),
+        "processor": f"{kinds[0].__qualname__} {ADDRESS.sub('', json.dumps(values, sort_keys=True, default=str))}",
+        **_versions("transformers", "pillow", *(["torchvision"] if torchvision else [])),
     }
 
 
@@ -41,18 +45,6 @@ def is_current(space: Mapping[str, str]) -> bool:
     ours = {"rule": PREPARATION, "video": VIDEO_RULE} if "processor" in space else {"rule": TEXT_RULE}
     libraries = [name for name in space if name not in OWN]
     return all(space.get(key) == value for key, value in {**ours, **_versions(*libraries)}.items())
-
-
-def _described(processor: Any) -> str:
-    """Return an image processor with all its values, those that the library has filled in too."""
-    kind = type(processor).__qualname__
-    values = processor.to_dict() if hasattr(processor, "to_dict") else repr(processor)
-    return f"{kind} {ADDRESS.sub('', json.dumps(values, sort_keys=True, default=str))}"
-
-
-def _uses_torchvision(processor: Any) -> bool:
-    """Say whether a processor is one of torchvision's, or of transformers' that run on it."""
-    return any("torchvision" in f"{one.__module__}.{one.__qualname__}".lower() for one in type(processor).__mro__)
 
 
 def _versions(*names: str) -> dict[str, str]:

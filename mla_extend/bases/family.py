@@ -78,13 +78,13 @@ class Family(ABC):
             return None
         return AutoImageProcessor.from_pretrained(folder, backend="pil", trust_remote_code=False)  # no torchvision
 
-    @abstractmethod
     def text_tower(self, model: nn.Module) -> nn.Module:
         """Return the module that maps ids `[B, T]` to hidden states `[B, T, W]` (`.last_hidden_state`)."""
+        return model.get_submodule("text_model")
 
-    @abstractmethod
-    def max_tokens(self, model: nn.Module) -> int:
+    def max_tokens(self, model: Any) -> int:
         """Return how many positions the text tower has, special tokens included."""
+        return int(model.config.text_config.max_position_embeddings)
 
     def padded_length(self, model: nn.Module) -> int | None:
         """Return the length that every row of ids is padded to; `None` where the longest row of a batch decides."""
@@ -102,13 +102,13 @@ class Family(ABC):
         `mask` `[B, T]` is 1 on tokens, `ends` `[B]` the position of each row's end token.
         """
 
-    @abstractmethod
-    def native_features(self, model: nn.Module, ids: Tensor, mask: Tensor) -> Tensor:
+    def native_features(self, model: Any, ids: Tensor, mask: Tensor) -> Tensor:
         """Return the family's own unnormalised vectors `[B, D]` of native text: the path that must never change."""
+        return as_features(model.get_text_features(input_ids=ids, attention_mask=mask))
 
-    @abstractmethod
-    def image_features(self, model: nn.Module, pixels: Any) -> Tensor:
+    def image_features(self, model: Any, pixels: Any) -> Tensor:
         """Return the family's own unnormalised vectors `[B, D]` of what `pixels` has prepared."""
+        return as_features(model.get_image_features(pixel_values=pixels))
 
     def pixels(self, processor: Any, images: list[Any]) -> Any:
         """Prepare RGB PIL images as the processor says: a tensor `[B, 3, H, W]`.
@@ -123,11 +123,14 @@ class Family(ABC):
         return encoding["input_ids"], encoding["attention_mask"]
 
     def special_ids(self, tokenizer: Any) -> tuple[int, int, int]:
-        """Return the native ids of the pad, begin and end tokens, from which a language's own ones start."""
+        """Return the native ids of the pad, begin and end tokens, from which a language's own ones start.
+
+        The end token stands for one that the tokenizer lacks.
+        """
         begin = tokenizer.bos_token_id if tokenizer.bos_token_id is not None else tokenizer.cls_token_id
         end = tokenizer.eos_token_id if tokenizer.eos_token_id is not None else tokenizer.sep_token_id
         pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else end
-        return pad, begin, end
+        return pad, (end if begin is None else begin), end
 
     def sigmoid_terms(self, model: nn.Module) -> tuple[Tensor, Tensor] | None:
         """Return the scale and the bias of the sigmoid contrast between texts and images that the model has learned.

@@ -6,7 +6,7 @@ from typing import Any
 import transformers
 from torch import Tensor, nn
 
-from mla_extend.bases.family import Family, as_features, load_pretrained, take_positions
+from mla_extend.bases.family import Family, load_pretrained, take_positions
 from mla_extend.bases.source import model_type
 
 
@@ -28,10 +28,6 @@ class Clip(Family):
         tower: nn.Module = getattr(model.text_model, "text_model", model.text_model)
         return tower
 
-    def max_tokens(self, model: Any) -> int:
-        """Return the size of the position table."""
-        return int(model.config.text_config.max_position_embeddings)
-
     def pool(self, model: Any, hidden: Tensor, mask: Tensor, ends: Tensor) -> Tensor:
         """Take the end token's state (already after the final LayerNorm) and project it.
 
@@ -40,17 +36,3 @@ class Clip(Family):
         """
         projected: Tensor = model.text_projection(take_positions(hidden, ends))
         return projected
-
-    def native_features(self, model: Any, ids: Tensor, mask: Tensor) -> Tensor:
-        """Return `get_text_features`."""
-        return as_features(model.get_text_features(input_ids=ids, attention_mask=mask))
-
-    def image_features(self, model: Any, pixels: Tensor) -> Tensor:
-        """Return `get_image_features`."""
-        return as_features(model.get_image_features(pixel_values=pixels))
-
-    def special_ids(self, tokenizer: Any) -> tuple[int, int, int]:
-        """Return pad, begin and end; CLIP pads with its end token where no pad is set."""
-        end = int(tokenizer.eos_token_id)
-        pad = tokenizer.pad_token_id
-        return (end if pad is None else int(pad)), int(tokenizer.bos_token_id), end

@@ -21,11 +21,6 @@ class DualEncoder(Family):
         """Load a `DualEncoderModel`."""
         return load_pretrained(DualEncoderModel, folder)
 
-    def text_tower(self, model: Any) -> nn.Module:
-        """Return the text tower."""
-        tower: nn.Module = model.text_model
-        return tower
-
     def max_tokens(self, model: Any) -> int:
         """Return the size of the position table."""
         return int(model.text_model.config.max_position_embeddings)
@@ -33,13 +28,3 @@ class DualEncoder(Family):
     def pool(self, model: Any, hidden: Tensor, mask: Tensor, ends: Tensor) -> Tensor:
         """Average over the tokens, the special ones included."""
         return mean_pool(hidden, mask)
-
-    def native_features(self, model: Any, ids: Tensor, mask: Tensor) -> Tensor:
-        """Return `get_text_features`."""
-        features: Tensor = model.get_text_features(input_ids=ids, attention_mask=mask)
-        return features
-
-    def image_features(self, model: Any, pixels: Tensor) -> Tensor:
-        """Return `get_image_features`."""
-        features: Tensor = model.get_image_features(pixel_values=pixels)
-        return features

@@ -112,15 +112,6 @@ class OpenClipTokenizer:
             return str(self.inner.convert_tokens_to_string(tokens))
         return str(self.own.decode([self.own.encoder[token] for token in tokens]))
 
-    def special_ids(self) -> tuple[int, int, int]:
-        """Return pad, begin and end; where there is no begin, the end stands for it."""
-        if self.inner is None:
-            return 0, self.own.sot_token_id, self.own.eot_token_id
-        end = self.inner.eos_token_id if self.inner.eos_token_id is not None else self.inner.sep_token_id
-        begin = self.inner.bos_token_id if self.inner.bos_token_id is not None else self.inner.cls_token_id
-        pad = self.inner.pad_token_id
-        return (end if pad is None else pad), (end if begin is None else begin), end
-
 
 class OpenClip(Family):
     """CLIP and SigLIP as open_clip defines them, with open_clip's own text transformer."""
@@ -176,11 +167,6 @@ class OpenClip(Family):
         given = config.get("preprocess_cfg", {}) | {"size": config["model_cfg"]["vision_cfg"].get("image_size", 224)}
         return image_transform_v2(PreprocessCfg(**merge_preprocess_dict(PreprocessCfg(), given)), is_train=False)
 
-    def text_tower(self, model: Any) -> nn.Module:
-        """Return the text tower."""
-        tower: nn.Module = model.text_model
-        return tower
-
     def max_tokens(self, model: Any) -> int:
         """Return the size of the position table."""
         return int(model.text_model.positional_embedding.shape[0])
@@ -191,9 +177,10 @@ class OpenClip(Family):
 
     def pool(self, model: Any, hidden: Tensor, mask: Tensor, ends: Tensor) -> Tensor:
         """Take the state that open_clip would, but the end token from the language's tokenizer, and project it."""
-        edge = EDGES.get(pooling_of(model.clip))
+        clip = model.clip
+        edge = EDGES.get(str(clip.text.pool_type if hasattr(clip, "text") else clip.text_pool_type))
         pooled = take_positions(hidden, ends) if edge is None else hidden[:, edge]
-        projection = text_of(model.clip).text_projection
+        projection = text_of(clip).text_projection
         if projection is None:
             return pooled
         projected: Tensor = projection(pooled) if isinstance(projection, nn.Linear) else pooled @ projection
@@ -220,8 +207,9 @@ class OpenClip(Family):
 
     def special_ids(self, tokenizer: Any) -> tuple[int, int, int]:
         """Return pad, begin and end."""
-        ids: tuple[int, int, int] = tokenizer.special_ids()
-        return ids
+        if tokenizer.inner is not None:
+            return super().special_ids(tokenizer.inner)
+        return 0, tokenizer.own.sot_token_id, tokenizer.own.eot_token_id
 
     def sigmoid_terms(self, model: Any) -> tuple[Tensor, Tensor] | None:
         """Return the learned scale and bias of a SigLIP; a CLIP has no bias."""
@@ -232,11 +220,6 @@ class OpenClip(Family):
 def text_of(clip: Any) -> Any:
     """Return what holds the parts of the text transformer: a module of its own, or the model itself."""
     return getattr(clip, "text", clip)
-
-
-def pooling_of(clip: Any) -> str:
-    """Return open_clip's name for how text is pooled."""
-    return str(clip.text.pool_type if hasattr(clip, "text") else clip.text_pool_type)
 
 
 def _open_clip() -> Any:

@@ -16,7 +16,7 @@ from tokenizers import normalizers
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mla_extend.bases.families.vision_text import position_offset, run_encoder
+from mla_extend.bases.families.vision_text import run_encoder, usable_positions
 from mla_extend.bases.family import Family, load_pretrained, mean_pool, take_positions
 from mla_extend.bases.fingerprint import weight_files
 from mla_extend.bases.source import model_type
@@ -56,7 +56,7 @@ ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
 
 @dataclass(frozen=True)
 class Module:
-    """One line of `modules.json`: the kind of module and the folder that it lies in."""
+    """One line of `modules.json`: the kind of module and its folder."""
 
     kind: str
     folder: Path
@@ -159,11 +159,6 @@ class SentenceTransformerFamily(Family):
             backend.normalizer = normalizers.Sequence([normalizers.Lowercase(), *rest])
         return tokenizer
 
-    def text_tower(self, model: Any) -> nn.Module:
-        """Return the text tower."""
-        tower: nn.Module = model.text_model
-        return tower
-
     def max_tokens(self, model: Any) -> int:
         """Return the length that the model's folder sets, at most what the position table has room for."""
         return int(model.max_tokens)
@@ -212,7 +207,6 @@ class SentenceModernBert(SentenceTransformerFamily):
     tower_types = ("modernbert",)
 
     def recognises(self, folder: Path) -> bool:
-        """Say whether a folder has a `modules.json` and a text tower of the class's."""
         return _tower_type(folder) in self.tower_types
 
 
@@ -224,7 +218,6 @@ class SentenceDecoder(SentenceTransformerFamily):
     tower_types = ("llama", "mistral", "qwen2", "qwen3")
 
     def recognises(self, folder: Path) -> bool:
-        """Say whether a folder has a `modules.json` and a text tower of the class's."""
         return _tower_type(folder) in self.tower_types
 
 
@@ -295,12 +288,9 @@ def _object(path: Path) -> dict[str, Any]:
 
 def _max_tokens(place: Path, tower: Any) -> int:
     path = place / "tokenizer_config.json"
-    limits = [_settings(place).get("max_seq_length"), tower.config.max_position_embeddings]
+    limits = [_settings(place).get("max_seq_length"), usable_positions(tower)]
     if limits[0] is None and path.is_file():
         limits.append(_object(path).get("model_max_length"))
-    offset = position_offset(tower)
-    if offset is not None:
-        limits[1] -= offset + 1
     return int(min(limit for limit in limits if limit is not None))
 
 

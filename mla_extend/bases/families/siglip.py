@@ -28,25 +28,13 @@ class Siglip(Family):
         return load_pretrained(transformers.Siglip2Model if second else transformers.SiglipModel, folder)
 
     def load_tokenizer(self, folder: Path) -> Any:
-        """Load the tokenizer and see that it lower-cases where its folder says so.
-
-        SigLIP 2 learned lower-cased text and its folders ask for it, of a class of tokenizer that does not heed it.
-        """
+        """Load the tokenizer, lower-casing where its folder asks for it: SigLIP 2's class of tokenizer ignores that."""
         tokenizer = super().load_tokenizer(folder)
         backend = getattr(tokenizer, "backend_tokenizer", None)
         if backend is not None and tokenizer.init_kwargs.get("do_lower_case"):
             rest = [] if backend.normalizer is None else [backend.normalizer]
             backend.normalizer = normalizers.Sequence([normalizers.Lowercase(), *rest])
         return tokenizer
-
-    def text_tower(self, model: Any) -> nn.Module:
-        """Return the text transformer."""
-        tower: nn.Module = model.text_model
-        return tower
-
-    def max_tokens(self, model: Any) -> int:
-        """Return the size of the position table."""
-        return int(model.config.text_config.max_position_embeddings)
 
     def padded_length(self, model: Any) -> int:
         """Return the size of the position table: all rows have its length, as in the model's own training."""
@@ -89,9 +77,8 @@ class Siglip(Family):
 
     def special_ids(self, tokenizer: Any) -> tuple[int, int, int]:
         """Return pad, begin and end; there is no begin token, so that the end stands for it where one is asked for."""
-        end = int(tokenizer.eos_token_id)
-        pad = tokenizer.pad_token_id
-        return (end if pad is None else int(pad)), end, end
+        pad, _, end = super().special_ids(tokenizer)
+        return pad, end, end
 
     def sigmoid_terms(self, model: Any) -> tuple[Tensor, Tensor]:
         """Return the learned scale and bias."""

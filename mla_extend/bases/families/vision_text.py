@@ -6,7 +6,7 @@ from typing import Any
 import transformers
 from torch import Tensor, nn
 
-from mla_extend.bases.family import Family, as_features, load_pretrained
+from mla_extend.bases.family import Family, load_pretrained
 from mla_extend.errors import BaseError
 
 
@@ -33,11 +33,6 @@ class VisionTextDualEncoder(Family):
             )
         return model  # type: ignore[no-any-return]
 
-    def text_tower(self, model: Any) -> nn.Module:
-        """Return the text tower."""
-        tower: nn.Module = model.text_model
-        return tower
-
     def max_tokens(self, model: Any) -> int:
         """Return how many positions can hold tokens."""
         return usable_positions(model.text_model)
@@ -50,14 +45,6 @@ class VisionTextDualEncoder(Family):
         """Send the first token's state through the text tower's pooler and project it."""
         projected: Tensor = model.text_projection(model.text_model.pooler(hidden))
         return projected
-
-    def native_features(self, model: Any, ids: Tensor, mask: Tensor) -> Tensor:
-        """Return `get_text_features`."""
-        return as_features(model.get_text_features(input_ids=ids, attention_mask=mask))
-
-    def image_features(self, model: Any, pixels: Any) -> Tensor:
-        """Return `get_image_features`."""
-        return as_features(model.get_image_features(pixel_values=pixels))
 
 
 def is_bert_like(tower: Any) -> bool:
