@@ -28,7 +28,7 @@ from mla_extend.registry.languages import BaseRegistry
 from mla_extend.registry.store import Registry
 from mla_extend.report.examples import BUDGET, Example, Examples, choose, thumbnail, within
 from mla_extend.report.inspection import EXPLANATIONS, inspection_page
-from mla_extend.report.page import make_report, write_report
+from mla_extend.report.page import make_report
 from mla_extend.report.plots import file_name
 from mla_extend.report.render import direction, visible
 
@@ -149,7 +149,7 @@ def publish(home: BaseRegistry, card: Card, ok: bool = True) -> None:
 
 def page_of(root: Path, tmp_path: Path) -> Page:
     out = tmp_path / "page.html"
-    assert write_report(root, out=out, examples=False) == out
+    assert make_report(root, out=out, examples=False).path == out
     return check_page(out.read_text(encoding="utf-8"))
 
 
@@ -311,7 +311,7 @@ def test_hostile_captions_do_nothing(data: dict[str, Path], dual_folder: Path, t
         row["caption"], row["english"] = f"{row['caption']} {HOSTILE}", f"{HOSTILE} {row['english']}"
     data["test"].write_text("".join(f"{json.dumps(row)}\n" for row in rows), encoding="utf-8")
     add(data, dual_folder, root, "--test-set", str(data["test"]))
-    out = write_report(root, out=tmp_path / "page.html")
+    out = make_report(root, out=tmp_path / "page.html").path
     text = out.read_text(encoding="utf-8")
     assert "<script>alert('x')</script>" in check_page(text).text
     assert "\u202e" not in text
@@ -322,7 +322,7 @@ def test_an_empty_registry_is_an_error(folder: str, tmp_path: Path) -> None:
     if folder:
         make_base(tmp_path / folder)
     with pytest.raises(RegistryError, match=r"holds no language yet\. Add one"):
-        write_report(tmp_path / folder, out=tmp_path / "page.html")
+        make_report(tmp_path / folder, out=tmp_path / "page.html")
     assert not (tmp_path / "page.html").exists()
 
 
@@ -330,9 +330,9 @@ def test_a_base_that_is_not_there_is_an_error(tmp_path: Path) -> None:
     home = make_base(tmp_path / "adapters")
     publish(home, realistic("sw", "Swahili"))
     with pytest.raises(RegistryError, match=r"no base named 'demos'\. Did you mean 'demo'"):
-        write_report(tmp_path / "adapters", base="demos", out=tmp_path / "page.html")
+        make_report(tmp_path / "adapters", base="demos", out=tmp_path / "page.html")
     for known in ("demo", "owner/demo"):
-        assert write_report(tmp_path / "adapters", base=known, out=tmp_path / "page.html", examples=False).is_file()
+        assert make_report(tmp_path / "adapters", base=known, out=tmp_path / "page.html", examples=False).path.is_file()
 
 
 def test_only_the_base_that_is_named_is_shown(tmp_path: Path) -> None:
@@ -360,14 +360,14 @@ def test_damaged_cards_are_told_and_left_out(tmp_path: Path) -> None:
     with pytest.raises(
         RegistryError, match=r"No language of .* can be read. The first problem: de \(demo\): .*card.json"
     ):
-        write_report(tmp_path / "adapters", out=tmp_path / "page.html")
+        make_report(tmp_path / "adapters", out=tmp_path / "page.html")
 
 
 def test_a_page_needs_the_name_of_a_page(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"is a folder. Give the name of a file, such as .*report\.html"):
-        write_report(tmp_path, out=tmp_path)
+        make_report(tmp_path, out=tmp_path)
     with pytest.raises(DataError, match=r"does not end in \.html. Give the name of a page, such as report\.html"):
-        write_report(tmp_path, out=tmp_path / "report.pdf")
+        make_report(tmp_path, out=tmp_path / "report.pdf")
 
 
 def test_examples_without_the_base_say_why(tmp_path: Path) -> None:

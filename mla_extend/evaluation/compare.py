@@ -90,7 +90,10 @@ def compare(
             f"{first!r} is compared with another language or version, or with translations, one of the two. Give it as "
             "the second argument or with --translations FILE."
         )
-    systems = [find_system(text, base, registry) for text in (first, second) if text is not None]
+    systems = []
+    for text in [first] if second is None else [first, second]:
+        home, version = find_version(text, base, registry)
+        systems.append(System(text, home, version, check_version(version)))
     if second is not None:
         _check_pair(*systems)
     home = systems[0].home
@@ -121,17 +124,6 @@ def compare(
             for split, one, other in zip(shared, *results, strict=True)
         },
     }
-
-
-def find_system(text: str, base: str | None, registry: str | Path | None) -> System:
-    """Return the version that `LANG` or `LANG@VERSION` names, its files checked against its card.
-
-    Raises:
-        LanguageError: there is no such language.
-        RegistryError: there is no such version, it is damaged, or several bases hold the language.
-    """
-    home, version = find_version(text, base, registry)
-    return System(text, home, version, check_version(version))
 
 
 @contextmanager

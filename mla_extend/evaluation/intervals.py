@@ -71,12 +71,12 @@ def bootstrap(
     Raises:
         DataError: no resamples, or a level that is not between 0 and 1.
     """
-    recalls = _resample([result], resamples, seed, level)[0]
-    columns = {name: _percentiles(recalls[:, index], level) for index, name in enumerate(METRICS)}
+    _check_level(level)
+    recalls = _resample([result], resamples, seed)[0]
     return RecallIntervals(
         mean_recall=_percentiles(recalls.mean(axis=1), level),
         t2i_mean=_percentiles(recalls[:, : len(KS)].mean(axis=1), level),
-        metrics=columns,
+        metrics={name: _percentiles(recalls[:, index], level) for index, name in enumerate(METRICS)},
     )
 
 
@@ -84,9 +84,7 @@ def paired_bootstrap(
     ours: RetrievalResult,
     theirs: RetrievalResult,
     *,
-    resamples: int = RESAMPLES,
     seed: int = 0,
-    level: float = LEVEL,
 ) -> Comparison:
     """Compare the mean recalls of two systems on the same images, drawn together.
 
@@ -96,18 +94,18 @@ def paired_bootstrap(
     Args:
         ours: the ranks of one system.
         theirs: those of the other; the captions may be others, the images must be the same in the same order.
-        resamples, seed, level: as for `bootstrap`.
+        seed: as for `bootstrap`.
 
     Raises:
-        DataError: another number of images, or as `bootstrap` does.
+        DataError: another number of images.
     """
-    first, second = (recalls.mean(axis=1) for recalls in _resample([ours, theirs], resamples, seed, level))
+    first, second = (recalls.mean(axis=1) for recalls in _resample([ours, theirs], RESAMPLES, seed))
     differences = first - second
     tail = min(np.count_nonzero(differences <= 0), np.count_nonzero(differences >= 0))
     return Comparison(
         difference=ours.mean_recall - theirs.mean_recall,
-        interval=_percentiles(differences, level),
-        p_value=min(1.0, 2 * (1 + tail) / (resamples + 1)),
+        interval=_percentiles(differences),
+        p_value=min(1.0, 2 * (1 + tail) / (RESAMPLES + 1)),
     )
 
 
@@ -117,14 +115,13 @@ def ratio_bootstrap(
     *,
     resamples: int = RESAMPLES,
     seed: int = 0,
-    level: float = LEVEL,
 ) -> Ratio | None:
     """Return our mean recall over the native one on the same images, with its interval from the same resamples.
 
     Args:
         ours: the ranks of the added language.
         native: those of the base's own English on the same images, in the same order.
-        resamples, seed, level: as for `bootstrap`.
+        resamples, seed: as for `bootstrap`.
 
     Returns:
         `None` where the native mean recall is 0, so that there is no ratio.
@@ -132,11 +129,10 @@ def ratio_bootstrap(
     Raises:
         DataError: as `paired_bootstrap` does.
     """
-    first, second = (recalls.mean(axis=1) for recalls in _resample([ours, native], resamples, seed, level))
+    first, second = (recalls.mean(axis=1) for recalls in _resample([ours, native], resamples, seed))
     if native.mean_recall == 0:
         return None
-    interval = _percentiles(first / second, level) if second.all() else None
-    return Ratio(ours.mean_recall / native.mean_recall, interval)
+    return Ratio(ours.mean_recall / native.mean_recall, _percentiles(first / second) if second.all() else None)
 
 
 def wilson(hits: int, queries: int, level: float = LEVEL) -> Interval:
@@ -163,7 +159,7 @@ def wilson(hits: int, queries: int, level: float = LEVEL) -> Interval:
     return Interval(0.0 if hits == 0 else low, 1.0 if hits == queries else high)
 
 
-def _percentiles(samples: Floats, level: float) -> Interval:
+def _percentiles(samples: Floats, level: float = LEVEL) -> Interval:
     low, high = np.percentile(samples, [50 * (1 - level), 50 * (1 + level)])
     return Interval(float(low), float(high))
 
@@ -173,9 +169,8 @@ def _check_level(level: float) -> None:
         raise DataError(f"The level {level} is not between 0 and 1; 0.95 is usual.")
 
 
-def _resample(results: list[RetrievalResult], resamples: int, seed: int, level: float) -> list[Floats]:
+def _resample(results: list[RetrievalResult], resamples: int, seed: int) -> list[Floats]:
     """Return `[R, 6]` recalls of each result over R draws of images, the same draws for all."""
-    _check_level(level)
     if resamples < 1:
         raise DataError(f"{resamples} resamples give no interval; {RESAMPLES} is usual.")
     sizes = {result.images for result in results}
@@ -188,7 +183,11 @@ def _resample(results: list[RetrievalResult], resamples: int, seed: int, level: 
     sums = np.concatenate(
         [_draw(generator, min(step, resamples - low), len(units)) @ tables for low in range(0, resamples, step)]
     )
-    return [_shares(part) for part in np.split(sums, len(results), axis=1)]
+    # Only a draw of images that all lack captions in one of two systems has no queries; it counts as no hit.
+    return [
+        np.concatenate([part[:, :3] / np.maximum(part[:, 3:4], 1), part[:, 4:7] / np.maximum(part[:, 7:], 1)], axis=1)
+        for part in np.split(sums, len(results), axis=1)
+    ]
 
 
 def _table(result: RetrievalResult) -> Floats:
@@ -205,9 +204,3 @@ def _draw(generator: np.random.Generator, resamples: int, units: int) -> Floats:
     drawn: Integers = generator.integers(units, size=(resamples, units))
     drawn += np.arange(resamples)[:, None] * units
     return np.bincount(drawn.ravel(), minlength=resamples * units).reshape(resamples, units).astype(np.float64)
-
-
-def _shares(sums: Floats) -> Floats:
-    # Only a draw of images that all lack captions in one of two systems has no queries; it counts as no hit.
-    t2i, i2t = sums[:, :3] / np.maximum(sums[:, 3:4], 1), sums[:, 4:7] / np.maximum(sums[:, 7:], 1)
-    return np.concatenate([t2i, i2t], axis=1)

@@ -180,6 +180,8 @@ def _meta(model: MultilingualModel, language: str | None) -> "ModelMeta":
     if languages:
         state = json.dumps(sorted((tag, version) for tag, (version, _) in languages.items()))
         revision += "-" + hashlib.sha256(state.encode()).hexdigest()[:8]
+    base = sum(parameter.numel() for parameter in model.base.model.parameters())
+    attached = sum(parameters(model, tag) for tag in model.languages[1:] if model.is_loaded(tag))
     from_hub = HUB_ID.fullmatch(identity.source) and local_folder(identity.source) is None
     found: ModelMeta = meta.ModelMeta(
         loader=None,
@@ -187,7 +189,7 @@ def _meta(model: MultilingualModel, language: str | None) -> "ModelMeta":
         revision=revision,
         release_date=None,
         languages=[mteb_language(tag) for tag in model.languages],
-        n_parameters=_base_parameters(model) + sum(parameters for _, parameters in languages.values()),
+        n_parameters=base - attached + sum(parameters for _, parameters in languages.values()),
         memory_usage_mb=None,
         max_tokens=model.base.max_tokens,
         embed_dim=model.text_vectors(["a"], model.native).shape[1],
@@ -217,17 +219,7 @@ def _languages(model: MultilingualModel) -> dict[str, tuple[str, int]]:
     for tag in model.languages[1:]:
         if tag not in found and model.is_loaded(tag):
             digest = hashlib.sha256()
-            for tensor in _tensors(model, tag):
+            for _, tensor in sorted(adapter_tensors(model.peft, model.language(tag).adapter).items()):
                 digest.update(tensor.detach().cpu().reshape(-1).view(torch.uint8).numpy().tobytes())
             found[tag] = (digest.hexdigest(), parameters(model, tag))
     return found
-
-
-def _base_parameters(model: MultilingualModel) -> int:
-    loaded = [tag for tag in model.languages[1:] if model.is_loaded(tag)]
-    attached = sum(parameters(model, tag) for tag in loaded)
-    return sum(parameter.numel() for parameter in model.base.model.parameters()) - attached
-
-
-def _tensors(model: MultilingualModel, tag: str) -> list[torch.Tensor]:
-    return [tensor for _, tensor in sorted(adapter_tensors(model.peft, model.language(tag).adapter).items())]

@@ -36,11 +36,6 @@ class Retrieval:
         """Return the mean of the three of text to image."""
         return float(np.mean(self.t2i))
 
-    @property
-    def i2t_mean(self) -> float:
-        """Return the mean of the three of image to text."""
-        return float(np.mean(self.i2t))
-
     def metrics(self) -> dict[str, float]:
         """Return the six by the names that CLIP_benchmark writes."""
         return dict(zip(METRICS, self.t2i + self.i2t, strict=True))
@@ -196,6 +191,7 @@ def _hit_chance(total: int, correct: Integers, k: int) -> npt.NDArray[np.float64
 def check_protocol(protocol: str) -> Protocol:
     """Return a protocol; raise DataError if it is not one of those known."""
     known: tuple[Protocol, ...] = get_args(Protocol)
-    if protocol not in known:
-        raise DataError(f"There is no protocol {protocol!r}; use one of {', '.join(get_args(Protocol))}.")
-    return next(name for name in known if name == protocol)
+    for name in known:
+        if name == protocol:
+            return name
+    raise DataError(f"There is no protocol {protocol!r}; use one of {', '.join(known)}.")

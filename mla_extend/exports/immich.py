@@ -15,7 +15,7 @@ from mla_extend.exports.onnx_towers import MODEL, TOKENIZER, TOLERANCE, check_re
 from mla_extend.exports.readmes import immich_readme
 from mla_extend.exports.subject import Subject
 from mla_extend.exports.towers import TextTowerOfIds
-from mla_extend.files import dump_json
+from mla_extend.files import write_json
 
 
 def write(subject: Subject, folder: Path, int8: bool) -> dict[str, Any]:
@@ -35,14 +35,14 @@ def write(subject: Subject, folder: Path, int8: bool) -> dict[str, Any]:
     textual.mkdir()
     visual.mkdir()
     image, image_error, difference = write_image_tower(subject, cfg, visual / MODEL, "image")
-    (visual / "preprocess_cfg.json").write_text(dump_json(cfg), encoding="utf-8")
+    write_json(visual / "preprocess_cfg.json", cfg)
     error = _write_textual(subject, tokenizer, textual)
     config = {
         "embed_dim": image.shape[1],
         "text_cfg": {"context_length": base.max_tokens, "vocab_size": tokenizer.tokenizer.get_vocab_size()},
         "vision_cfg": {"image_size": cfg["size"][0]},
     }
-    (folder / "config.json").write_text(dump_json(config), encoding="utf-8")
+    write_json(folder / "config.json", config)
     keep_card(folder, subject.version_folder)
     about = subject.about(
         "immich",
@@ -64,7 +64,7 @@ def _write_textual(subject: Subject, tokenizer: HubTokenizer, folder: Path) -> f
         write_onnx(tower, folder / MODEL, {"text": text}, "text_embedding")
     (folder / TOKENIZER).write_text(tokenizer.json(length), encoding="utf-8")
     config = {"model_max_length": tokenizer.max_tokens, "pad_token": tokenizer.pad_token}
-    (folder / "tokenizer_config.json").write_text(dump_json(config), encoding="utf-8")
+    write_json(folder / "tokenizer_config.json", config)
     reader = Tokenizer.from_file(str(folder / TOKENIZER))
     texts = probes(tokenizer.max_tokens)
     reader.enable_truncation(length)  # as Immich does

@@ -16,7 +16,7 @@ from mla_extend.exports.onnx_files import Arrays, quantise, require_onnx, run_on
 from mla_extend.exports.readmes import image_readme, onnx_readme
 from mla_extend.exports.subject import IMAGES, Subject
 from mla_extend.exports.towers import ImageTower, TextTower
-from mla_extend.files import dump_json
+from mla_extend.files import write_json
 from mla_extend.language.tokenizer import pad
 
 TOLERANCE = 1e-4
@@ -118,7 +118,7 @@ def _feed(rows: list[list[int]], pad_id: int) -> Arrays:
 def _write_images(subject: Subject, folder: Path) -> dict[str, Any]:
     cfg = preprocess_cfg(subject.model.base)
     due, error, difference = write_image_tower(subject, cfg, folder / MODEL, "pixel_values")
-    (folder / "preprocess_cfg.json").write_text(dump_json(cfg), encoding="utf-8")
+    write_json(folder / "preprocess_cfg.json", cfg)
     about = subject.about(
         "onnx",
         int8=False,

@@ -25,7 +25,7 @@ from mla_extend.exports.onnx_towers import check_record, compare
 from mla_extend.exports.readmes import sentence_transformers_readme
 from mla_extend.exports.subject import Subject
 from mla_extend.exports.xmod import ACTIVATIONS, xmod
-from mla_extend.files import dump_json
+from mla_extend.files import write_json
 from mla_extend.language.acquirer import Acquirer
 from mla_extend.language.peft_method import OwnTable
 from mla_extend.language.tokenizer import pad
@@ -63,7 +63,9 @@ def write(subject: Subject, folder: Path, int8: bool) -> dict[str, Any]:
     tokenizer = subject.tokenizer()
     if _needs_xmod(subject):
         tower, readout = _xmod(subject, layers.tower, tokenizer)
-        layers = Layers(tower, layers.pooling, [(_linear(readout), nn.Identity()), *layers.head])
+        linear = nn.Linear(readout.shape[1], readout.shape[0], bias=False)
+        linear.weight = nn.Parameter(readout, requires_grad=False)
+        layers = Layers(tower, layers.pooling, [(linear, nn.Identity()), *layers.head])
     else:
         layers = Layers(_plain(subject, layers.tower, tokenizer), layers.pooling, layers.head)
     if not layers.head or layers.head[-1] is not None:
@@ -71,7 +73,8 @@ def write(subject: Subject, folder: Path, int8: bool) -> dict[str, Any]:
     dimension = _write_modules(layers, folder)
     with no_progress_bars():
         layers.tower.save_pretrained(folder)
-    _write_tokenizer(tokenizer, folder, own=not subject.native and _own_tokenizer(subject))
+    own = not subject.native and subject.model.language(subject.tag).tokenizer is not None
+    _write_tokenizer(tokenizer, folder, own=own)
     keep_card(folder, subject.version_folder)
     texts = probes(tokenizer.max_tokens)
     _check_tokenizer(subject, folder, texts)
@@ -166,10 +169,6 @@ def _table(subject: Subject) -> Tensor:
     return vectors
 
 
-def _own_tokenizer(subject: Subject) -> bool:
-    return subject.model.language(subject.tag).tokenizer is not None
-
-
 def _positions(tower: Any, length: int) -> Tensor:
     """Return the position vectors of a text's tokens `[T, W]`."""
     offset = position_offset(tower)
@@ -233,13 +232,12 @@ def _write_modules(layers: Layers, folder: Path) -> int:
     modes = ("cls_token", "mean_tokens", "max_tokens", "mean_sqrt_len_tokens", "weightedmean_tokens", "lasttoken")
     chosen = {"cls": "cls_token", "mean": "mean_tokens"}.get(layers.pooling, layers.pooling)
     pooling = {f"pooling_mode_{mode}": mode == chosen for mode in modes}
-    _write(folder / "1_Pooling" / "config.json", {"word_embedding_dimension": width, **pooling})
+    write_json(folder / "1_Pooling" / "config.json", {"word_embedding_dimension": width, **pooling})
     for part in layers.head:
         place = f"{len(listed)}_{'Normalize' if part is None else 'Dense'}"
         listed.append(("Normalize" if part is None else "Dense", place))
-        (folder / place).mkdir()
         if part is None:
-            _write(folder / place / "config.json", {})
+            write_json(folder / place / "config.json", {})
             continue
         linear, activation = part
         width = linear.out_features
@@ -250,14 +248,14 @@ def _write_modules(layers: Layers, folder: Path) -> int:
             "bias": linear.bias is not None,
             "activation_function": f"{kind.__module__}.{kind.__name__}",
         }
-        _write(folder / place / "config.json", config)
+        write_json(folder / place / "config.json", config)
         tensors = {f"linear.{name}": tensor.detach().contiguous() for name, tensor in linear.state_dict().items()}
         save_file(tensors, folder / place / "model.safetensors")
     modules = [
         {"idx": i, "name": str(i), "path": place, "type": f"sentence_transformers.models.{kind}"}
         for i, (kind, place) in enumerate(listed)
     ]
-    (folder / "modules.json").write_text(dump_json(modules), encoding="utf-8")
+    write_json(folder / "modules.json", modules)
     return width
 
 
@@ -277,9 +275,9 @@ def _write_tokenizer(tokenizer: HubTokenizer, folder: Path, *, own: bool) -> Non
         "eos_token": tokenizer.end_token,
         **({"cls_token": begin, "bos_token": begin} if begin is not None else {}),
     }
-    _write(folder / "tokenizer_config.json", settings)
-    _write(folder / "sentence_bert_config.json", {"max_seq_length": tokenizer.max_tokens, "do_lower_case": False})
-    _write(folder / "config_sentence_transformers.json", {"prompts": {}, "similarity_fn_name": "cosine"})
+    write_json(folder / "tokenizer_config.json", settings)
+    write_json(folder / "sentence_bert_config.json", {"max_seq_length": tokenizer.max_tokens, "do_lower_case": False})
+    write_json(folder / "config_sentence_transformers.json", {"prompts": {}, "similarity_fn_name": "cosine"})
 
 
 def _check_tokenizer(subject: Subject, folder: Path, texts: list[str]) -> None:
@@ -310,14 +308,3 @@ def _vectors(layers: Layers, rows: Sequence[Sequence[int]], pad_id: int) -> Tens
     for part in layers.head:
         vectors = F.normalize(vectors, dim=-1) if part is None else part[1](part[0](vectors))
     return vectors
-
-
-def _linear(weight: Tensor) -> nn.Linear:
-    linear = nn.Linear(weight.shape[1], weight.shape[0], bias=False)
-    linear.weight = nn.Parameter(weight, requires_grad=False)
-    return linear
-
-
-def _write(path: Path, value: Any) -> None:
-    path.parent.mkdir(exist_ok=True)
-    path.write_text(dump_json(value), encoding="utf-8")

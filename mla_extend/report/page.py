@@ -11,8 +11,8 @@ from mla_extend.errors import RegistryError
 from mla_extend.files import atomic_path
 from mla_extend.progress import SILENT, Progress
 from mla_extend.registry.place import registry_root
-from mla_extend.report.examples import KINDS, Examples, Key, example_json, find_examples, within
-from mla_extend.report.gather import Part, find_parts, gather
+from mla_extend.report.examples import KINDS, Key, example_json, find_examples, within
+from mla_extend.report.gather import find_parts, gather
 from mla_extend.report.plots import Plot, file_name, pairs_plot, ratio_plot
 from mla_extend.report.render import page_path, png_uri, render
 
@@ -26,7 +26,7 @@ class Report:
     data: dict[str, Any]
 
 
-def write_report(
+def make_report(
     registry: str | Path | None = None,
     base: str | None = None,
     out: str | Path = "report.html",
@@ -35,8 +35,8 @@ def write_report(
     seed: int = 0,
     progress: Progress = SILENT,
     languages: Sequence[str] = (),
-) -> Path:
-    """Write one HTML page about a registry's languages, that needs no other file; return its path.
+) -> Report:
+    """Write one HTML page about a registry's languages, that needs no other file; return what was written.
 
     Args:
         registry: the registry's folder; `None` takes the one that is set, else `adapters/` in the current folder.
@@ -52,20 +52,6 @@ def write_report(
         RegistryError: there is no language, no such base, or no card that can be read.
         DataError: `out` is a folder, or has another suffix than `.html`.
     """
-    return make_report(registry, base, out, examples, device, seed, progress, languages).path
-
-
-def make_report(
-    registry: str | Path | None = None,
-    base: str | None = None,
-    out: str | Path = "report.html",
-    examples: bool = True,
-    device: str = "auto",
-    seed: int = 0,
-    progress: Progress = SILENT,
-    languages: Sequence[str] = (),
-) -> Report:
-    """Do what `write_report` does, and return all that was written."""
     path = page_path(Path(out))
     root = registry_root(registry)
     parts = find_parts(root, base, languages)
@@ -74,7 +60,15 @@ def make_report(
         if problems:
             raise RegistryError(f"No language of {root} can be read. The first problem: {problems[0]}")
         raise RegistryError(f"{root} holds no language yet. Add one: mla-extend add-language LANG --parallel-data FILE")
-    found, pictures = within(_examples(parts, device, seed, progress)) if examples else ({}, {})
+    found, pictures = {}, {}
+    if examples:
+        found, pictures = within(
+            {
+                (home.base.name, tag): one
+                for home, entries in parts
+                for tag, one in find_examples(home, entries, device, seed, progress).items()
+            }
+        )
     progress.start("Drawing")
     plots = _plots(bases)
     progress.finish()
@@ -98,14 +92,6 @@ def make_report(
         temporary.write_text(page, encoding="utf-8")
     shown = [{"base": name, "language": tag, **example_json(one)} for (name, tag), one in found.items()]
     return Report(path, saved, {**data, "examples": shown})
-
-
-def _examples(parts: list[Part], device: str, seed: int, progress: Progress) -> dict[Key, Examples]:
-    return {
-        (home.base.name, tag): one
-        for home, entries in parts
-        for tag, one in find_examples(home, entries, device, seed, progress).items()
-    }
 
 
 def _plots(bases: list[dict[str, Any]]) -> dict[Key, list[Plot]]:

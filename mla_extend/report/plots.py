@@ -116,7 +116,8 @@ def pairs_plot(name: str, rows: Sequence[Mapping[str, Any]]) -> Plot | None:
         else:
             spread = max(max(counts) - min(counts), 0.1 * max(counts))
             axes.set_xlim(min(counts) - 0.15 * spread, max(counts) + 0.25 * spread)
-            axes.xaxis.set_major_locator(_few_ticks())
+            ticker = optional("matplotlib.ticker", "The page")
+            axes.xaxis.set_major_locator(ticker.MaxNLocator(nbins=4, integer=True))
             axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
         axes.set_ylim(0, 100)
         axes.set_xlabel("pairs of parallel text")
@@ -143,12 +144,6 @@ def _label(row: Mapping[str, Any]) -> str:
     name = str(row["name"])
     name = name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 1]}…"
     return f"{name} ({row['language']})"
-
-
-def _few_ticks() -> Any:
-    ticker = optional("matplotlib.ticker", "The page")
-
-    return ticker.MaxNLocator(nbins=4, integer=True)
 
 
 def _name_points(axes: Any, rows: Sequence[Mapping[str, Any]], theme: Theme) -> None:

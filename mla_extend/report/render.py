@@ -2,6 +2,7 @@
 
 import base64
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -61,74 +62,38 @@ def _environment() -> "Environment":
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
-        finalize=_seen,
+        # jinja2 marks what is HTML already by a subclass of `str`; that holds escaped text alone, made visible before.
+        finalize=lambda value: visible(value) if type(value) is str else value,
     )
     environment.filters.update(
-        count=_count,
+        count=_or_dash("{:,}".format),
         direction=direction,
-        duration=_duration,
-        interval=_interval,
-        percent=_percent,
-        range=_range,
-        ratio=_ratio,
-        share=_share,
-        size=_size,
-        small=_small,
+        duration=_or_dash(_duration),
+        interval=_or_dash(lambda ends: f"{100 * ends[0]:.1f}–{100 * ends[1]:.1f}"),
+        percent=_or_dash(lambda value: f"{100 * value:.1f}"),
+        range=_or_dash(lambda ends: f"{ends[0]:.2f}–{ends[1]:.2f}"),
+        ratio=_or_dash("{:.2f}".format),
+        # One that is there but rounds to nothing is less than the least.
+        share=lambda value: "<0.1" if 0 < value < 0.0005 else f"{100 * value:.1f}",
+        size=_or_dash(_size),
+        small=_or_dash("{:.3g}".format),
     )
     return environment
 
 
-def _seen(value: Any) -> Any:
-    # jinja2 marks what is HTML already by a subclass of `str`; that holds escaped text alone, made visible before.
-    return visible(value) if type(value) is str else value
+def _or_dash(spell: Callable[[Any], str]) -> Callable[[Any], str]:
+    """Return a filter that writes a dash for what is not known."""
+    return lambda value: "–" if value is None else spell(value)
 
 
-NONE = "–"
-
-
-def _count(value: float | None) -> str:
-    return NONE if value is None else f"{value:,}"
-
-
-def _percent(value: float | None) -> str:
-    return NONE if value is None else f"{100 * value:.1f}"
-
-
-def _share(value: float) -> str:
-    """Write a fraction in per cent, one that is there but rounds to nothing as less than the least."""
-    return "<0.1" if 0 < value < 0.0005 else _percent(value)
-
-
-def _ratio(value: float | None) -> str:
-    return NONE if value is None else f"{value:.2f}"
-
-
-def _small(value: float | None) -> str:
-    return NONE if value is None else f"{value:.3g}"
-
-
-def _interval(ends: list[float] | None) -> str:
-    """Write an interval of fractions in per cent."""
-    return NONE if ends is None else f"{100 * ends[0]:.1f}–{100 * ends[1]:.1f}"
-
-
-def _range(ends: list[float] | None) -> str:
-    """Write an interval of ratios."""
-    return NONE if ends is None else f"{ends[0]:.2f}–{ends[1]:.2f}"
-
-
-def _size(count: float | None) -> str:
-    if count is None:
-        return NONE
+def _size(count: float) -> str:
     for unit, factor in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
         if count >= factor:
             return f"{count / factor:.1f} {unit}"
     return f"{count:.0f} B"
 
 
-def _duration(seconds: float | None) -> str:
-    if seconds is None:
-        return NONE
+def _duration(seconds: float) -> str:
     if seconds < 90:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.1f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
