@@ -35,7 +35,7 @@ from scipy.optimize import minimize
 
 from mla_extend.demo.base import demo_base
 from mla_extend.demo.cldr import annotations
-from mla_extend.demo.data import Composition, held_out, parallel_pairs
+from mla_extend.demo.data import held_out, parallel_pairs
 from mla_extend.demo.icons import concepts
 from mla_extend.demo.locales import demo_languages, names_of
 from mla_extend.language.pieces import train_pieces
@@ -121,7 +121,7 @@ class Corpus:
     def pieces(self, language: str) -> bytes:
         """Return a language's SentencePiece model, trained on the lines that the demo teaches."""
         if language not in self._pieces:
-            pairs = parallel_pairs(self.listed, self.english, self.names(language), Composition())
+            pairs = parallel_pairs(self.listed, self.english, self.names(language))
             self._pieces[language] = train_pieces([target for _, target in pairs])
         return self._pieces[language]
 

@@ -13,7 +13,7 @@ from mla_extend.cache import FEATURES, cache_folder
 from mla_extend.data.same_pictures import LOOKS, look_space
 from mla_extend.database import SIDES, in_use, remove_database
 from mla_extend.demo.base import base_place, images_place
-from mla_extend.demo.data import Composition, data_place
+from mla_extend.demo.data import data_place
 from mla_extend.demo.locales import locales_place
 from mla_extend.images.contents import memo_path
 from mla_extend.platform import hold_folder
@@ -133,7 +133,7 @@ def _demo(folder: Path) -> Iterator[Part]:
     current = {
         base_place(): "the demo base",
         images_place(): "the demo's pictures",
-        data_place(Composition()): "the demo's data, a folder a language",
+        data_place(): "the demo's data, a folder a language",
         locales_place(): "the demo's languages",
     }
     for path in folder.iterdir():

@@ -19,7 +19,7 @@ from mla_extend.demo import icons, packages
 from mla_extend.demo import images as demo_images
 from mla_extend.demo import towers as demo_towers
 from mla_extend.demo.base import NAMES as CLASS_RECIPE
-from mla_extend.demo.base import demo_base, demo_image_paths
+from mla_extend.demo.base import demo_base
 from mla_extend.demo.classes import ImageClass, set_classes
 from mla_extend.demo.head import train_head
 from mla_extend.demo.recipes import HeadRecipe
@@ -34,6 +34,13 @@ TEXT = {
     "intermediate_size": 32,
     "max_position_embeddings": 16,
 }
+
+
+def image_paths(style: str) -> dict[str, Path]:
+    """Return the picture of each emoji in one style."""
+    return {
+        concept.emoji: demo_images.image_path(demo.demo_images(), style, concept.code) for concept in icons.concepts()
+    }
 
 
 def tiny_model() -> DualEncoderModel:
@@ -152,7 +159,7 @@ def test_the_base_is_built_once_and_opens(tmp_path: Path, monkeypatch: pytest.Mo
     base = open_base("demo")
     assert base.identity.family == "dual-encoder"
     assert base.model.image_classes.classifier.out_features == 3
-    paths = demo_image_paths(icons.TEST_STYLE)
+    paths = image_paths(icons.TEST_STYLE)
     assert list(paths) == EMOJI
     place_of = folder / "images" / icons.TEST_STYLE
     kept = np.load(place_of / "features.npy")
@@ -207,6 +214,6 @@ def test_the_real_base_knows_its_icons() -> None:
 @pytest.mark.demo
 def test_a_kept_vector_is_what_the_base_gives_for_the_picture() -> None:
     base, folder = open_base("demo"), demo_base()
-    paths = list(demo_image_paths("noto").values())[:8]
+    paths = list(image_paths("noto").values())[:8]
     kept = torch.from_numpy(np.load(folder / "images" / "noto" / "features.npy")[:8])
     torch.testing.assert_close(base.encode_images(paths), F.normalize(kept, dim=-1), rtol=0, atol=1e-5)

@@ -10,8 +10,9 @@ from mla_extend.demo import data as data_demo
 from mla_extend.demo import icons
 from mla_extend.demo import locales as demo_locales
 from mla_extend.demo.cldr import Annotation
-from mla_extend.demo.data import Composition, DemoData, demo_data, demo_languages, held_out, parallel_pairs
+from mla_extend.demo.data import DemoData, demo_data, held_out, parallel_pairs
 from mla_extend.demo.icons import Concept
+from mla_extend.demo.locales import demo_languages
 from mla_extend.errors import DataError
 
 SWAHILI = {emoji: f"jina {i}" for i, emoji in enumerate(EMOJI)}
@@ -100,26 +101,17 @@ def test_a_pair_that_is_a_held_out_name_is_dropped(monkeypatch: pytest.MonkeyPat
     english = {concept.emoji: Annotation(concept.name, ()) for concept in listed}
     english["+"] = Annotation(name.upper(), ())
     target = {emoji: Annotation(f"x {entry.name}", ()) for emoji, entry in english.items()}
-    pairs = parallel_pairs(listed, english, target, Composition())
+    pairs = parallel_pairs(listed, english, target)
     assert sorted(pairs) == sorted((c.name, f"x {c.name}") for c in listed if c.emoji != unseen)
 
 
-@pytest.mark.parametrize(
-    ("composition", "expected"),
-    [
-        (Composition(joined=0), [("cat", "paka")]),
-        (Composition(joined=1), [("cat", "paka"), ("cat: pet", "paka: mnyama")]),
-        (Composition(joined=0, keywords=2), [("cat", "paka"), ("pet, tail", "mnyama, mkia")]),
-    ],
-)
-def test_the_parallel_text_is_made_as_told(
-    monkeypatch: pytest.MonkeyPatch, composition: Composition, expected: list[tuple[str, str]]
-) -> None:
+def test_the_parallel_text_has_names_and_names_with_keywords(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(data_demo, "HELD_OUT", 0)
+    monkeypatch.setattr(data_demo, "JOINED", 1)
     english = {"😺": Annotation("cat", ("pet", "tail")), "x": Annotation("no name elsewhere", ())}
     target = {"😺": Annotation("paka", ("mnyama", "mkia"))}
     listed = [Concept("😺", "cat", ("pet", "tail"))]
-    assert parallel_pairs(listed, english, target, composition) == expected
+    assert parallel_pairs(listed, english, target) == [("cat", "paka"), ("cat: pet", "paka: mnyama")]
 
 
 def test_languages_are_those_with_enough_names_of_their_own(tiny: Path) -> None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from mla_extend.cache import cache_folder
 from mla_extend.demo.icons import IMAGE_SIZE, STYLES, TRAINING_STYLES, concepts, icon_set
-from mla_extend.demo.images import DEVIATION, MEAN, build_images, image_path
+from mla_extend.demo.images import DEVIATION, MEAN, build_images
 from mla_extend.demo.packages import CLASSES, CLDR, EFFICIENTNET, ICONS, MINILM, Package, fetch
 from mla_extend.demo.recipes import HEAD, NAMES
 from mla_extend.demo.towers import assemble, text_files, tower_classifier, tower_config, tower_state
@@ -52,11 +52,8 @@ def demo_base(progress: Progress = SILENT) -> Path:
 
 def base_place() -> Path:
     """Return where the demo base is or will be."""
-    return (
-        cache_folder()
-        / "demo"
-        / f"base-{_key(asdict(MINILM), asdict(CLASSES), asdict(HEAD), asdict(NAMES), _images_key())}"
-    )
+    key = _key(asdict(MINILM), asdict(CLASSES), asdict(HEAD), asdict(NAMES), _images_key())
+    return cache_folder() / "demo" / f"base-{key}"
 
 
 def images_place() -> Path:
@@ -95,17 +92,6 @@ def remember_images(features: "Features") -> None:
             features.keep_images(paths, np.load(folder / "images" / style / "features.npy"))
 
 
-def demo_image_paths(style: str, progress: Progress = SILENT) -> dict[str, Path]:
-    """Return the picture of each emoji in one style."""
-    folder = demo_images(progress)
-    return {concept.emoji: image_path(folder, style, concept.code) for concept in concepts(progress)}
-
-
-def demo_licences() -> list[dict[str, str]]:
-    """Return what the demo is made of: for each package what it is, its licence and where it came from."""
-    return [package.credit for package in _packages()]
-
-
 def _build(folder: Path, images: Path, progress: Progress) -> None:
     import torch  # noqa: PLC0415 - commands that only list things must not wait for it
 
@@ -132,7 +118,8 @@ def _build(folder: Path, images: Path, progress: Progress) -> None:
         set_classes(model.image_classes, classes, classifier, vectors, features.flatten(0, 1), NAMES)
         model.save_pretrained(folder)
     write_json(folder / "preprocessor_config.json", _preprocessing())
-    write_json(folder / "mla_extend.json", {"name": "demo", "native": "en", "licences": demo_licences()})
+    licences = [package.credit for package in _packages()]
+    write_json(folder / "mla_extend.json", {"name": "demo", "native": "en", "licences": licences})
     for style in STYLES:
         _save_vectors(folder / "images" / style, images, style, model)
 
@@ -170,7 +157,7 @@ def _save_vectors(folder: Path, images: Path, style: str, model: "DualEncoderMod
     folder.mkdir(parents=True)
     with torch.inference_mode():
         np.save(folder / "features.npy", model.map_features(_features(images, style)).numpy())
-    names = json.loads((images / style / "names.json").read_text(encoding="utf-8"))
+    names = read_json(images / style / "names.json")
     write_json(folder / "names.json", [f"../{images.name}/{style}/{name}" for name in names])
 
 

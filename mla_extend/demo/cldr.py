@@ -1,7 +1,7 @@
 """Names and keywords of emoji in 170 locales, from Unicode CLDR."""
 
 import json
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -34,21 +34,18 @@ def annotations(locale: str, progress: Progress = SILENT) -> dict[str, Annotatio
 def coverage(emoji: Collection[str], progress: Progress = SILENT) -> dict[str, int]:
     """Return how many of these emoji each locale names in its own file, without what it inherits."""
     files = read_members(fetch(CLDR, progress), lambda name: name.endswith("/annotations.json"))
-    return {name.split("/")[-2]: sum(e in entries for e in emoji) for name, entries in _parsed(files)}
+    return {
+        name.split("/")[-2]: sum(one in names for one in emoji)
+        for name, content in sorted(files.items())
+        for names in [_parse(content)]
+    }
 
 
 @lru_cache(maxsize=8)
 def _annotations(archive: Path, locale: str) -> dict[str, Annotation]:
     member = f"package/annotations/{locale}/annotations.json"
     content = read_members(archive, member.__eq__).get(member)
-    if content is None:
-        return {}
-    return _parse(content)
-
-
-def _parsed(files: dict[str, bytes]) -> Iterator[tuple[str, dict[str, Annotation]]]:
-    for name, content in sorted(files.items()):
-        yield name, _parse(content)
+    return {} if content is None else _parse(content)
 
 
 def _parse(content: bytes) -> dict[str, Annotation]:

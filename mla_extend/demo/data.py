@@ -9,7 +9,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,15 +18,15 @@ from mla_extend.demo.base import demo_images, images_place
 from mla_extend.demo.cldr import Annotation, annotations
 from mla_extend.demo.icons import TEST_STYLE, TRAINING_STYLES, Concept, concepts
 from mla_extend.demo.images import image_path
-from mla_extend.demo.locales import checked_tag, demo_languages, key, locale_of, names_of
+from mla_extend.demo.locales import checked_tag, key, locale_of, names_of
 from mla_extend.demo.packages import CLDR, ICONS
 from mla_extend.files import atomic_folder, write_json
 from mla_extend.progress import SILENT, Progress
 
-__all__ = ["Composition", "DemoData", "demo_data", "demo_languages", "held_out", "parallel_pairs"]
-
 HELD_OUT = 300
 """Concepts that no language is taught."""
+JOINED = 8
+"""Keywords that follow the name in a line of their own, `name: word, word`."""
 GALLERY = 300
 """Concepts of the `seen` test."""
 VERSION = 1
@@ -52,21 +52,6 @@ class DemoData:
     licences: list[dict[str, str]]
 
 
-@dataclass(frozen=True)
-class Composition:
-    """Say what the parallel text is made of, besides the names.
-
-    Attributes:
-        joined: keywords after the name in one line, `name: word, word`; 0 leaves such lines out.
-        keywords: keywords in a line of their own, `word, word`; 0 leaves such lines out.
-        others: also take CLDR's names of what is no concept of the demo.
-    """
-
-    joined: int = 8
-    keywords: int = 0
-    others: bool = True
-
-
 def demo_data(language: str, progress: Progress = SILENT) -> DemoData:
     """Return a language's demo data, writing them if they are not in the cache.
 
@@ -78,21 +63,21 @@ def demo_data(language: str, progress: Progress = SILENT) -> DemoData:
         DataError: it is no language code, or English, or CLDR has no names in this language, or too few.
         FetchError: a package cannot be had.
     """
-    tag, composition = checked_tag(language), Composition()
+    tag = checked_tag(language)
     locale = locale_of(tag, progress)
     images = demo_images(progress)
-    folder = data_place(composition) / locale
+    folder = data_place() / locale
     if not folder.is_dir():
         with atomic_folder(folder) as temporary:
-            _write(temporary, folder, concepts(progress), names_of(locale, progress), images, composition)
+            _write(temporary, folder, concepts(progress), names_of(locale, progress), images)
     licences: list[dict[str, str]] = json.loads((folder / "licences.json").read_text(encoding="utf-8"))
     return DemoData(tag, folder / "parallel.tsv", folder / "image_text.jsonl", folder / "test", licences)
 
 
-def data_place(composition: Composition) -> Path:
+def data_place() -> Path:
     """Return the folder of all languages' demo data."""
-    parts = key(HELD_OUT, GALLERY, VERSION, asdict(composition), images_place().name)
-    return cache_folder() / "demo" / f"data-{parts}"
+    lines = {"joined": JOINED, "keywords": 0, "others": True}  # the folders that there are were named so
+    return cache_folder() / "demo" / f"data-{key(HELD_OUT, GALLERY, VERSION, lines, images_place().name)}"
 
 
 def held_out(listed: Iterable[Concept]) -> set[str]:
@@ -101,41 +86,27 @@ def held_out(listed: Iterable[Concept]) -> set[str]:
 
 
 def parallel_pairs(
-    listed: Sequence[Concept],
-    english: Mapping[str, Annotation],
-    names: Mapping[str, Annotation],
-    composition: Composition,
+    listed: Sequence[Concept], english: Mapping[str, Annotation], names: Mapping[str, Annotation]
 ) -> list[tuple[str, str]]:
     """Return English and target lines, without repetition and without anything of the held-out concepts.
 
     Keywords are lists without alignment, so they are only paired whole: joined, both lists mean about the same.
     """
     unseen = held_out(listed)
-    forbidden = {(_fold(english[e].name), _fold(names[e].name)) for e in unseen if e in names}
-    taught = {concept.emoji for concept in listed} - unseen
+    forbidden = {(english[e].name.casefold(), names[e].name.casefold()) for e in unseen if e in names}
     pairs: list[tuple[str, str]] = []
     for emoji, entry in english.items():
         other = names.get(emoji)
-        if other is None or emoji in unseen or not (composition.others or emoji in taught):
+        if other is None or emoji in unseen:
             continue
         pairs.append((entry.name, other.name))
-        if composition.joined and entry.keywords and other.keywords:
-            pairs.append((_joined(entry, composition.joined), _joined(other, composition.joined)))
-        if composition.keywords and entry.keywords and other.keywords:
-            count = composition.keywords
-            pairs.append((", ".join(entry.keywords[:count]), ", ".join(other.keywords[:count])))
-    return [pair for pair in dict.fromkeys(pairs) if (_fold(pair[0]), _fold(pair[1])) not in forbidden]
+        if entry.keywords and other.keywords:
+            pairs.append((_joined(entry), _joined(other)))
+    return [pair for pair in dict.fromkeys(pairs) if (pair[0].casefold(), pair[1].casefold()) not in forbidden]
 
 
-def _write(
-    folder: Path,
-    final: Path,
-    listed: Sequence[Concept],
-    names: Mapping[str, Annotation],
-    images: Path,
-    composition: Composition,
-) -> None:
-    pairs = parallel_pairs(listed, annotations("en"), names, composition)
+def _write(folder: Path, final: Path, listed: Sequence[Concept], names: Mapping[str, Annotation], images: Path) -> None:
+    pairs = parallel_pairs(listed, annotations("en"), names)
     (folder / "parallel.tsv").write_text("".join(f"{a}\t{b}\n" for a, b in pairs), encoding="utf-8")
     unseen = held_out(listed)
     named = [concept for concept in listed if concept.emoji in names]
@@ -170,12 +141,8 @@ def _relative(path: Path, folder: Path) -> str:
     return Path(os.path.relpath(path, folder)).as_posix()
 
 
-def _joined(entry: Annotation, count: int) -> str:
-    return f"{entry.name}: {', '.join(entry.keywords[:count])}"
-
-
-def _fold(text: str) -> str:
-    return text.casefold()
+def _joined(entry: Annotation) -> str:
+    return f"{entry.name}: {', '.join(entry.keywords[:JOINED])}"
 
 
 def _by_hash(listed: Iterable[Concept], salt: str) -> list[Concept]:

@@ -32,20 +32,7 @@ def train_head(
         recipe: how.
         progress: told of each epoch.
     """
-    generator = torch.Generator().manual_seed(recipe.seed)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(recipe.seed)
-        return _train(features, F.normalize(names, dim=-1), keywords, recipe, generator, progress)
-
-
-def _train(
-    features: Tensor,
-    names: Tensor,
-    keywords: Sequence[Tensor],
-    recipe: HeadRecipe,
-    generator: torch.Generator,
-    progress: Progress,
-) -> ImageHead:
+    names = F.normalize(names, dim=-1)
     styles, count, width = features.shape
     means = torch.stack(
         [
@@ -53,31 +40,34 @@ def _train(
             for words, name in zip(keywords, names, strict=True)
         ]
     )
-    head = ImageHead(width, recipe.hidden, names.shape[1], recipe.dropout)
-    optimiser = torch.optim.AdamW(head.parameters(), lr=recipe.rate, weight_decay=recipe.decay)
-    steps = recipe.epochs * -(-count // recipe.batch)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, recipe.rate, total_steps=steps, pct_start=0.1)
-    head.train()
-    progress.start("Training the image head", total=recipe.epochs, unit="epochs")
-    try:
-        for _ in range(recipe.epochs):
-            order = torch.randperm(count, generator=generator)
-            for rows in torch.split(order, recipe.batch):
-                weights = torch.rand(styles, len(rows), 1, generator=generator)
-                one_hot = F.one_hot(weights.squeeze(-1).argmax(dim=0), styles).T.unsqueeze(-1).float()
-                mixed = torch.rand(len(rows), 1, generator=generator) < recipe.mixing
-                weights = torch.where(mixed, weights / weights.sum(dim=0), one_hot)
-                images = F.normalize(head((features[:, rows] * weights).sum(dim=0)), dim=-1)
-                share = torch.rand(len(rows), 1, generator=generator) * recipe.keyword_share
-                texts = F.normalize((1 - share) * names[rows] + share * means[rows], dim=-1)
-                scores = images @ texts.T / recipe.temperature
-                targets = torch.arange(len(rows))
-                loss = (F.cross_entropy(scores, targets) + F.cross_entropy(scores.T, targets)) / 2
-                optimiser.zero_grad()
-                torch.autograd.backward(loss)
-                optimiser.step()
-                schedule.step()
-            progress.advance(1, loss=float(loss.detach()))
-    finally:
-        progress.finish()
-    return head.eval().requires_grad_(False)
+    generator = torch.Generator().manual_seed(recipe.seed)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(recipe.seed)
+        head = ImageHead(width, recipe.hidden, names.shape[1], recipe.dropout)
+        optimiser = torch.optim.AdamW(head.parameters(), lr=recipe.rate, weight_decay=recipe.decay)
+        steps = recipe.epochs * -(-count // recipe.batch)
+        schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, recipe.rate, total_steps=steps, pct_start=0.1)
+        head.train()
+        progress.start("Training the image head", total=recipe.epochs, unit="epochs")
+        try:
+            for _ in range(recipe.epochs):
+                order = torch.randperm(count, generator=generator)
+                for rows in torch.split(order, recipe.batch):
+                    weights = torch.rand(styles, len(rows), 1, generator=generator)
+                    one_hot = F.one_hot(weights.squeeze(-1).argmax(dim=0), styles).T.unsqueeze(-1).float()
+                    mixed = torch.rand(len(rows), 1, generator=generator) < recipe.mixing
+                    weights = torch.where(mixed, weights / weights.sum(dim=0), one_hot)
+                    images = F.normalize(head((features[:, rows] * weights).sum(dim=0)), dim=-1)
+                    share = torch.rand(len(rows), 1, generator=generator) * recipe.keyword_share
+                    texts = F.normalize((1 - share) * names[rows] + share * means[rows], dim=-1)
+                    scores = images @ texts.T / recipe.temperature
+                    targets = torch.arange(len(rows))
+                    loss = (F.cross_entropy(scores, targets) + F.cross_entropy(scores.T, targets)) / 2
+                    optimiser.zero_grad()
+                    torch.autograd.backward(loss)
+                    optimiser.step()
+                    schedule.step()
+                progress.advance(1, loss=float(loss.detach()))
+        finally:
+            progress.finish()
+        return head.eval().requires_grad_(False)

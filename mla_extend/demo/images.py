@@ -80,7 +80,12 @@ def build_images(
     try:
         with _workers(folder, tower_config, job, count) as workers:
             for chunk in range(-(-len(job) // CHUNK)):
-                progress.advance(_next_done(workers[chunk % count]))
+                worker = workers[chunk % count]
+                assert worker.process.stdout is not None
+                line = worker.process.stdout.readline()
+                if not line.strip().isdigit():
+                    raise _failure(worker)
+                progress.advance(int(line))
             for worker in workers:
                 if worker.process.wait() != 0:
                     raise _failure(worker)
@@ -165,14 +170,6 @@ def _workers(folder: Path, config: Mapping[str, Any], job: Job, count: int) -> I
             worker.errors.close()
 
 
-def _next_done(worker: Worker) -> int:
-    assert worker.process.stdout is not None
-    line = worker.process.stdout.readline()
-    if not line.strip().isdigit():
-        raise _failure(worker)
-    return int(line)
-
-
 def _failure(worker: Worker) -> BaseError:
     code = worker.process.wait()
     worker.errors.seek(0)
@@ -183,12 +180,8 @@ def _failure(worker: Worker) -> BaseError:
     )
 
 
-def _main(folder: Path, index: int) -> None:
-    share = json.load(sys.stdin)
-    for done in draw_and_encode(folder, index, share["config"], share["chunks"]):
+if __name__ == "__main__":
+    asked = json.load(sys.stdin)
+    for done in draw_and_encode(Path(sys.argv[1]), int(sys.argv[2]), asked["config"], asked["chunks"]):
         sys.stdout.write(f"{done}\n")
         sys.stdout.flush()
-
-
-if __name__ == "__main__":
-    _main(Path(sys.argv[1]), int(sys.argv[2]))

@@ -161,15 +161,16 @@ def read_members(archive: Path | bytes, wanted: Callable[[str], bool]) -> dict[s
     Raises:
         FetchError: the archive is damaged.
     """
-    source = io.BytesIO(archive) if isinstance(archive, bytes) else archive
     try:
-        if zipfile.is_zipfile(source):
-            with zipfile.ZipFile(source) as zipped:
-                return {name: zipped.read(name) for name in zipped.namelist() if wanted(name)}
-        if isinstance(source, io.BytesIO):
+        with io.BytesIO(archive) if isinstance(archive, bytes) else archive.open("rb") as source:
+            if zipfile.is_zipfile(source):
+                with zipfile.ZipFile(source) as zipped:
+                    return {name: zipped.read(name) for name in zipped.namelist() if wanted(name)}
             source.seek(0)
-            return _read_tar(tarfile.open(fileobj=source, mode="r:*"), wanted)
-        return _read_tar(tarfile.open(source, mode="r:*"), wanted)
+            with tarfile.open(fileobj=source, mode="r:*") as tar:
+                members = [member for member in tar if member.isfile() and wanted(member.name)]
+                files = [(member.name, tar.extractfile(member)) for member in members]
+                return {name: file.read() for name, file in files if file is not None}
     except (zipfile.BadZipFile, tarfile.TarError, EOFError, OSError) as error:
         name = "an inner archive" if isinstance(archive, bytes) else str(archive)
         raise FetchError(f"{name} cannot be read ({error}). Delete it and try again: it is fetched anew.") from error
@@ -182,17 +183,6 @@ def read_member(archive: Path | bytes, name: str) -> bytes:
         where = "the inner archive" if isinstance(archive, bytes) else str(archive)
         raise FetchError(f"{where} holds no file {name!r}. Delete it and try again: it is fetched anew.")
     return found[name]
-
-
-def _read_tar(tar: tarfile.TarFile, wanted: Callable[[str], bool]) -> dict[str, bytes]:
-    found = {}
-    with tar:
-        for member in tar:
-            if member.isfile() and wanted(member.name):
-                file = tar.extractfile(member)
-                assert file is not None
-                found[member.name] = file.read()
-    return found
 
 
 def _download(package: Package, folder: Path, path: Path) -> Path:
