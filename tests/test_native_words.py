@@ -18,6 +18,7 @@ from mla_extend.language.build import build_language
 from mla_extend.language.model import MultilingualModel
 from mla_extend.language.native_words import native_pieces
 from mla_extend.language.normaliser import learn_normaliser
+from mla_extend.language.tokenizer import pad
 from mla_extend.training.native_rows import NativeRows, partners
 from mla_extend.training.recipe import load_recipe
 from mla_extend.training.stages import TransferTask
@@ -144,7 +145,7 @@ def test_native_pieces_own_nothing_and_never_train(dual_folder: Path, tmp_path: 
         assert [p.shape for p in parameters.values()] == [table.weight.shape]
         tokenizer = model.language("sw").tokenizer
         assert tokenizer is not None
-        model.forward(tokenizer.batch(["mbwa green", "green dog"])).square().sum().backward()  # type: ignore[no-untyped-call]
+        model.forward(pad(tokenizer.ids(["mbwa green", "green dog"]))).square().sum().backward()  # type: ignore[no-untyped-call]
         assert table.weight.grad is not None
         assert model.base.embedding.weight.grad is None
     assert torch.equal(before, model.base.embedding.weight)

@@ -27,7 +27,7 @@ from mla_extend.language.model import MultilingualModel
 from mla_extend.language.peft_method import ProjectedTable, adapter_tensors
 from mla_extend.language.pretrained import FrozenTable, find_table, open_table
 from mla_extend.language.related import Related
-from mla_extend.language.tokenizer import LanguageTokenizer
+from mla_extend.language.tokenizer import LanguageTokenizer, pad
 from mla_extend.registry.layout import RECEIVED
 from mla_extend.registry.load import RegistryModel
 from mla_extend.training.recipe import load_recipe
@@ -120,7 +120,7 @@ def test_its_tokenizer_does_what_a_language_s_own_does(bert: Path, tmp_path: Pat
         assert tokenizer.plain_ids([text]) == [whole[1:-1]]
     spelled = tokenizer.plain_ids(["paka [SEP] [CLS] [PAD] mbwa"])[0]
     assert not {begin, end, tokenizer.pad_id} & set(spelled)
-    batch = tokenizer.batch(["paka", "paka mbwa ndege"])
+    batch = pad(tokenizer.ids(["paka", "paka mbwa ndege"]))
     assert batch.ids[0, batch.ends[0]] == batch.ids[1, batch.ends[1]] == end
     tokenizer.save(tmp_path)
     assert LanguageTokenizer.load(tmp_path, 7).ids(SCRIPTS) == tokenizer.ids(SCRIPTS)
@@ -172,7 +172,7 @@ def test_two_languages_share_one_table_and_nothing_that_trains(base_folder: Path
     before = model.text_vectors(TARGET[:8], "de")
     weight = projected(model, "sw").table.weight.clone()
     with model.training("sw") as own:
-        loss = model.forward(model.language("sw").tokenizer.batch(TARGET[:8])).square().sum()  # type: ignore[union-attr]
+        loss = model.forward(pad(model.language("sw").tokenizer.ids(TARGET[:8]))).square().sum()  # type: ignore[union-attr]
         loss.backward()
         assert all(tensor.grad is not None and tensor.grad.abs().sum() > 0 for name, tensor in own.items()
                    if ".projection." in name or ".up." in name)  # fmt: skip

@@ -91,11 +91,6 @@ def write(subject: Subject, folder: Path, int8: bool) -> dict[str, Any]:
 
 
 def _layers(subject: Subject) -> Layers:
-    """Take a base apart.
-
-    Raises:
-        DataError: its text tower is of no kind that sentence-transformers can hold.
-    """
     base = subject.model.base
     model: Any = base.model
     family = base.family.name
@@ -114,11 +109,7 @@ def _layers(subject: Subject) -> Layers:
 
 
 def _needs_xmod(subject: Subject) -> bool:
-    """Say whether the tower's own class cannot hold the language, or cannot be opened by sentence-transformers.
-
-    Raises:
-        DataError: it can neither be X-MOD.
-    """
+    """Say whether the tower's own class cannot hold the language, or cannot be opened by sentence-transformers."""
     config = subject.config
     tower: Any = subject.model.base.text_tower
     kind = tower.config.model_type
@@ -189,11 +180,7 @@ def _xmod(subject: Subject, tower: Any, tokenizer: HubTokenizer) -> tuple[nn.Mod
 
 
 def _plain(subject: Subject, tower: Any, tokenizer: HubTokenizer) -> nn.Module:
-    """Return a tower of the same class with the language's token table and padding, without anything of this package.
-
-    Raises:
-        DataError: sentence-transformers has no class for it.
-    """
+    """Return a tower of the same class with the language's token table and padding, without anything of this package."""
     from transformers import AutoModel  # noqa: PLC0415 - slow to import
 
     table = _table(subject)
@@ -281,11 +268,7 @@ def _write_tokenizer(tokenizer: HubTokenizer, folder: Path, *, own: bool) -> Non
 
 
 def _check_tokenizer(subject: Subject, folder: Path, texts: list[str]) -> None:
-    """See that transformers reads the tokenizer as it stands there.
-
-    Raises:
-        DataError: it puts one of its own in its place, as it does for some types of model.
-    """
+    """Refuse a model of a type for which transformers puts a tokenizer of its own in this one's place."""
     from transformers import AutoTokenizer  # noqa: PLC0415 - slow to import
 
     read = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)

@@ -33,10 +33,6 @@ class Acquirer(nn.Module):
         super().__init__()
         self.down = _Undrawn(width, bottleneck)
         self.up = _Undrawn(bottleneck, width)
-        self.reset()
-
-    def reset(self) -> None:
-        """Start as the identity."""
         nn.init.kaiming_uniform_(self.down.weight, a=math.sqrt(5))
         nn.init.zeros_(self.down.bias)
         nn.init.zeros_(self.up.weight)

@@ -53,7 +53,9 @@ def read_adapter(folder: Path, max_tokens: int, *, foreign: bool = False) -> Ada
         raise RegistryError(f"{folder / SETTINGS}: {fault}. {AGAIN}")
     config = _read(folder / SETTINGS, lambda _: AcquirerConfig.from_pretrained(str(folder)))
     config.inference_mode = True
-    tokenizer = _read(folder / TOKENIZER, lambda _: _tokenizer(folder, max_tokens)) if config.vocabulary else None
+    tokenizer = (
+        _read(folder / TOKENIZER, lambda _: LanguageTokenizer.load(folder, max_tokens)) if config.vocabulary else None
+    )
     tensors = _read(folder / WEIGHTS, load_file)
     table = find_table(config.pretrained, foreign=foreign) if config.pretrained else None
     return AdapterFiles(config, tokenizer, tensors, table)
@@ -108,10 +110,6 @@ def _faults(settings: Mapping[str, Any], held: int) -> Iterator[str]:
 def _is_table(value: Any) -> bool:
     known = isinstance(value, Mapping) and all(isinstance(value.get(name), str) for name in ("source", "fingerprint"))
     return known and type(value.get("width")) is int
-
-
-def _tokenizer(folder: Path, max_tokens: int) -> LanguageTokenizer:
-    return LanguageTokenizer.load(folder, max_tokens)
 
 
 def _read(path: Path, read: Callable[[Path], T]) -> T:

@@ -113,7 +113,8 @@ def share_out(
     """
     if not rounds or not len(rows):
         return values
-    links = _Links(*_sample(target, native), rows, columns, native_size)
+    every = max(1, -(-int(_lengths(target) @ _lengths(native)) // LINKS))  # evenly spread
+    links = _Links(target[::every], native[::every], rows, columns, native_size)
     to_native, to_target = values, values
     for _ in range(rounds):
         native_shares = links.counts(to_native, links.native_place)
@@ -147,12 +148,6 @@ class _Links:
         shares = values[self.pair]
         shares /= np.maximum(np.bincount(place, weights=shares), np.finfo(np.float64).tiny)[place]
         return np.asarray(np.bincount(self.pair, weights=shares, minlength=self.pairs), dtype=np.float64)
-
-
-def _sample(target: Ids, native: Ids) -> tuple[Ids, Ids]:
-    """Return sentences, evenly spread, that hold at most `LINKS` token pairs."""
-    every = max(1, -(-int(_lengths(target) @ _lengths(native)) // LINKS))
-    return target[::every], native[::every]
 
 
 def _lengths(rows: Ids) -> Integers:

@@ -92,14 +92,9 @@ def build_language(
     started = time.monotonic()
     if related is not None:
         check_related(related, bottleneck)
-    if start == "native":
-        with _seeded(seed):
-            model.add(tag, tokenizer=None, bottleneck=bottleneck)
-        if related is not None:
-            copy_related(model, tag, related)
-        return BuildResult(0, 0, parameters(model, tag), time.monotonic() - started)
-    if start == "pretrained":
-        return _build_projected(model, tag, source or "", bottleneck, seed, related, started)
+    if start in ("native", "pretrained"):
+        frozen = source or "" if start == "pretrained" else None
+        return _build_without_table(model, tag, frozen, bottleneck, seed, related, started)
     base = model.base
     texts = list(dict.fromkeys([*target, *more_text]))
     size = vocabulary or (vocabulary_size(texts) if text else None)
@@ -116,14 +111,8 @@ def build_language(
     ids = tokenizer.plain_ids(target)
     counts = occurrence(ids, tokenizer.size).sum(axis=0)
     if start == "aligned":
-        both = partial(
-            align,
-            target_size=tokenizer.size,
-            native_size=base.embedding.num_embeddings,
-            power=power,
-            rounds=rounds,
-            best=best,
-        )
+        rows = base.embedding.num_embeddings
+        both = partial(align, target_size=tokenizer.size, native_size=rows, power=power, rounds=rounds, best=best)
         alignment = both(ids, base.native_ids(native))
         if words:
             listed = both(tokenizer.plain_ids([word for word, _ in words]), [row for _, row in words])
@@ -159,8 +148,7 @@ def build_language(
             own.native_rows.copy_(torch.tensor(added.rows))
     copied = 0
     if related is not None:
-        sure = evidence(alignment, ids) if alignment else None
-        copied = copy_related(model, tag, related, sure)
+        copied = copy_related(model, tag, related, evidence(alignment, ids) if alignment else None)
     return BuildResult(
         tokenizer.size,
         int(known.sum()),
@@ -171,25 +159,28 @@ def build_language(
     )
 
 
-def _build_projected(
+def _build_without_table(
     model: MultilingualModel,
     tag: str,
-    source: str,
+    source: str | None,
     bottleneck: int,
     seed: int,
     related: Related | None,
     started: float,
 ) -> BuildResult:
-    """Build a language that reads a frozen table; its projection starts as PyTorch draws it, as the paper's does."""
-    table = open_table(source)
-    about = table.to_json(source)
-    content = composed_first(Tokenizer.from_str(table.tokenizer)).to_str()
-    tokenizer = LanguageTokenizer(content, model.base.max_tokens)
+    """Build a language that reads the native table, or that of a source, projected as PyTorch draws it (the paper)."""
+    tokenizer, about = None, None
+    if source is not None:
+        table = open_table(source)
+        about = table.to_json(source)
+        content = composed_first(Tokenizer.from_str(table.tokenizer)).to_str()
+        tokenizer = LanguageTokenizer(content, model.base.max_tokens)
     with _seeded(seed):
         model.add(tag, tokenizer=tokenizer, bottleneck=bottleneck, pretrained=about)
     if related is not None:
         copy_related(model, tag, related)
-    return BuildResult(tokenizer.size, 0, parameters(model, tag), time.monotonic() - started, table=about)
+    pieces = tokenizer.size if tokenizer else 0
+    return BuildResult(pieces, 0, parameters(model, tag), time.monotonic() - started, table=about)
 
 
 @contextmanager

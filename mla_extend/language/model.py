@@ -326,7 +326,6 @@ class MultilingualModel:
             BaseError: the base has no image tower, or does not say how images are prepared.
             DataError: an image cannot be read, there is none, or the batch size is less than 1.
         """
-        one = isinstance(images, str | Path | Image.Image)
         asked = [images] if isinstance(images, str | Path | Image.Image) else list(images)
         found = encode_in_batches(
             asked,
@@ -336,7 +335,7 @@ class MultilingualModel:
             convert_to_numpy=convert_to_numpy,
             show_progress_bar=show_progress_bar,
         )
-        return found[0] if one else found
+        return found[0] if isinstance(images, str | Path | Image.Image) else found
 
     @contextmanager
     def native_path(self) -> Iterator[None]:

@@ -194,8 +194,12 @@ def _read_weight(source: str, folder: Path) -> Tensor:
         found: list[tuple[int, int, str, Path]] = []
         for path in weight_files(folder):
             with safe_open(path, framework="pt") as file:
-                names = file.keys()
-                found += [(NAMES.index(end), len(name), name, path) for name in names if (end := _ending(name))]
+                found += [
+                    (rank, len(name), name, path)
+                    for name in file.keys()  # noqa: SIM118 - it is no mapping
+                    for rank, end in enumerate(NAMES)
+                    if f".{name}".endswith(f".{end}")
+                ]
         if not found:
             raise DataError(
                 f"{source!r} has no token table: none of its tensors is called {', '.join(NAMES)}. Give another model "
@@ -209,10 +213,6 @@ def _read_weight(source: str, folder: Path) -> Tensor:
     if weight.ndim != 2 or not weight.is_floating_point():
         raise DataError(f"The token table of {source!r} has the shape {tuple(weight.shape)} and is {weight.dtype}.")
     return weight
-
-
-def _ending(name: str) -> str | None:
-    return next((end for end in NAMES if name == end or name.endswith(f".{end}")), None)
 
 
 def _read_tokenizer(source: str, folder: Path) -> str:

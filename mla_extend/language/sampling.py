@@ -88,7 +88,7 @@ class RandomCuts:
                     pieces.append((found[0], end))
                     weights.append(alpha * found[1] + to_end[end])
             if not pieces or pieces[0][1] != place + 1:
-                pieces.append((self._spell(word[place]), place + 1))
+                pieces.append((tuple(self._bytes[f"<0x{byte:02X}>"] for byte in word[place].encode()), place + 1))
                 weights.append(alpha * self._unknown + to_end[place + 1])
             if len(weights) == 1:
                 to_end[place] = weights[0]
@@ -99,6 +99,3 @@ class RandomCuts:
                 to_end[place] = largest + log(sum(relative))
                 forks[place] = (relative, pieces)
         return forks
-
-    def _spell(self, character: str) -> Ids:
-        return tuple(self._bytes[f"<0x{byte:02X}>"] for byte in character.encode())

@@ -2,7 +2,7 @@
 
 import json
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -117,15 +117,11 @@ class LanguageTokenizer:
         listed = lexicon_pieces(lexicon, normaliser)
         own, added = self, add_native(self.content, pieces, texts, listed)
         if added.lost:
-            own = self.with_pieces(added.lost)
+            assert self._pieces is not None
+            more = with_pieces(self._pieces, added.lost)
+            own = LanguageTokenizer(tokenizer_json(more, normaliser), self.max_tokens, more)
             added = add_native(own.content, pieces, texts, listed)
         return own, added
-
-    def with_pieces(self, more: Mapping[str, float]) -> "LanguageTokenizer":
-        """Return it with further pieces of its own, given with their scores."""
-        assert self._pieces is not None
-        pieces = with_pieces(self._pieces, more)
-        return LanguageTokenizer(tokenizer_json(pieces, self._tokenizer.normalizer), self.max_tokens, pieces)
 
     def piece(self, token: int) -> str:
         """Return the spelling of an id."""
@@ -166,10 +162,6 @@ class LanguageTokenizer:
         with language_errors():
             plain = _ready(self._packed, None)
             return [encoding.ids for encoding in plain.encode_batch(list(texts), add_special_tokens=False)]
-
-    def batch(self, texts: Sequence[str]) -> TextBatch:
-        """Tokenise and pad a batch."""
-        return pad(self.ids(texts))
 
     def save(self, folder: Path) -> None:
         """Write `tokenizer.json` and, where known, `sentencepiece.model`."""
