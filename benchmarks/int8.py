@@ -19,8 +19,8 @@ from tokenizers import Tokenizer
 from mla_extend import load_model
 from mla_extend.bases.features import Features
 from mla_extend.data.pairs import ImageText
-from mla_extend.evaluation import evaluate_retrieval
 from mla_extend.evaluation.evaluate import card_test_set
+from mla_extend.evaluation.recall import evaluate_retrieval
 from mla_extend.exports.run import export
 from mla_extend.training.stages import image_vectors
 

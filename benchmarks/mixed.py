@@ -25,7 +25,7 @@ from mla_extend.data.pairs import ImageText, ParallelText
 from mla_extend.data.read import read_parallel
 from mla_extend.data.test_sets import read_test_set
 from mla_extend.demo.data import demo_data
-from mla_extend.evaluation import split_report
+from mla_extend.evaluation.report import split_report
 from mla_extend.language.alignment import align
 from mla_extend.language.build import build_language
 from mla_extend.language.tokenizer import LanguageTokenizer

@@ -53,7 +53,7 @@ from mla_extend.bases.features import Features
 from mla_extend.bases.open import open_base
 from mla_extend.data.pairs import ParallelText, Part
 from mla_extend.errors import Interrupted
-from mla_extend.evaluation import text_transfer
+from mla_extend.evaluation.transfer import text_transfer
 from mla_extend.language.build import build_language
 from mla_extend.language.model import MultilingualModel
 from mla_extend.language.peft_method import adapter_parameters

@@ -18,7 +18,7 @@ from common import load, markdown, put, save
 
 from mla_extend.bases.base import Base
 from mla_extend.bases.open import open_base
-from mla_extend.evaluation import split_report
+from mla_extend.evaluation.report import split_report
 
 DRAWN = {"cartoon", "easter", "flags", "halloween", "hanukkah", "hats", "moon", "newyears", "planets", "roadsigns"}
 DRAWN |= {"shapes", "space", "symbols", "toys"}

@@ -16,7 +16,7 @@ import numpy as np
 from common import machine, save
 from numpy.typing import NDArray
 
-from mla_extend.evaluation import RetrievalResult, evaluate_retrieval
+from mla_extend.evaluation.recall import RetrievalResult, evaluate_retrieval
 from mla_extend.ranks import TIE
 
 CHECKED = 200

@@ -19,7 +19,7 @@ from mla_extend.data.pairs import ImageText
 from mla_extend.data.read import read_parallel
 from mla_extend.data.test_sets import read_test_set
 from mla_extend.demo.data import demo_data
-from mla_extend.evaluation import split_report
+from mla_extend.evaluation.report import split_report
 from mla_extend.training.stages import image_vectors
 
 WORD = re.compile(r"\w+")

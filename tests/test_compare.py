@@ -17,9 +17,11 @@ from mla_extend.bases.open import open_base
 from mla_extend.cli import compare as cli
 from mla_extend.cli.compare import comparison_table
 from mla_extend.errors import DataError, LanguageError, MlaExtendError, RegistryError
-from mla_extend.evaluation import METRICS, RetrievalResult, evaluate_retrieval, paired_bootstrap, text_transfer
 from mla_extend.evaluation.compare import compare
 from mla_extend.evaluation.evaluate import evaluate
+from mla_extend.evaluation.intervals import paired_bootstrap
+from mla_extend.evaluation.recall import METRICS, RetrievalResult, evaluate_retrieval
+from mla_extend.evaluation.transfer import text_transfer
 from mla_extend.language.model import MultilingualModel
 from mla_extend.language.tokenizer import LanguageTokenizer
 from mla_extend.registry.card import Card

@@ -5,16 +5,9 @@ import pytest
 from scipy.stats import binom
 
 from mla_extend.errors import DataError
-from mla_extend.evaluation import (
-    Interval,
-    RetrievalResult,
-    bootstrap,
-    evaluate_retrieval,
-    intervals,
-    paired_bootstrap,
-    ratio_bootstrap,
-    wilson,
-)
+from mla_extend.evaluation import intervals
+from mla_extend.evaluation.intervals import Interval, bootstrap, paired_bootstrap, ratio_bootstrap, wilson
+from mla_extend.evaluation.recall import RetrievalResult, evaluate_retrieval
 
 
 def noisy(noise, images=80, captions=3, seed=0, noise_seed=1):

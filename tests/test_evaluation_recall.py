@@ -9,8 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mla_extend.errors import DataError
-from mla_extend.evaluation import METRICS, Retrieval, chance, evaluate_retrieval
-from mla_extend.evaluation.recall import check_protocol
+from mla_extend.evaluation.recall import METRICS, Retrieval, chance, check_protocol, evaluate_retrieval
 
 PROTOCOLS = ("standard", "first", "mla")
 

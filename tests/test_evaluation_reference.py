@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import from_numpy
 from torchmetrics.functional.retrieval import retrieval_hit_rate
 
-from mla_extend.evaluation import Retrieval, evaluate_retrieval
+from mla_extend.evaluation.recall import Retrieval, evaluate_retrieval
 
 KS = (1, 5, 10)
 CASES = 100

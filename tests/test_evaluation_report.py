@@ -6,15 +6,9 @@ import numpy as np
 import pytest
 
 from mla_extend.errors import DataError
-from mla_extend.evaluation import (
-    METRICS,
-    bootstrap,
-    chance,
-    evaluate_retrieval,
-    evaluation_json,
-    ratio_bootstrap,
-    split_report,
-)
+from mla_extend.evaluation.intervals import bootstrap, ratio_bootstrap
+from mla_extend.evaluation.recall import METRICS, chance, evaluate_retrieval
+from mla_extend.evaluation.report import evaluation_json, split_report
 from mla_extend.files import dump_json
 
 KEYS = {

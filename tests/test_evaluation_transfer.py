@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from mla_extend.errors import DataError
-from mla_extend.evaluation import text_transfer, wilson
+from mla_extend.evaluation.intervals import wilson
+from mla_extend.evaluation.transfer import text_transfer
 from mla_extend.files import dump_json
 
 

@@ -17,8 +17,8 @@ from PIL import Image
 from mla_extend.add.job import add_language
 from mla_extend.bases.open import open_base
 from mla_extend.errors import BaseError, DataError, LanguageError
-from mla_extend.evaluation import METRICS, evaluate_retrieval
 from mla_extend.evaluation.mteb_model import MtebModel, mteb_language, subset_language
+from mla_extend.evaluation.recall import METRICS, evaluate_retrieval
 from mla_extend.language.build import build_language
 from mla_extend.language.embedding import mean_std_start
 from mla_extend.language.model import MultilingualModel

@@ -12,22 +12,19 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 MODEL_TYPE = "efficientnet-lite0"
-LITE0_STAGES: tuple[tuple[int, int, int, int, int], ...] = (
-    (1, 3, 1, 1, 16),
-    (2, 3, 2, 6, 24),
-    (2, 5, 2, 6, 40),
-    (3, 3, 2, 6, 80),
-    (3, 5, 1, 6, 112),
-    (4, 5, 2, 6, 192),
-    (1, 3, 1, 6, 320),
-)
-"""A stage: blocks, kernel size, stride of the first block, expansion, output channels."""
-
 LITE0_CONFIG: dict[str, Any] = {
     "model_type": MODEL_TYPE,
     "image_size": 224,
     "stem_width": 32,
-    "stages": [list(stage) for stage in LITE0_STAGES],
+    "stages": [  # of each: blocks, kernel size, stride of the first block, expansion, output channels
+        [1, 3, 1, 1, 16],
+        [2, 3, 2, 6, 24],
+        [2, 5, 2, 6, 40],
+        [3, 3, 2, 6, 80],
+        [3, 5, 1, 6, 112],
+        [4, 5, 2, 6, 192],
+        [1, 3, 1, 6, 320],
+    ],
     "features": 1280,
 }
 BATCH_NORM_EPSILON = 1e-3
@@ -84,7 +81,7 @@ class EfficientNetLite(nn.Module):
     """Map images to feature vectors: `[B, 3, H, W]`, normalised, to `[B, D]`, averaged over places.
 
     Args:
-        config: `stem_width`, `stages` (see `LITE0_STAGES`) and `features`; missing keys are those of Lite0.
+        config: `stem_width`, `stages` (see `LITE0_CONFIG`) and `features`; missing keys are those of Lite0.
     """
 
     def __init__(self, config: Mapping[str, Any]) -> None:

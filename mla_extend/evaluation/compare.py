@@ -16,9 +16,9 @@ from mla_extend.data.pairs import ImageText, ParallelText
 from mla_extend.data.test_sets import TestSet
 from mla_extend.data.translations import translated
 from mla_extend.errors import DataError, RegistryError
-from mla_extend.evaluation import METRICS, RetrievalResult, evaluate_retrieval, paired_bootstrap
 from mla_extend.evaluation.evaluate import card_test_set
-from mla_extend.evaluation.recall import KS
+from mla_extend.evaluation.intervals import paired_bootstrap
+from mla_extend.evaluation.recall import KS, METRICS, RetrievalResult, evaluate_retrieval
 from mla_extend.files import user_path
 from mla_extend.images.contents import image_keys
 from mla_extend.language.model import MultilingualModel

@@ -180,7 +180,7 @@ def _xmod(subject: Subject, tower: Any, tokenizer: HubTokenizer) -> tuple[nn.Mod
 
 
 def _plain(subject: Subject, tower: Any, tokenizer: HubTokenizer) -> nn.Module:
-    """Return a tower of the same class with the language's token table and padding, without anything of this package."""
+    """Return a tower of the same class with the language's token table and padding, and nothing of this package."""
     from transformers import AutoModel  # noqa: PLC0415 - slow to import
 
     table = _table(subject)

@@ -60,15 +60,13 @@ def make_report(
         if problems:
             raise RegistryError(f"No language of {root} can be read. The first problem: {problems[0]}")
         raise RegistryError(f"{root} holds no language yet. Add one: mla-extend add-language LANG --parallel-data FILE")
-    found, pictures = {}, {}
-    if examples:
-        found, pictures = within(
-            {
-                (home.base.name, tag): one
-                for home, entries in parts
-                for tag, one in find_examples(home, entries, device, seed, progress).items()
-            }
-        )
+    found, pictures = within(
+        {
+            (home.base.name, tag): one
+            for home, entries in (parts if examples else ())
+            for tag, one in find_examples(home, entries, device, seed, progress).items()
+        }
+    )
     progress.start("Drawing")
     plots = _plots(bases)
     progress.finish()
