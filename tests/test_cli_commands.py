@@ -89,7 +89,7 @@ def test_what_names_no_version_is_refused(two: tuple[BaseRegistry, list[str]]) -
     for command in (["remove"], ["prune", "--keep", "1"]):
         with pytest.raises(LanguageError, match="'sw@v1' names one version, and a language is asked for"):
             run(*command, "sw@v1", registry=root)
-    with pytest.raises(DataError, match=r"'sw@v1' names sw once more.*compare"):
+    with pytest.raises(DataError, match=r"'sw@v1' names sw a second time.*compare"):
         run("report", "sw", "sw@v1", "--no-examples", registry=root)
 
 

@@ -43,7 +43,7 @@ def test_a_published_language_is_exported_to_every_tool(
         assert [path.name for path in out.parent.iterdir() if path.name.startswith(".")] == []
 
     out = tmp_path / "out" / "onnx"
-    with pytest.raises(DataError, match=r"is there already\. Give --replace"):
+    with pytest.raises(DataError, match=r"already exists\. Give --replace"):
         export("sw", "--to", "onnx", "--out", str(out), registry=registry)
     (out / "left-over.txt").write_text("old", encoding="utf-8")
     printed, _ = export("sw", "--to", "onnx", "--int8", "--out", str(out), "--replace", registry=registry)
@@ -68,8 +68,8 @@ def test_a_published_language_is_exported_to_every_tool(
             ("sw", "coreml", False),
             "There is no export to 'coreml'. Give --to one of onnx, sentence-transformers, immich",
         ),
-        (("sw", "immich", True), "--int8 is for the text of --to onnx alone"),
-        (("images", "onnx", True), "--int8 is for the text of --to onnx alone"),
+        (("sw", "immich", True), "--int8 quantises text towers with --to onnx only"),
+        (("images", "onnx", True), "--int8 quantises text towers with --to onnx only"),
         (("images", "immich", False), "--to immich takes a language"),
     ],
 )
@@ -95,7 +95,7 @@ def test_a_base_whose_tokenizer_panics_is_told_in_one_sentence(tmp_path: Path) -
 def test_a_folder_that_is_no_export_is_never_replaced(tmp_path: Path) -> None:
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos" / "dog.jpg").write_bytes(b"a dog")
-    with pytest.raises(DataError, match="is not an export and is not replaced"):
+    with pytest.raises(DataError, match="is not an export: it holds no"):
         mla_extend.export("sw", "onnx", out=tmp_path / "photos", replace=True)
     assert (tmp_path / "photos" / "dog.jpg").read_bytes() == b"a dog"
 
@@ -127,7 +127,7 @@ def test_a_folder_that_came_meanwhile_is_not_overwritten(tmp_path: Path) -> None
             out.mkdir()
             (out / "theirs").write_bytes(b"1")
 
-    with pytest.raises(DataError, match="is there already"):
+    with pytest.raises(DataError, match="already exists"):
         race()
     assert [path.name for path in out.iterdir()] == ["theirs"]
     assert [path.name for path in tmp_path.iterdir()] == ["out"]

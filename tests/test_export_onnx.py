@@ -153,7 +153,7 @@ def test_the_image_tower_gives_the_models_vectors_from_pixels_of_its_own_preproc
 
 def test_an_image_tower_that_keeps_proportions_is_refused(tmp_path: Path) -> None:
     model = tiny(families_hf.save_siglip2_naflex(tmp_path / "tiny"))
-    with pytest.raises(DataError, match="not one picture of a fixed size"):
+    with pytest.raises(DataError, match="not one image of a fixed size"):
         onnx_towers.write(Subject(model, "images"), tmp_path, int8=False)
 
 
@@ -172,7 +172,7 @@ def test_vectors_that_differ_are_refused(tmp_path: Path) -> None:
     with torch.no_grad():
         model.base.text_tower.embeddings.position_embeddings.weight.add_(0.5)
         model.base.text_tower.embeddings.position_embeddings.weight[1].mul_(3)
-    with pytest.raises(DataError, match="gives other vectors than the model"):
+    with pytest.raises(DataError, match="gives vectors unlike the model"):
         onnx_towers.check_text_tower(subject, subject.tokenizer(), tmp_path / "model.onnx")
 
 

@@ -103,7 +103,7 @@ def test_the_bases_own_language_is_exported_as_it_is(family: str, tmp_path: Path
 @pytest.mark.parametrize("family", ["clip", "siglip", "sentence-mpnet", "sentence-distilbert", "sentence-modernbert"])
 def test_what_no_class_can_hold_is_refused_with_the_way_that_is_left(family: str, tmp_path: Path) -> None:
     model = tiny(BUILDERS[family](tmp_path / "tiny"))
-    with pytest.raises(DataError, match=r"No model of transformers can hold .* Export it with --to onnx"):
+    with pytest.raises(DataError, match=r"No transformers model can hold .* Export it with --to onnx"):
         sentence_transformers.write(Subject(model, "sw"), tmp_path, int8=False)
 
 

@@ -150,7 +150,7 @@ def test_images_that_cannot_be_read_are_told_of_with_the_reason(data: dict[str, 
     assert code == 0
     assert found["problems"]["unreadable"] == lost
     notes = " ".join(sample["note"] for sample in found["samples"]["unreadable"])
-    assert "it is no picture" in notes
+    assert "it is not a picture" in notes
     assert "does not exist" in notes
     assert "OSError" in notes or "SyntaxError" in notes
     everything = json.loads(run(*arguments, "--filter", "off", registry=tmp_path / "none")[1])

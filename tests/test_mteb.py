@@ -404,7 +404,7 @@ def test_what_cannot_be_encoded_is_said(model: MultilingualModel, dual_folder: P
     with pytest.raises(DataError, match=r"TinyT2IRetrieval .* neither text nor images"):
         encode(wrapped, audio=["a.wav"])
     task = retrieval_task("t2i").metadata
-    with pytest.raises(DataError, match="precision='int8' is not there"):
+    with pytest.raises(DataError, match="precision='int8' is not supported"):
         wrapped.encode([], task_metadata=task, hf_split="test", hf_subset="sw", precision="int8")
 
 

@@ -272,7 +272,7 @@ def test_what_cannot_be_a_table_is_refused(bert: Path, tmp_path: Path, monkeypat
         raise OSError("no network")
 
     monkeypatch.setattr(huggingface_hub, "snapshot_download", unreachable)
-    with pytest.raises(DataError, match=r"neither a folder here nor to be had from the hub \(no network\)"):
+    with pytest.raises(DataError, match=r"is not a local folder, and the hub does not give it \(no network\)"):
         open_table("nobody/nothing")
     monkeypatch.setattr(huggingface_hub, "snapshot_download", lambda *_, **__: str(bert))
     assert open_table("nobody/nothing").width == WIDTH

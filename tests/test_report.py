@@ -417,7 +417,7 @@ def test_queries_are_chosen_by_how_they_went() -> None:
 
 
 def test_one_image_alone_gives_no_examples() -> None:
-    with pytest.raises(DataError, match="one image alone"):
+    with pytest.raises(DataError, match="only one image"):
         choose(np.ones((1, 4)), np.ones((3, 4)), [0, 0, 0])
 
 
@@ -432,7 +432,7 @@ def test_examples_keep_within_their_budget(pictures: list[Path]) -> None:
     assert {len(one.kinds["best"]) for one in fewer.values()} == {4}
     least, _ = within(examples, budget=len(shown[pictures[0]]) + 1)
     assert [len(one.kinds.get("best", ())) for one in least.values()] == [1, 0, 0]
-    assert least["demo", "am"].reason == "Left out, so that the page does not grow too large."
+    assert least["demo", "am"].reason == "Left out to keep the page small."
 
 
 @pytest.mark.parametrize("mode", ["RGB", "RGBA", "LA", "P", "1", "L", "CMYK", "I;16"])

@@ -222,8 +222,8 @@ def hole(path, content):
         ("head.mkv", {}, cut(0.1), "cannot be read"),
         ("no_frames.mp4", {"movflags": "frag_keyframe+empty_moov"}, cut(0.1), "has no frames"),
         ("hole.mp4", {}, hole, "cannot be read"),
-        ("sound.mp4", {}, sound_alone, "no picture"),
-        ("cover.mp4", {}, sound_with_a_cover, "no picture"),
+        ("sound.mp4", {}, sound_alone, "no video stream"),
+        ("cover.mp4", {}, sound_with_a_cover, "no video stream"),
         (
             "playlist.mp4",
             {},
@@ -240,7 +240,7 @@ def test_video_that_cannot_be_used_is_named(tmp_path, name, muxer, damage, messa
         read_frames(path)
     assert str(path) in str(caught.value)
     assert caught.value.image == path
-    assert any(word in str(caught.value) for word in ("again", "Take its lines out"))
+    assert any(word in str(caught.value) for word in ("again", "Remove its lines"))
     assert "\n" not in str(caught.value)
     assert capfd.readouterr() == ("", "")
 

@@ -131,8 +131,8 @@ class Base:
         """
         if not self.family.has_images:
             raise BaseError(
-                f"The base {self.identity.name!r} is a text model without an image tower, so that nothing with images "
-                "can be done with it. Use parallel text."
+                f"The base {self.identity.name!r} is a text model without an image tower. Use parallel text instead of "
+                "images."
             )
         if self.processor is None:
             raise BaseError(

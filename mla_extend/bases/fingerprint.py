@@ -87,7 +87,7 @@ def weight_files(folder: Path) -> list[Path]:
         raise BaseError(f"{index} names no weight_map of files ({error!r}). Fetch the model again.") from error
     for file in files:
         if not file.is_file():
-            raise BaseError(f"{index} names {file.name}, which is not there. Fetch the model again.")
+            raise BaseError(f"{index} names {file.name}, which is missing. Fetch the model again.")
     return files
 
 

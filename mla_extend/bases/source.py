@@ -134,17 +134,15 @@ def about_base(folder: Path) -> dict[str, Any]:
     try:
         about = read_json(path)
     except (OSError, ValueError) as error:
-        raise BaseError(f"{path} cannot be read ({reason(error)}). Correct it or take it away.") from error
+        raise BaseError(f"{path} cannot be read ({reason(error)}). Correct or delete it.") from error
     if not isinstance(about, dict):
         raise BaseError(
-            f"{path} holds {type(about).__name__}, but it must hold an object with 'name' and 'native'. Correct it or "
-            "take it away."
+            f"{path} holds {type(about).__name__}, but it must hold an object with 'name' and 'native'. Correct "
+            "or delete it."
         )
     for key, kind in (("native", str), ("licences", list)):
         if key in about and not isinstance(about[key], kind) and not (key == "native" and about[key] is None):
-            raise BaseError(
-                f"{path}: {key!r} is {about[key]!r}, not of type {kind.__name__}. Correct it or take it away."
-            )
+            raise BaseError(f"{path}: {key!r} is {about[key]!r}, not of type {kind.__name__}. Correct or delete it.")
     return {**about, "native": about.get("native") or native}
 
 
@@ -169,6 +167,6 @@ def fetch(source: str, files: Sequence[str] = HUB_FILES, what: str = "base") -> 
         return Path(snapshot_download(source, allow_patterns=list(files)))
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError, ValueError) as error:
         raise BaseError(
-            f"The {what} {source!r} is neither a folder here nor to be had from the hub ({reason(error)}). "
+            f"The {what} {source!r} is not a local folder, and the hub does not give it ({reason(error)}). "
             "Check the name and the network, or give a local folder."
         ) from error

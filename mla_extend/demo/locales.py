@@ -68,8 +68,8 @@ def locale_of(tag: str, progress: Progress) -> str:
     near += difflib.get_close_matches(tag, offered, n=3, cutoff=0.6)
     raise DataError(
         f"The demo has no data in {tag!r}: CLDR names {named} of its {len(listed)} concepts, and {ENOUGH} are needed. "
-        f"Codes near it: {', '.join(dict.fromkeys(near)) or 'none'}, of {len(offered)} that there are. "
-        "For a language that is not among them, give parallel text of your own."
+        f"Similar codes among the {len(offered)} there are: {', '.join(dict.fromkeys(near)) or 'none'}. "
+        "For any other language, give parallel text of your own."
     )
 
 

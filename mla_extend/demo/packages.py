@@ -142,7 +142,7 @@ def fetch(package: Package, progress: Progress = SILENT) -> Path:
             found = sha256_file(fetched)
             if found != package.sha256:
                 raise FetchError(
-                    f"{package.name} {package.version} has another content than expected: SHA-256 {found}, not "
+                    f"{package.name} {package.version} does not have the expected content: SHA-256 {found}, not "
                     f"{package.sha256}. It was not used. Check the mirror or proxy that your {package.manager} asks, "
                     f"or put the right archive at {path}."
                 )

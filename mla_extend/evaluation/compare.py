@@ -87,8 +87,8 @@ def compare(
     """
     if (second is None) == (translations is None):
         raise DataError(
-            f"{first!r} is compared with another language or version, or with translations, one of the two. Give it as "
-            "the second argument or with --translations FILE."
+            f"Compare {first!r} either with another language or version, as the second argument, or with translations, "
+            "with --translations FILE."
         )
     systems = []
     for text in [first] if second is None else [first, second]:

@@ -91,7 +91,7 @@ class MtebModel:
         from tqdm.auto import tqdm  # type: ignore[import-untyped]  # noqa: PLC0415 - of mteb's, so not always there
 
         if options.get("precision") not in (None, "float32"):
-            raise DataError(f"precision={options['precision']!r} is not there: vectors are float32. Leave it out.")
+            raise DataError(f"precision={options['precision']!r} is not supported: vectors are float32. Leave it out.")
         texts: list[str] = []
         images: list[torch.Tensor] = []
         for batch in tqdm(inputs, desc="Encoding", disable=not options.get("show_progress_bar", True)):

@@ -16,19 +16,14 @@ README = "README.md"
 
 
 def check_free(folder: Path, replace: bool) -> None:
-    """See that an export may go to a folder.
-
-    Raises:
-        DataError: something is there, and it may not be replaced or is no export.
-    """
+    """Raise DataError if a folder exists, and may not be replaced or is not an export."""
     if not folder.exists() and not folder.is_symlink():
         return
     if not replace:
-        raise DataError(f"{folder} is there already. Give --replace, or another folder with --out.")
+        raise DataError(f"{folder} already exists. Give --replace, or another folder with --out.")
     if not (folder / ABOUT).is_file():
         raise DataError(
-            f"{folder} is there already and holds no {ABOUT}, so that it is not an export and is not replaced. Give "
-            "another folder with --out."
+            f"{folder} already exists and is not an export: it holds no {ABOUT}. Give another folder with --out."
         )
 
 
@@ -47,7 +42,7 @@ def export_folder(folder: Path, replace: bool) -> Iterator[Path]:
         yield filled
         check_free(folder, replace)
         if not publish_folder(filled, folder, replace=replace):
-            raise DataError(f"{folder} was made by another process meanwhile. Run the command again.")
+            raise DataError(f"Another process has just created {folder}. Run the command again.")
 
 
 def finish(folder: Path, about: dict[str, Any], readme: str) -> dict[str, Any]:

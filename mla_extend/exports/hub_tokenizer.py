@@ -67,7 +67,7 @@ def hub_tokenizer(model: MultilingualModel, tag: str) -> HubTokenizer:
         if backend is None:
             raise DataError(
                 f"The base {base.identity.name!r} has a native tokenizer of the class {type(base.tokenizer).__name__}, "
-                f"which the tokenizers library cannot run, so that {tag!r} cannot be exported. A language with a "
+                f"which the tokenizers library cannot run, so {tag!r} cannot be exported. A language with a "
                 "tokenizer of its own can."
             )
         limit = base.max_tokens
@@ -131,7 +131,7 @@ def _check(model: MultilingualModel, tag: str, made: HubTokenizer, own: bool) ->
     for text, ids, due in zip(texts, found, expected, strict=True):
         if ids != due:
             raise DataError(
-                f"The tokenizer of {tag!r} gives other ids in the tokenizers library alone ({ids[:8]} and not "
-                f"{due[:8]} for {text[:40]!r}), so that it cannot be exported. Add the language with a tokenizer of "
+                f"The tokenizer of {tag!r} gives other ids in the tokenizers library alone ({ids[:8]} instead of "
+                f"{due[:8]} for {text[:40]!r}), so it cannot be exported. Add the language with a tokenizer of "
                 "its own."
             )

@@ -29,14 +29,14 @@ def preprocess_cfg(base: Base) -> dict[str, Any]:
     """
     if not base.family.has_images or base.processor is None:
         raise BaseError(
-            f"The base {base.identity.name!r} has no image tower, or no preprocessor_config.json, so that it cannot be "
+            f"The base {base.identity.name!r} has no image tower, or no preprocessor_config.json, so it cannot be "
             "exported. Export a language with --to onnx or sentence-transformers."
         )
     found = _of_open_clip(base.processor) if hasattr(base.processor, "transforms") else _of_transformers(base.processor)
     if found is None:
         raise DataError(
-            f"The base {base.identity.name!r} prepares images by {type(base.processor).__name__}, whose pixels are not "
-            "one picture of a fixed size. Its image tower cannot be exported."
+            f"The base {base.identity.name!r} prepares images by {type(base.processor).__name__}, whose output is not "
+            "one image of a fixed size. Its image tower cannot be exported."
         )
     return {"mode": "RGB", "fill_color": 0} | found
 

@@ -94,9 +94,9 @@ def compare(subject: Subject, found: NDArray[np.float32], due: NDArray[np.float3
     error = float(np.abs(found - due).max())
     if not np.isfinite(error) or (tolerance is not None and error > tolerance):
         raise DataError(
-            f"The export of {subject.tag!r} over the base {subject.model.base.identity.name!r} gives other vectors "
-            f"than the model (by {error:.1e}, at most {tolerance or 1:.0e} is allowed). Nothing was written; it is a "
-            "fault of this package: please report it."
+            f"The export of {subject.tag!r} over the base {subject.model.base.identity.name!r} gives vectors "
+            f"unlike the model's (by {error:.1e}, at most {tolerance or 1:.0e} is allowed). Nothing was written. This "
+            "is a bug in mla-extend: please report it."
         )
     return error
 
@@ -149,7 +149,7 @@ def write_image_tower(
     plain = isinstance(pixels, Tensor)
     if not plain and set(pixels.keys()) != {"pixel_values"}:
         raise DataError(
-            f"The image tower of the base {base.identity.name!r} takes {', '.join(pixels.keys())}, and not pixels "
+            f"The image tower of the base {base.identity.name!r} takes {', '.join(pixels.keys())}, not pixels "
             "alone. It cannot be exported."
         )
     tensor: Tensor = pixels if plain else pixels["pixel_values"]

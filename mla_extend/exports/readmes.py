@@ -43,7 +43,7 @@ def sentence_transformers_readme(about: dict[str, Any]) -> str:
     return _note(
         about,
         f"sentence-transformers opens this folder by itself; vectors have {about['dimension']} numbers and length 1."
-        + (" Use it in float32: half precision has not the range." if about["architecture"] == "XmodModel" else ""),
+        + (" Use it in float32: half precision lacks the range." if about["architecture"] == "XmodModel" else ""),
         """from sentence_transformers import SentenceTransformer
 
 model = SentenceTransformer("FOLDER")

@@ -55,11 +55,11 @@ def export(
         raise DataError(f"There is no export to {to!r}. Give --to one of {', '.join(TOOLS)}.")
     if int8 and (to != "onnx" or language == IMAGES):
         raise DataError(
-            "--int8 is for the text of --to onnx alone: what lies in an index stays comparable with a text tower that "
-            "is rounded, but images encoded by a rounded image tower would not be those of the index."
+            "--int8 quantises text towers with --to onnx only. The vectors of a quantised image tower would differ "
+            "from those in your index."
         )
     if language == IMAGES and to != "onnx":
-        raise DataError(f"--to {to} takes a language. The image tower by itself goes to onnx.")
+        raise DataError(f"--to {to} takes a language. Export the image tower with --to onnx.")
     if out is not None:
         check_free(Path(out), replace)
     model = load_model(base, registry, device="cpu", progress=progress)

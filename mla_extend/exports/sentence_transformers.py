@@ -124,8 +124,8 @@ def _needs_xmod(subject: Subject) -> bool:
 
 def _refusal(subject: Subject, what: str) -> DataError:
     return DataError(
-        f"No model of transformers can hold {what}, as {subject.tag!r} over the base "
-        f"{subject.model.base.identity.name!r} needs it, so that sentence-transformers cannot open it. Export it with "
+        f"No transformers model can hold {what}, which {subject.tag!r} over the base "
+        f"{subject.model.base.identity.name!r} needs, so sentence-transformers cannot open it. Export it with "
         "--to onnx."
     )
 

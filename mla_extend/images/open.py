@@ -99,14 +99,14 @@ def _wall(source: Source) -> Iterator[None]:
         known = ", ".join(sorted(_formats()))
         raise ImageError(
             source,
-            f"{_capital(what)} cannot be read: it is no picture, or of another format than {known}. Replace it, or "
-            "take its lines out.",
+            f"{_capital(what)} cannot be read: it is not a picture, or its format is not one of {known}. Replace it, "
+            "or remove its lines.",
         ) from error
     except OverBudget as error:
         raise ImageError(source, f"{_capital(what)} is too large: {error}. Make it smaller.") from error
     except Exception as error:  # decoders of damaged files raise nearly everything
         raise ImageError(
-            source, f"{_capital(what)} cannot be read ({_reason(error)}). Replace it, or take its lines out."
+            source, f"{_capital(what)} cannot be read ({_reason(error)}). Replace it, or remove its lines."
         ) from error
 
 

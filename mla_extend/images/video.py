@@ -77,8 +77,8 @@ def _opened(path: str | Path) -> Iterator[Any]:
     except Exception as error:  # decoders of damaged files raise nearly everything
         raise ImageError(
             path,
-            f"The video {path} cannot be read ({type(error).__name__}): it is damaged, or no video. Fetch or encode it "
-            "again, or take its lines out.",
+            f"The video {path} cannot be read ({type(error).__name__}): it is damaged, or not a video. Fetch or encode "
+            "it again, or remove its lines.",
         ) from error
 
 
@@ -126,7 +126,7 @@ def _stream(path: str | Path, container: Any) -> Any:
             stream.thread_type = "AUTO"
             _check_size(path, stream)
             return stream
-    raise ImageError(path, f"The video {path} has no picture, only sound or nothing. Take its lines out.")
+    raise ImageError(path, f"The video {path} has no video stream. Remove its lines.")
 
 
 def _timeline(path: str | Path, container: Any, stream: Any, count: int) -> _Timeline:
@@ -146,7 +146,7 @@ def _timeline(path: str | Path, container: Any, stream: Any, count: int) -> _Tim
             if packet.is_keyframe:
                 keys.append((time, time if packet.dts is None else packet.dts))
     if not times:
-        raise ImageError(path, f"The video {path} has no frames. Fetch or encode it again, or take its lines out.")
+        raise ImageError(path, f"The video {path} has no frames. Fetch or encode it again, or remove its lines.")
     times = sorted(set(times))
     if end <= times[-1]:
         end = times[-1] + (times[-1] - times[0]) / max(1, len(times) - 1)
@@ -156,8 +156,8 @@ def _timeline(path: str | Path, container: Any, stream: Any, count: int) -> _Tim
     if there < (1 - 0.5 / count) * said:
         raise ImageError(
             path,
-            f"The video {path} breaks off after {there:.1f} of {said:.1f} seconds. Fetch it again, or take its lines "
-            "out.",
+            f"The video {path} breaks off after {there:.1f} of {said:.1f} seconds. Fetch it again, or remove its "
+            "lines.",
         )
     return _Timeline(times, end, sorted(keys) or [(times[0], times[0])])
 
@@ -179,7 +179,7 @@ def _decode(path: str | Path, container: Any, stream: Any, timeline: _Timeline, 
             at, shown = next(frames, (math.inf, shown))
         if shown is None:
             raise ImageError(
-                path, f"The video {path} cannot be decoded. Fetch or encode it again, or take its lines out."
+                path, f"The video {path} cannot be decoded. Fetch or encode it again, or remove its lines."
             )
         # A rotation is counted to the left, here and there.
         images[time] = _picture(path, shown).rotate(shown.rotation, expand=True)

@@ -147,8 +147,7 @@ def find_table(about: Mapping[str, Any], *, foreign: bool = False) -> FrozenTabl
     if table.fingerprint != fingerprint:
         raise RegistryError(
             f"The adapter reads the token table of {source!r} with the fingerprint {fingerprint[:16]}, and the table "
-            f"that is there now has {table.fingerprint[:16]}. Put the one it was trained with back, or add the "
-            "language again."
+            f"there now has {table.fingerprint[:16]}. Restore the table it was trained with, or add the language again."
         )
     _OPEN[fingerprint] = table
     return table

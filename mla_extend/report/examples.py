@@ -131,7 +131,7 @@ def within(examples: Mapping[Key, Examples], budget: int = BUDGET) -> tuple[dict
     for key, one in fewer.items():
         left -= sum(len(pictures[path]) for path in one.shown)
         if left < 0 and one.kinds:
-            fewer[key] = replace(one, kinds={}, reason="Left out, so that the page does not grow too large.")
+            fewer[key] = replace(one, kinds={}, reason="Left out to keep the page small.")
     return fewer, pictures
 
 
@@ -156,7 +156,7 @@ def choose(
     images, texts = unit(as_vectors(image_vectors, "image vectors")), unit(as_vectors(text_vectors, "text vectors"))
     owner = np.asarray(image_of_text)
     if len(images) < 2:
-        raise DataError("The test set has one image alone, so that nothing can be mistaken for it.")
+        raise DataError("The test set has only one image, so no other can be mistaken for it.")
     rank = ranks(texts, images, owner)
     other = np.empty(len(texts), dtype=np.int64)
     lead = np.empty(len(texts), dtype=np.float32)

@@ -77,8 +77,8 @@ def find_parts(root: Path, base: str | None = None, languages: Sequence[str] = (
         entries = parts.setdefault(home.folder, (home, []))[1]
         if any(entry.language == version.language for entry in entries):
             raise DataError(
-                f"{text!r} names {version.language} once more. A report has one version of a language: two are set "
-                "beside each other by mla-extend compare."
+                f"{text!r} names {version.language} a second time. A report shows one version of each language; use "
+                "mla-extend compare for two."
             )
         entries.append(home.entry(version))
     return list(parts.values())
