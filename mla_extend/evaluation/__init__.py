@@ -1,1 +1,1 @@
-"""Figures from vectors: ranks, recalls, intervals and reports. This room never asks where the vectors came from."""
+"""Figures from vectors: ranks, recalls, intervals and reports. Only `evaluate.py` and `compare.py` encode."""

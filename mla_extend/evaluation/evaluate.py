@@ -1,4 +1,4 @@
-"""Evaluate a language: encode a test set, and measure. The one file of the room that knows where vectors come from."""
+"""Evaluate a language: encode a test set, and measure."""
 
 from collections.abc import Sequence
 from pathlib import Path

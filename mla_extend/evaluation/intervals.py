@@ -1,4 +1,4 @@
-"""How sure a recall is: bootstrap over images, two systems on the same images, and Wilson's interval."""
+"""Confidence intervals of recalls: bootstrap over images, two systems on the same images, and Wilson's interval."""
 
 import math
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""What is said about a language on a test set: the figures with all that makes them readable, as JSON."""
+"""The report on a language and a test set: its figures beside native, floor and chance, as JSON."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass

@@ -1,4 +1,4 @@
-"""How near a language's texts come to the native teacher's vectors, for when there are no images."""
+"""How close a language's texts come to the native teacher's vectors, for test sets without images."""
 
 from dataclasses import asdict, dataclass
 from typing import Any

@@ -1,4 +1,4 @@
-"""The folder that an export is: hashes, a note on how to open it, and publishing in one step."""
+"""The folder of an export: hashes, a README, and publishing in one step."""
 
 import shutil
 from collections.abc import Iterator
@@ -29,9 +29,9 @@ def check_free(folder: Path, replace: bool) -> None:
 
 @contextmanager
 def export_folder(folder: Path, replace: bool) -> Iterator[Path]:
-    """Give an empty folder to fill; on success it becomes `folder` whole, on failure nothing is left of it.
+    """Give an empty folder to fill, which becomes `folder` on success and is deleted on failure.
 
-    An older export is there until the new one is ready.
+    An older export stays until the new one is complete.
 
     Raises:
         DataError: something is there that may not be replaced.

@@ -1,4 +1,4 @@
-"""The image tower's preprocessing in open_clip's words, and what it makes of an image.
+"""The image tower's preprocessing as open_clip describes it, and its effect on an image.
 
 Shapes: `H` and `W` height and width in pixels.
 """
@@ -14,7 +14,7 @@ from mla_extend.bases.base import Base
 from mla_extend.errors import BaseError, DataError
 
 SAMPLE = (331, 257)
-"""Width and height of the picture that preprocessing is tried on: neither square nor a multiple of anything."""
+"""Width and height of the picture that preprocessing is checked on: not square, and both prime."""
 
 
 def preprocess_cfg(base: Base) -> dict[str, Any]:
@@ -25,7 +25,7 @@ def preprocess_cfg(base: Base) -> dict[str, Any]:
 
     Raises:
         BaseError: the base has no image tower, or does not say how images are prepared.
-        DataError: its images are prepared in a way that these words cannot say.
+        DataError: `preprocess_cfg.json` cannot describe how its images are prepared.
     """
     if not base.family.has_images or base.processor is None:
         raise BaseError(

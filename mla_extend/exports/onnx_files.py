@@ -23,11 +23,7 @@ Arrays = Mapping[str, NDArray[Any]]
 
 
 def require_onnx() -> None:
-    """See that the optional libraries are there.
-
-    Raises:
-        DataError: they are not.
-    """
+    """Raise DataError unless the optional libraries are installed."""
     for library in ("onnx", "onnxruntime", "onnxscript"):
         optional(library, "Exporting to ONNX")
 
@@ -90,7 +86,7 @@ def run_onnx(path: Path, feeds: Sequence[Arrays]) -> list[NDArray[np.float32]]:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep the exporters' own talk off standard output and standard error."""
+    """Silence the exporters' messages, warnings and logs."""
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:

@@ -1,4 +1,4 @@
-"""The note on how to open an export, in each one's `README.md`."""
+"""The `README.md` of each export, which shows how to open it."""
 
 from typing import Any
 

@@ -110,10 +110,10 @@ def _layers(subject: Subject) -> Layers:
 
 def _needs_xmod(subject: Subject) -> bool:
     """Say whether the tower's own class cannot hold the language, or cannot be opened by sentence-transformers."""
-    config = subject.config
     tower: Any = subject.model.base.text_tower
     kind = tower.config.model_type
-    acquirers = config is not None and config.bottleneck > 0
+    model = subject.model
+    acquirers = not subject.native and model.peft.peft_config[model.language(subject.tag).adapter].bottleneck > 0
     if not acquirers and kind != "chinese_clip_text_model":
         return False
     act = getattr(tower.config, "hidden_act", None)

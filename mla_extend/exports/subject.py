@@ -1,4 +1,4 @@
-"""What is exported: a language of an open model, and what every export says of it."""
+"""What is exported: a language of an open model, and what every export records about it."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,7 +9,6 @@ from typing import Any
 from mla_extend import __version__
 from mla_extend.data.codes import language_tag
 from mla_extend.exports.hub_tokenizer import HubTokenizer, hub_tokenizer
-from mla_extend.language.peft_method import AcquirerConfig
 from mla_extend.registry.load import RegistryModel
 from mla_extend.registry.summary import split_version
 
@@ -43,14 +42,6 @@ class Subject:
     def native(self) -> bool:
         """Say whether it is the base's own language."""
         return self.tag == self.model.native
-
-    @property
-    def config(self) -> AcquirerConfig | None:
-        """Return the adapter's settings; `None` for the base's own language."""
-        if self.native:
-            return None
-        config: AcquirerConfig = self.model.peft.peft_config[self.model.language(self.tag).adapter]
-        return config
 
     @property
     def version_folder(self) -> Path | None:

@@ -1,4 +1,4 @@
-"""How many bytes of decoded pictures a process holds at once, whoever asks for them: taken before they are decoded."""
+"""Limit the memory that decoded pictures take in a process: bytes are reserved before a picture is decoded."""
 
 import threading
 from collections.abc import Iterator
@@ -19,11 +19,11 @@ COPIES = 12
 
 
 class OverBudget(Exception):  # noqa: N818 - a bound, not a fault
-    """Say how much was asked for, and how much there is."""
+    """Say how much was requested, and how much is allowed."""
 
 
 class Budget:
-    """Let so many bytes be taken at once; who asks for more than are left waits, for all where it is more than that."""
+    """Limit the bytes held at a time; a request beyond `at_once` waits until nothing else is held."""
 
     def __init__(self, most: int, at_once: int | None = None) -> None:
         self.most = most
@@ -33,10 +33,10 @@ class Budget:
 
     @contextmanager
     def taken(self, size: int) -> Iterator[None]:
-        """Hold so many bytes while the context lasts.
+        """Hold some bytes while the context lasts.
 
         Raises:
-            OverBudget: there are never so many.
+            OverBudget: they are more than `most`.
         """
         if size > self.most:
             raise OverBudget(f"it takes {size / 1e6:,.0f} MB to decode, and {self.most / 1e6:,.0f} MB are allowed")

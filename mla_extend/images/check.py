@@ -1,4 +1,4 @@
-"""Look at many pictures: which of them cannot be read, and why."""
+"""Find the pictures that cannot be read, and why."""
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -28,9 +28,8 @@ def unreadable_images(paths: Sequence[Path], progress: Progress = SILENT) -> dic
         with ThreadPoolExecutor(READERS) as readers:
             for start in range(0, len(paths), AT_ONCE):
                 part = paths[start : start + AT_ONCE]
-                for path, reason in zip(part, readers.map(_reason, part), strict=True):
-                    if reason:
-                        found[path] = reason
+                reasons = zip(part, readers.map(_reason, part), strict=True)
+                found.update((path, reason) for path, reason in reasons if reason)
                 progress.advance(len(part))
     finally:
         progress.finish()

@@ -1,6 +1,6 @@
-"""Open a picture as people see it: upright, on white where it is clear, in eight bits, as large as a model needs it.
+"""Open a picture as people see it: upright, transparency on white, in eight bits, as large as a model needs.
 
-All that reads pictures (training, evaluation, the index, the leak check, the server, reports) opens them here.
+Everything that reads pictures (training, evaluation, the index, the leak check, the server, reports) opens them here.
 """
 
 import io
@@ -19,11 +19,11 @@ from mla_extend.errors import ImageError
 from mla_extend.images.budget import BUDGET, OverBudget, decoded_bytes
 
 FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "AVIF", "GIF", "BMP", "DIB", "TIFF", "JPEG2000", "PPM", "HEIF")
-"""What Pillow is let to open. Its other formats are rare, run other programs (EPS) or have fragile readers."""
+"""What Pillow may open. Its other formats are rare, run other programs (EPS) or have fragile readers."""
 LEAST_SIDE = 1_024
 """Pixels that the shorter side keeps: more than twice what a model of 448 takes, so that reducing does not show."""
 FEW_PIXELS = 4 << 20
-"""Pixels from which on a picture is reduced, as far as `LEAST_SIDE` lets."""
+"""Pixels above which a picture is reduced, as far as `LEAST_SIDE` allows."""
 MANY_PIXELS = 16 << 20
 """Pixels that no picture keeps, whatever its shape."""
 LONGEST = 128
@@ -236,7 +236,7 @@ def _eight_bits(image: Image.Image, span: tuple[float, float]) -> Image.Image:
 
 
 def _on_white(image: Image.Image) -> Image.Image:
-    """Return a picture in RGB, on white where it is clear."""
+    """Return a picture in RGB, with white behind transparent parts."""
     if image.mode not in CLEAR and "transparency" not in image.info:
         return image.convert("RGB")
     clear = image.convert("RGBA")

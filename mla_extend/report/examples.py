@@ -1,4 +1,4 @@
-"""Queries worth looking at: where a language finds the right image, where it fails, and where it is nearly right."""
+"""Queries worth looking at: the best, the nearly right and the worst of a language."""
 
 import base64
 import io

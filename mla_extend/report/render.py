@@ -1,4 +1,4 @@
-"""Templates to HTML: everything from outside is escaped, and characters that would not be seen are made visible."""
+"""Templates to HTML: all data is escaped, and invisible characters are written out."""
 
 import base64
 import re
