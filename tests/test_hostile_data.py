@@ -254,6 +254,8 @@ def test_ranges_that_multiply_are_refused() -> None:
     with pytest.raises(MlaExtendError, match="is no range of files"):
         webdataset_tars._expanded(Path("{0..9999}{0..9999}.tar"))
     assert len(webdataset_tars._expanded(Path("{0..9}{00..09}.tar"))) == 100
+    assert len(webdataset_tars._expanded(Path("{0..1990{0..999}}.tar"))) == 1_000  # not of each a range again
+    assert webdataset_tars._expanded(Path(f"{{0..{'9' * 5_000}}}.tar")) == [Path(f"{{0..{'9' * 5_000}}}.tar")]
 
 
 def test_a_version_of_thousands_of_digits_is_none(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import math
 import re
 import tarfile
 from collections.abc import Iterator
+from itertools import product, zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from mla_extend.errors import DataError
 from mla_extend.files import parse_json
 
 IMAGES = ("jpg", "jpeg", "png", "webp")
-RANGE = re.compile(r"\{(\d+)\.\.(\d+)\}")
+RANGE = re.compile(r"\{(\d{1,100})\.\.(\d{1,100})\}", re.ASCII)
 MOST_TARS = 1_000_000
 LARGEST = 1 << 28
 """Bytes of a sample, which is held as a whole."""
@@ -188,13 +189,18 @@ def _tars_in(folder: Path) -> list[Path]:
 
 def _expanded(path: Path) -> list[Path]:
     """Return the paths that `{000..003}` stands for, with as many digits as it is written with."""
-    found = None if path.exists() else RANGE.search(str(path))
-    if found is None:
+    texts = RANGE.split(str(path))  # a text, then the ends of a range and a text for each
+    ends = list(zip(texts[1::3], texts[2::3], strict=True))
+    if not ends or path.exists():
         return [path]
-    first, last = found.groups()
-    counts = [int(last) - int(first) + 1 for first, last in RANGE.findall(str(path))]
+    counts = [int(last) - int(first) + 1 for first, last in ends]
     if min(counts) < 1 or math.prod(counts) > MOST_TARS:
-        raise DataError(f"{path}: {found[0]} is no range of files. Write the first number, two points, and the last.")
-    before, after = str(path)[: found.start()], str(path)[found.end() :]
-    names = (f"{before}{i:0{len(first)}}{after}" for i in range(int(first), int(last) + 1))
-    return [tar for name in names for tar in _expanded(Path(name))]
+        first, last = ends[0]
+        raise DataError(
+            f"{path}: {{{first}..{last}}} is no range of files. Write the first number, two points, and the last."
+        )
+    numbers = ([f"{i:0{len(first)}}" for i in range(int(first), int(last) + 1)] for first, last in ends)
+    return [
+        Path("".join(part for pair in zip_longest(texts[::3], chosen, fillvalue="") for part in pair))
+        for chosen in product(*numbers)
+    ]
