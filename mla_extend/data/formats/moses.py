@@ -2,6 +2,7 @@
 
 import functools
 import lzma
+import struct
 import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
@@ -207,7 +208,7 @@ def _zip_rows(path: Path, mapping: ColumnMapping) -> Iterator[Row]:
                     names[1],
                     unfolding.lines(decoded_lines(other, names[1], mapping.language)),
                 )
-    except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, NotImplementedError) as error:
+    except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, RuntimeError, ValueError, struct.error) as error:
         raise DataError(f"{path} cannot be unpacked ({error}). Copy or fetch the file again.") from error
     except OSError as error:
         raise DataError(f"{path} cannot be read ({error.strerror or error}). Copy or fetch the file again.") from error
