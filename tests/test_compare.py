@@ -318,7 +318,7 @@ def test_a_second_or_translations_are_needed_and_not_both(
 ) -> None:
     root, file = pair[0].folder.parent, tmp_path / "mt.txt"
     for arguments in (("sw",), ("sw@v1", "sw@v2", file)):
-        with pytest.raises(DataError, match=r"second argument or with --translations FILE"):
+        with pytest.raises(DataError, match=r"second argument or --translations FILE"):
             compare(*arguments[:2], translations=(*arguments, None, None)[2], registry=root)
     file.write_text("a dog\n", encoding="utf-8")
     with pytest.raises(DataError, match=r"mt\.txt has 1 lines and the test set 120 captions"):

@@ -87,8 +87,8 @@ def compare(
     """
     if (second is None) == (translations is None):
         raise DataError(
-            f"Compare {first!r} either with another language or version, as the second argument, or with translations, "
-            "with --translations FILE."
+            f"Compare {first!r} with either another language or version, or translations: give the second argument or "
+            "--translations FILE."
         )
     systems = []
     for text in [first] if second is None else [first, second]:
