@@ -33,14 +33,14 @@ from mla_extend.demo.data import demo_data
 from mla_extend.files import sha256_file
 from mla_extend.registry.card import card_text, read_card
 from mla_extend.registry.layout import files_in
-from mla_extend.registry.store import open_base_registry
+from mla_extend.registry.store import Registry
 
 CLIENTS, BOMBS = 32, 60
 
 
 def break_language(registry: Path, tag: str) -> None:
     """Make a language's tokenizer panic over every text; the card's hashes are put right."""
-    version = open_base_registry(registry).current(tag)
+    version = Registry(registry).open().current(tag)
     path = version.folder / "tokenizer.json"
     values = json.loads(path.read_text())
     values["post_processor"]["special_tokens"] = {}

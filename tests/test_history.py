@@ -365,9 +365,9 @@ AT_ONCE = """
 import sys
 sys.path.insert(0, {tests!r})
 from test_registry_store import publish
-from mla_extend.registry.store import open_base_registry
+from mla_extend.registry.store import Registry
 
-base = open_base_registry({root!r})
+base = Registry({root!r}).open()
 for _ in range(4):
     {action}
 """

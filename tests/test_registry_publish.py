@@ -17,7 +17,7 @@ from mla_extend.registry import publish as publishing
 from mla_extend.registry.check import check_version
 from mla_extend.registry.languages import BaseRegistry
 from mla_extend.registry.layout import Version
-from mla_extend.registry.store import open_base_registry
+from mla_extend.registry.store import Registry
 from mla_extend.registry.verify import verify
 
 # Processes are forked: there are a hundred, and starting Python anew takes most of a second.
@@ -146,7 +146,7 @@ def test_a_disk_that_is_full_while_the_card_is_written_publishes_nothing(
 
 
 def _publish_in_process(root: str, language: str, seed: int, replace: bool) -> None:
-    publish(open_base_registry(root), language, seed, replace=replace)
+    publish(Registry(root).open(), language, seed, replace=replace)
 
 
 def _run_all(target: Callable[..., None], jobs: Sequence[tuple[object, ...]]) -> list[int | None]:
@@ -181,13 +181,14 @@ def test_processes_add_the_same_language_at_once(
     assert verify(tmp_path) == []
 
 
-def test_the_proof_is_taken_under_the_lock_and_can_refuse(tmp_path: Path) -> None:
+def test_the_proof_is_taken_under_the_lock_and_can_refuse(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(locking, "LOCK_SECONDS", 0.1)
     base = make_base(tmp_path)
     staged = stage(base, "sw")
 
     def prove(folder: Path) -> dict[str, object]:
         assert folder == staged
-        with pytest.raises(RegistryError, match="Another process has held"), locking.lock(base.folder, 0.1):
+        with pytest.raises(RegistryError, match="Another process has held"), locking.lock(base.folder):
             pass
         raise IsolationError("yo moved")
 
@@ -195,7 +196,7 @@ def test_the_proof_is_taken_under_the_lock_and_can_refuse(tmp_path: Path) -> Non
         base.publish("sw", staged, make_card("sw"), prove=prove)
     assert base.tags() == []
     assert sorted(path.name for path in staged.iterdir()) == ["adapter_config.json", "adapter_model.safetensors"]
-    with locking.lock(base.folder, 0.1):
+    with locking.lock(base.folder):
         pass
 
 

@@ -16,7 +16,7 @@ from mla_extend.registry import layout
 from mla_extend.registry.card import Card
 from mla_extend.registry.languages import BaseRegistry
 from mla_extend.registry.layout import Version
-from mla_extend.registry.store import BaseIdentity, Registry, open_base_registry
+from mla_extend.registry.store import BaseIdentity, Registry
 
 RECORD = BaseIdentity("demo", "owner/demo", "clip", "f" * 64, "en", licence="MIT")
 
@@ -65,7 +65,7 @@ def test_a_base_is_made_once_and_opened_by_name(tmp_path: Path) -> None:
     made = make_base(tmp_path)
     assert made.base == replace(RECORD, created=made.base.created)
     assert make_base(tmp_path).base == made.base
-    assert open_base_registry(tmp_path).base == made.base
+    assert Registry(tmp_path).open().base == made.base
     assert json.loads((tmp_path / "demo" / "base.json").read_text())["fingerprint"] == "f" * 64
     with pytest.raises(RegistryError, match="Did you mean 'demo'"):
         Registry(tmp_path).open("demos")

@@ -204,7 +204,7 @@ def test_a_registry_that_is_there_is_opened_without_a_lock_and_nothing_is_writte
     base = make_base(tmp_path)
     publish(base, "sw")
     before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
-    with base.lock():
+    with locking.lock(base.folder):
         monkeypatch.setattr(locking, "LOCK_SECONDS", 0.0)
         assert Registry(tmp_path).create(RECORD).tags() == ["sw"]
         assert verify(tmp_path) == []

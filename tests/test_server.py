@@ -32,7 +32,7 @@ from mla_extend.registry.load import RegistryModel, load_model
 from mla_extend.registry.store import Registry
 from mla_extend.search.searcher import Answer, Query, Searcher
 from mla_extend.serve import app as serving_app
-from mla_extend.serve.languages import Cards
+from mla_extend.serve.languages import languages_of
 from mla_extend.serve.limits import Limits
 from mla_extend.serve.queries import PendingQuery, Queries
 from mla_extend.serve.server import allowed_hosts, listen, open_service
@@ -226,7 +226,7 @@ def test_pieces_that_fail_cost_the_routing_to_their_language_alone(own: Site, mo
 def test_a_language_that_cannot_be_found_out_is_told_of(own: Site) -> None:
     searcher = own.searcher()
     searcher.router.problems["am"] = "The language's tokenizer fails."
-    told = {row.language: row.problem for row in Cards(searcher).all()}
+    told = {row.language: row.problem for row in languages_of(searcher)}
     assert told == {"en": None, "am": "The language's tokenizer fails.", "ar": None, "sw": None}
 
 

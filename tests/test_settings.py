@@ -12,7 +12,7 @@ from mla_extend.cli.app import app
 from mla_extend.errors import BaseError, DataError, RegistryError
 from mla_extend.jobs.plan import read_plan
 from mla_extend.registry.languages import BaseRegistry
-from mla_extend.registry.place import registry_root
+from mla_extend.registry.store import Registry
 from mla_extend.settings import FILE, KNOWN, index_folder, setting, user_file
 from tests.test_compare import publisher
 
@@ -31,17 +31,17 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_the_nearest_word_counts(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An option, the environment, the project's file, the user's file, and what holds without any."""
     monkeypatch.setattr("mla_extend.settings.user_file", lambda: here.parent / "user" / FILE)
-    assert registry_root() == Path("adapters")
+    assert Registry().root == Path("adapters")
     user = here.parent / "user"
     user.mkdir()
     (user / FILE).write_text("registry = 'mine'\nindex = 'pictures'\n")
-    assert registry_root() == user / "mine"
+    assert Registry().root == user / "mine"
     Path(FILE).write_text("registry = 'ours'\n")
-    assert registry_root() == here / "ours"
+    assert Registry().root == here / "ours"
     assert index_folder() == user / "pictures"
     monkeypatch.setenv("MLA_EXTEND_REGISTRY", "theirs")
-    assert registry_root() == Path("theirs")
-    assert registry_root("given") == Path("given")
+    assert Registry().root == Path("theirs")
+    assert Registry("given").root == Path("given")
 
 
 def test_the_users_file_is_in_the_folder_for_it(here: Path) -> None:
@@ -52,7 +52,7 @@ def test_the_users_file_is_in_the_folder_for_it(here: Path) -> None:
         pytest.skip("this system's configuration folder is a fixed one")
     path.parent.mkdir(parents=True)
     path.write_text("registry = '~/adapters'\n")
-    assert registry_root() == Path("~/adapters").expanduser()
+    assert Registry().root == Path("~/adapters").expanduser()
 
 
 def test_a_base_is_a_folder_beside_the_file_or_a_name(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -79,14 +79,14 @@ def test_a_base_is_a_folder_beside_the_file_or_a_name(here: Path, monkeypatch: p
 def test_what_a_file_may_not_say_is_refused(text: str, told: str) -> None:
     Path(FILE).write_bytes(text.encode("latin-1"))
     with pytest.raises(DataError, match=told):
-        registry_root()
-    assert registry_root("given") == Path("given")  # nothing is asked of the file
+        Registry()
+    assert Registry("given").root == Path("given")  # nothing is asked of the file
 
 
 def test_a_file_that_cannot_be_read_is_told_of() -> None:
     Path(FILE).mkdir()
     with pytest.raises(DataError, match=r"mla-extend\.toml cannot be read"):
-        registry_root()
+        Registry()
 
 
 def run(*arguments: str) -> str:

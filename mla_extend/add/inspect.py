@@ -19,7 +19,6 @@ from mla_extend.images.check import unreadable_images
 from mla_extend.language.normaliser import learn_normaliser
 from mla_extend.language.pieces import evenly, tokenizer_json, train_pieces, usual_letters, vocabulary_size
 from mla_extend.progress import SILENT, Progress
-from mla_extend.registry.place import registry_root
 from mla_extend.registry.store import Registry
 
 SAMPLES = 8
@@ -116,7 +115,7 @@ def inspect_data(
         suggested["suggested"] = suggest_from_files(suggest, known, needed=needed, pool=pool, tests=tests, leaks=leaks)
         progress.finish()
     tokens = None
-    positions, positions_of = text_positions(base or Registry(registry_root(registry)).base_source() or DEMO)
+    positions, positions_of = text_positions(base or Registry(registry).base_source() or DEMO)
     if kept:
         tokens = {
             **_tokens(kept, mapping.language, positions, progress),

@@ -25,7 +25,6 @@ from mla_extend.progress import SILENT, Progress
 from mla_extend.registry.card import Card, read_card
 from mla_extend.registry.languages import BaseRegistry
 from mla_extend.registry.load import RegistryModel, find_base
-from mla_extend.registry.place import registry_root
 from mla_extend.registry.prove import prove
 from mla_extend.registry.recorded import native_probe
 from mla_extend.registry.store import Registry
@@ -123,7 +122,7 @@ def add_language(
         start_from=start_from,
     )
     processes = join_processes(device)
-    source, native = find_base(Registry(registry_root(registry)), base, progress)
+    source, native = find_base(Registry(registry), base, progress)
     request = read_request(asked, native, progress)
     model, home = _open(source, native, registry, str(processes.device or device), progress)
     home.check_name(request.tag, replace=replace)
@@ -184,7 +183,7 @@ def plan_language(
     measure = Measure()
     parallel, images = as_sources(asked.pop("parallel_data")), as_sources(asked.pop("image_text", ()))
     asked |= {name: as_sources(asked.get(name)) for name in ("lexicon", "text")}
-    source, native = find_base(Registry(registry_root(registry)), base, progress)
+    source, native = find_base(Registry(registry), base, progress)
     request = read_request(Asked(language, parallel, images, **asked), native, progress)
     model, home = _open(source, native, registry, device, progress, create=False)
     if home is not None:
@@ -228,7 +227,7 @@ def _open(
     source: str, native: str, registry: str | Path | None, device: str, progress: Progress, *, create: bool = True
 ) -> tuple[RegistryModel, Any]:
     """Open the base, and its part of the registry (made if it is not there, unless nothing is to be written)."""
-    root = Registry(registry_root(registry))
+    root = Registry(registry)
     opened = open_base(source, device=device, native=native, progress=progress)
     there = opened.identity.name in root.bases()
     home: BaseRegistry | None = root.create(opened.identity) if create or there else None

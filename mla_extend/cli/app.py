@@ -221,10 +221,10 @@ def list_languages(
     if language is not None:
         print_versions(language, base, registry, json)
         return
-    from mla_extend.registry.place import registry_root  # noqa: PLC0415
+    from mla_extend.registry.store import Registry  # noqa: PLC0415
     from mla_extend.registry.summary import open_homes, summaries  # noqa: PLC0415
 
-    root = registry_root(registry)
+    root = Registry(registry).root
     rows, problems = summaries(root)
     if base is not None:
         names = {home.base.name for home in open_homes(base, registry)}

@@ -10,11 +10,10 @@ import typer
 def languages_there(incomplete: str) -> Iterator[str]:
     """Complete a language from the registry, after an `@` its versions; completion never fails, it only knows less."""
     from mla_extend.errors import MlaExtendError  # noqa: PLC0415 - completion must start fast
-    from mla_extend.registry.place import registry_root  # noqa: PLC0415
     from mla_extend.registry.store import Registry  # noqa: PLC0415
 
     try:
-        root = Registry(registry_root())
+        root = Registry()
         for name in root.bases():
             home = root.open(name)
             tags = home.tags()

@@ -27,10 +27,10 @@ def verify(
     json: Json = False,
 ) -> None:
     """Check every file of a registry against its card; exit with 1 if anything is wrong."""
-    from mla_extend.registry.place import registry_root  # noqa: PLC0415
+    from mla_extend.registry.store import Registry  # noqa: PLC0415
     from mla_extend.registry.verify import verify as check  # noqa: PLC0415
 
-    root = registry_root(registry)
+    root = Registry(registry).root
     encoded: list[VectorCheck] = []
     if deep:
         with progress() as bars:

@@ -49,7 +49,7 @@ class Subject:
         name = self.model.version(self.tag)
         if name is None or self.model.registry is None:
             return None
-        return self.model.registry.version(self.tag, name).folder
+        return self.model.registry.find(self.tag, name).folder
 
     def tokenizer(self) -> HubTokenizer:
         """Return its tokenizer for the `tokenizers` library alone."""

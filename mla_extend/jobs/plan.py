@@ -24,7 +24,6 @@ from mla_extend.errors import DataError, MlaExtendError
 from mla_extend.files import user_path
 from mla_extend.progress import SILENT, Progress
 from mla_extend.registry.languages import BaseRegistry
-from mla_extend.registry.place import registry_root
 from mla_extend.registry.store import Registry
 from mla_extend.settings import setting
 from mla_extend.training.recipe import Recipe, load_recipe
@@ -181,7 +180,7 @@ def read_plan(
     folder = path.parent
     if registry is None and content.registry is not None:
         registry = folder / user_path(content.registry)
-    root = registry_root(registry).resolve()
+    root = Registry(registry).root.resolve()
     if base is None and content.base is not None:
         inside = local_folder(str(folder / user_path(content.base))) if content.base else None
         base = str(inside) if inside is not None and content.base != DEMO else content.base
@@ -223,7 +222,7 @@ def home_of(root: str | Path, base: str | None) -> BaseRegistry | None:
 def _demo_plan(registry: str | Path | None, base: str | None, recipe: str | None, progress: Progress) -> Plan:
     from mla_extend.demo.locales import demo_languages  # noqa: PLC0415 - only the demo needs its packages
 
-    root = registry_root(registry).resolve()
+    root = Registry(registry).root.resolve()
     base = _absolute_base(base)
     chosen = load_recipe(recipe or "default")
     arguments = Options(parallel_data=[DEMO], image_text=[DEMO]).model_dump()

@@ -1,4 +1,4 @@
-"""Whether every file of a version is what its card says, asked before it is loaded."""
+"""Check every file of a version against its card before it is loaded."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -32,28 +32,22 @@ class Problem:
         return f"{where}: {self.what}. {self.remedy}"
 
 
-def check_version(version: Version) -> Card:
+def check_version(version: Version, base: "BaseRegistry | None" = None) -> Card:
     """Check every file of a version against its card before anything is loaded; return the card.
 
-    Raises:
-        RegistryError: a file is missing, changed or not on the card; the message names it and both hashes.
-    """
-    card = read_card(version.folder)
-    for problem in _file_problems("", version, card):
-        raise RegistryError(f"{version.folder / (problem.file or '')}: {problem.what}. {problem.remedy}")
-    return card
-
-
-def check_whole(base: "BaseRegistry", version: Version) -> Card:
-    """Check that a version is what its folder says, of this base, with every file as its card says; return the card.
+    Args:
+        version: where it lies.
+        base: the registry that it must belong to and lie in; `None` checks the files alone.
 
     Raises:
         BaseMismatchError: it was made for another base.
-        RegistryError: it is damaged, or lies in the wrong folder.
+        RegistryError: a file is missing, changed or not on the card, or the version lies in the wrong folder; the
+            message names the file and both hashes.
     """
     card = read_card(version.folder)
-    check_base(card, base.base.name, base.base.fingerprint)
-    for problem in version_problems(base, version):
+    if base is not None:
+        check_base(card, base.base.name, base.base.fingerprint)
+    for problem in _file_problems("", version, card) if base is None else version_problems(base, version):
         raise RegistryError(f"{version.folder / (problem.file or '')}: {problem.what}. {problem.remedy}")
     return card
 

@@ -103,7 +103,12 @@ def read_events(base_folder: Path, language: str) -> list[Event]:
         return []
     except (OSError, ValueError) as error:
         raise RegistryError(f"{path} cannot be read ({error}). {_REMEDY}") from error
-    events = [_event(path, number, line) for number, line in enumerate(lines, start=1)]
+    events: list[Event] = []
+    for number, line in enumerate(lines, start=1):
+        try:
+            events.append(Event(**json.loads(line)))
+        except (ValueError, TypeError, RecursionError) as error:
+            raise RegistryError(f"{path}, line {number}: {line[:80]!r} is no event. {_REMEDY}") from error
     folder = base_folder / layout.folder_name(language)
     return [_judged(events, index, folder) for index in range(len(events))]
 
@@ -124,13 +129,6 @@ def _write(path: Path, content: bytes) -> None:
         return
     with atomic_path(path) as temporary:
         temporary.write_bytes(content)
-
-
-def _event(path: Path, number: int, line: str) -> Event:
-    try:
-        return Event(**json.loads(line))
-    except (ValueError, TypeError, RecursionError) as error:
-        raise RegistryError(f"{path}, line {number}: {line[:80]!r} is no event. {_REMEDY}") from error
 
 
 def _judged(events: list[Event], index: int, folder: Path) -> Event:

@@ -14,7 +14,7 @@ from mla_extend.files import writing_to
 from mla_extend.registry import layout, publish
 from mla_extend.registry.base_record import read_base
 from mla_extend.registry.card import Card, read_card
-from mla_extend.registry.check import check_whole
+from mla_extend.registry.check import check_version
 from mla_extend.registry.history import PRUNE, REMOVE, SWITCH, Event, in_use, published_order, read_events, recorded
 from mla_extend.registry.layout import Version
 from mla_extend.registry.lock import lock, telling, writing
@@ -47,7 +47,15 @@ class BaseRegistry:
 
     def languages(self) -> list[Entry]:
         """Return every language in order of its tag, damaged ones with their problem."""
-        return [entry for name in self._folders() if (entry := self._entry(name)) is not None]
+        entries: list[Entry] = []
+        for language in self._folders():
+            try:
+                entries.append(self.entry(self.current(language)))
+            except LanguageError:
+                continue  # left half-made by a crash, or removed meanwhile by another process
+            except RegistryError as error:
+                entries.append(Entry(language, None, None, str(error)))
+        return entries
 
     def tags(self) -> list[str]:
         """Return the tags of all languages, in order, without reading their cards."""
@@ -86,22 +94,6 @@ class BaseRegistry:
         names = [path.name for path in folder.glob("*-*Z-*/") if layout.is_version_name(path.name)]
         names.sort(key=lambda name: (order.get(name, -1), name))
         return [Version(language, name, folder / name) for name in names if not layout.is_pending(folder / name)]
-
-    def version(self, language: str, name: str | None = None) -> Version:
-        """Return a version by its name; `None` is the one in use.
-
-        Raises:
-            LanguageError: there is no such language.
-            RegistryError: it has no such version.
-        """
-        current = self.current(language)
-        if name is None:
-            return current
-        for version in self.versions(language):
-            if version.name == name:
-                return version
-        have = ", ".join(version.name for version in self.versions(language))
-        raise RegistryError(f"{language!r} has no version {name!r}. It has: {have}.")
 
     def check_there(self, language: str) -> None:
         """Raise LanguageError unless a language is there."""
@@ -153,13 +145,13 @@ class BaseRegistry:
         return read_events(self.folder, language)
 
     def card(self, language: str, version: str | None = None) -> Card:
-        """Return the card of a version; `None` is the one in use.
+        """Return the card of a version, as `find` takes it; `None` is the one in use.
 
         Raises:
             LanguageError: there is no such language.
             RegistryError: there is no such version, or its card is damaged.
         """
-        return read_card(self.version(language, version).folder)
+        return read_card((self.current(language) if version is None else self.find(language, version)).folder)
 
     def check_name(self, language: str, *, replace: bool = False) -> None:
         """Check that a language may be published under this tag: before training as well as after it.
@@ -239,7 +231,7 @@ class BaseRegistry:
             folder = self.folder_of(language)
             publish.settle(folder)
             chosen = self.find(language, version)
-            check_whole(self, chosen)
+            check_version(chosen, self)
             before = in_use(folder)
             if before == chosen.name:
                 return chosen
@@ -293,9 +285,8 @@ class BaseRegistry:
         """
         with self.changing(language, "was not removed"):
             publish.sweep_removed(self.work)
-            folder = self.language_folder(language)
-            if folder is None:
-                raise LanguageError(self._missing(language))
+            self.check_there(language)
+            folder = self.folder_of(language)
             proof = prove() if prove is not None else None
             with recorded(folder, language, REMOVE, in_use(folder), None, isolation=proof):
                 publish.remove(folder, self.work)
@@ -336,13 +327,9 @@ class BaseRegistry:
                 return f"{language!r} was removed", ""
             return f"{language!r} uses {used} now", f"Deleted: {gone}." if gone else ""
 
-        with telling(look), writing_to(self.folder), self.lock():
+        with telling(look), writing_to(self.folder), lock(self.folder):
             before = self._state(language)
             yield
-
-    def lock(self) -> contextlib.AbstractContextManager[None]:
-        """Hold the registry of this base against other processes that write; reading needs no lock."""
-        return lock(self.folder)
 
     @property
     def work(self) -> Path:
@@ -361,7 +348,6 @@ class BaseRegistry:
         return folder if there and (folder / layout.CURRENT).is_file() else None
 
     def _state(self, language: str) -> tuple[str | None, frozenset[str]]:
-        """Return what a change of a language changes: the version in use, and the versions that are there."""
         return in_use(self.folder_of(language)), frozenset(version.name for version in self.versions(language))
 
     def _folders(self) -> dict[str, Path]:
@@ -372,14 +358,6 @@ class BaseRegistry:
             for language, name in sorted(found, key=lambda pair: pair[0] or "")
             if language is not None
         }
-
-    def _entry(self, language: str) -> Entry | None:
-        try:
-            return self.entry(self.current(language))
-        except LanguageError:
-            return None  # left half-made by a crash, or removed meanwhile by another process
-        except RegistryError as error:
-            return Entry(language, None, None, str(error))
 
     def entry(self, version: Version) -> Entry:
         """Return a version with its card, or with the problem that its card has."""

@@ -107,11 +107,6 @@ def moment_of(name: str) -> datetime | None:
         return None
 
 
-def version_name(moment: datetime, digits: str) -> str:
-    """Return the name of a version made at a moment."""
-    return f"{moment.astimezone(UTC):{MOMENT}}-{digits}"
-
-
 def is_pending(version: Path) -> bool:
     """Tell whether the publishing of a version was cut off before it was in use."""
     try:

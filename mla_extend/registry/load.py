@@ -19,7 +19,6 @@ from mla_extend.registry.card import Card, check_base
 from mla_extend.registry.check import check_version
 from mla_extend.registry.languages import BaseRegistry
 from mla_extend.registry.layout import Version, is_foreign
-from mla_extend.registry.place import registry_root
 from mla_extend.registry.store import Registry
 
 if TYPE_CHECKING:
@@ -159,8 +158,13 @@ class RegistryModel(MultilingualModel):
             changed = sorted(moved)
             for tag in changed:
                 self.problems.pop(tag, None)
+                name = now.get(tag)
                 try:
-                    self._renew(tag, now.get(tag))
+                    if tag in self._versions and name is None:
+                        with self._tower.changing():
+                            self.remove(tag)
+                    elif self.registry is not None and self._versions.get(tag, name) != name:
+                        self.load_version(self.registry.current(tag))
                 except MlaExtendError as error:
                     self.problems[tag] = str(error)
             self._seen = now
@@ -214,22 +218,11 @@ class RegistryModel(MultilingualModel):
         )
 
     def _checked(self, version: Version) -> Card:
-        """Return the card of a version whose files and base are as it says."""
         card = check_version(version)
         check_base(card, self.base.identity.name, self.base.identity.fingerprint)
         return card
 
-    def _renew(self, tag: str, name: str | None) -> None:
-        if tag not in self._versions or self.registry is None:
-            return
-        if name is None:
-            with self._tower.changing():
-                self.remove(tag)
-        elif name != self._versions[tag]:
-            self.load_version(self.registry.current(tag))
-
     def _in_use(self) -> dict[str, str]:
-        """Return the name of the version in use of each language."""
         if self.registry is None:
             return {}
         found: dict[str, str] = {}
@@ -271,7 +264,7 @@ def load_model(
         BaseMismatchError: the registry's folder of that name belongs to another base.
         RegistryError: the registry holds several bases and none is named.
     """
-    root = Registry(registry_root(registry))
+    root = Registry(registry)
     source, native = find_base(root, base, progress)
     opened = open_base(source, device=device, native=native, progress=progress)
     return RegistryModel(opened, open_registry(root, opened), root)

@@ -12,21 +12,21 @@ LOCK_SECONDS = 600.0
 
 
 @contextlib.contextmanager
-def lock(folder: Path, seconds: float = LOCK_SECONDS) -> Iterator[None]:
+def lock(folder: Path) -> Iterator[None]:
     """Hold a base's registry against other writers; the system lets go of it if the process dies.
 
     Raises:
-        RegistryError: another process holds it for longer than `seconds`.
+        RegistryError: another process holds it for longer than `LOCK_SECONDS`.
     """
     from filelock import FileLock, Timeout  # noqa: PLC0415 - 50 ms that reading need not wait for
 
     held = FileLock(folder / LOCK)
     try:
-        held.acquire(timeout=seconds)
+        held.acquire(timeout=LOCK_SECONDS)
     except Timeout as error:
         raise RegistryError(
-            f"Another process has held {folder / LOCK} for {seconds:.0f} seconds. Let it finish publishing, or end it, "
-            "and try again."
+            f"Another process has held {folder / LOCK} for {LOCK_SECONDS:.0f} seconds. Let it finish "
+            "publishing, or end it, and try again."
         ) from error
     try:
         yield

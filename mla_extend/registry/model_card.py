@@ -16,8 +16,10 @@ LICENCES = re.compile(
 
 def model_card(card: Card) -> str:
     """Return the README.md of a version: front matter, figures, data, cost, and how to load it."""
+    import yaml  # noqa: PLC0415 - 40 ms that reading cards need not wait for
+
     parts = [
-        _front_matter(card),
+        f"---\n{yaml.safe_dump(metadata(card), allow_unicode=True, sort_keys=False)}---",
         f"# {card.language_name} for {card.base['name']}",
         f"An adapter that lets the image-text model `{card.base['name']}` read {card.language_name} "
         f"(`{card.language}`). Its vectors lie in the base's own space: stored image and text vectors stay valid, and "
@@ -44,18 +46,17 @@ def licence(card: Card) -> dict[str, str]:
     return {"license": "other", "license_name": only[:80] or "see-the-table-below"}
 
 
-def _front_matter(card: Card) -> str:
-    import yaml  # noqa: PLC0415 - 40 ms that reading cards need not wait for
-
+def metadata(card: Card) -> dict[str, Any]:
+    """Return what model hubs read of a version, in their words."""
     about: dict[str, Any] = {"language": [card.language], **licence(card)}
     source = str(card.base.get("source") or "")
     if HUB_ID.fullmatch(source):
-        about["base_model"] = source
-        about["base_model_relation"] = "adapter"
-    about["library_name"] = PACKAGE  # PEFT alone does not know the method
-    about["pipeline_tag"] = "feature-extraction"
-    about["tags"] = [PACKAGE, "peft", "image-text retrieval", str(card.base["family"])]
-    return f"---\n{yaml.safe_dump(about, allow_unicode=True, sort_keys=False)}---"
+        about |= {"base_model": source, "base_model_relation": "adapter"}
+    return about | {
+        "library_name": PACKAGE,  # PEFT alone does not know the method
+        "pipeline_tag": "feature-extraction",
+        "tags": [PACKAGE, "peft", "image-text retrieval", str(card.base["family"])],
+    }
 
 
 def _usage(card: Card) -> str:

@@ -4,13 +4,14 @@ What a version's own vectors were is recorded on its card when it is published; 
 """
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from mla_extend.bases.open import open_base
 from mla_extend.errors import BaseError, IsolationError, MlaExtendError
 from mla_extend.progress import SILENT, Progress
-from mla_extend.registry.check import check_whole
+from mla_extend.registry.check import check_version
 from mla_extend.registry.history import in_use
 from mla_extend.registry.isolation import compare, prove_isolation, take_snapshot
 from mla_extend.registry.languages import BaseRegistry
@@ -39,10 +40,7 @@ def prove(model: RegistryModel, home: BaseRegistry, tag: str, staged: Path, nati
             model.load(tag, staged)
         return encode_texts(model, texts, languages)
 
-    def encode(texts: Sequence[str], languages: Sequence[str]) -> Vectors:
-        return encode_texts(model, texts, languages)
-
-    proof = prove_isolation(home, tag, staged, encode, encode_with, languages=others)
+    proof = prove_isolation(home, tag, staged, partial(encode_texts, model), encode_with, languages=others)
     if native_probe(model).tobytes() != native_before.tobytes():
         raise IsolationError(
             f"The native vectors of the base moved while {tag!r} was proven. Nothing was changed; it is a fault of "
@@ -70,7 +68,7 @@ def roll_back(
         MlaExtendError: there is no such version, it is damaged or of another base, the base cannot be opened, or
             something else would move. The registry is then as it was.
     """
-    check_whole(home, home.find(tag, version))  # before the base is opened
+    check_version(home.find(tag, version), home)  # before the base is opened
     model = open_model(home, device, progress)
     native_before = native_probe(model)
     before = in_use(home.folder_of(tag))
@@ -123,10 +121,7 @@ def _prove_removal(model: RegistryModel | None, home: BaseRegistry, tag: str) ->
         return compare(take_snapshot(home, None, skip=tag), take_snapshot(home, None, skip=tag)).to_json()
     others = _others(model, home, tag)
     _loads(model, tag)
-
-    def encode(texts: Sequence[str], languages: Sequence[str]) -> Vectors:
-        return encode_texts(model, texts, languages)
-
+    encode = partial(encode_texts, model)
     before = take_snapshot(home, encode, skip=tag, languages=others)
     if model.is_loaded(tag):
         model.remove(tag)

@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -89,7 +90,7 @@ def put(folder: Path, staged: Path, language: str, name: str, *, isolation: Mapp
         make_folder(folder)
         if not publish_folder(staged, version.folder):
             raise RegistryError(f"{version.folder} came into being while it was published. Try again.")
-        _protect(version.folder)
+        _set_modes(version.folder, 0o444)  # against an editor's slip
         with recorded(folder, language, REPLACE if before else ADD, before, name, isolation=isolation):
             set_current(folder, name)
     except BaseException:
@@ -143,7 +144,8 @@ def sweep(base_folder: Path, language: str) -> None:
         if (folder / layout.CURRENT).exists():
             settle(folder)
             continue
-        if not folder.is_dir() or not all(_is_ours(path.name) for path in folder.iterdir()):
+        names = [path.name for path in folder.iterdir()] if folder.is_dir() else [""]
+        if not all(layout.is_version_name(name) or fnmatchcase(name, f".{layout.CURRENT}.*.part") for name in names):
             raise RegistryError(f"{folder} is in the way: it is no language's. Move it somewhere else.")
         remove(folder, work)
 
@@ -154,17 +156,13 @@ def sweep_removed(work: Path) -> None:
         _delete(gone)
 
 
-def _is_ours(name: str) -> bool:
-    return layout.is_version_name(name) or (name.startswith(f".{layout.CURRENT}.") and name.endswith(".part"))
-
-
 def _new_name(folder: Path) -> str:
     """Return a name of this second that no version has.
 
     Names in order are versions in the order of their publishing, as long as the clock is right and none comes from
     elsewhere; the record knows it in any case.
     """
-    second = layout.version_name(datetime.now(UTC), "")
+    second = f"{datetime.now(UTC):{layout.MOMENT}}-"
     taken = {int(path.name[-4:], 16) for path in folder.glob(f"{second}*") if layout.is_version_name(path.name)}
     digits = max(taken) + 1 if taken else secrets.randbelow(_DIGITS // 2)
     if digits == _DIGITS:
@@ -184,17 +182,14 @@ def _complete(staged: Path, card: Card) -> None:
     (staged / layout.CARD).write_text(card_text(replace(card, files=hashes).to_json()), encoding="utf-8")
 
 
-def _protect(folder: Path) -> None:
-    # Against an editor's slip only, so a file system without permissions is no failure.
+def _set_modes(folder: Path, mode: int) -> None:
     for name, path in layout.files_in(folder).items():
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError):  # a file system without permissions is no failure
             if name != layout.PENDING:
-                path.chmod(0o444)
+                path.chmod(mode)
 
 
 def _delete(folder: Path) -> None:
     # What cannot be deleted now is swept at the next publish. Some systems delete no read-only file.
-    for path in layout.files_in(folder).values():
-        with contextlib.suppress(OSError):
-            path.chmod(0o644)
+    _set_modes(folder, 0o644)
     shutil.rmtree(folder, ignore_errors=True)

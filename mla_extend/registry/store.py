@@ -17,7 +17,9 @@ from mla_extend.registry.layout import Version
 from mla_extend.registry.lock import lock, writing
 from mla_extend.settings import setting
 
-__all__ = ["BaseIdentity", "BaseRegistry", "Entry", "Registry", "Version", "open_base_registry"]
+__all__ = ["BaseIdentity", "BaseRegistry", "Entry", "Registry", "Version"]
+
+DEFAULT = "adapters"
 
 
 class Registry:
@@ -32,8 +34,13 @@ class Registry:
         ['sw']
     """
 
-    def __init__(self, root: str | Path) -> None:
-        self.root = user_path(root)
+    def __init__(self, root: str | Path | None = None) -> None:
+        """Point at a folder: the given one, the one that is set, or `adapters/` in the current folder.
+
+        Raises:
+            DataError: none is given, and the settings cannot be read.
+        """
+        self.root = user_path(root or setting("registry") or DEFAULT)
 
     def bases(self) -> list[str]:
         """Return the names of the bases, in order, those that cannot be read among them.
@@ -57,10 +64,6 @@ class Registry:
             return layout.BASE_NAME.fullmatch(name) is not None  # opening it says what is wrong
         return True
 
-    def base_folder(self, name: str) -> Path:
-        """Return the folder of a base, whether or not it is there."""
-        return self.root / layout.check_base_name(name)
-
     def open(self, name: str | None = None) -> "BaseRegistry":
         """Open a base's registry; `None` opens the only one.
 
@@ -77,7 +80,7 @@ class Registry:
             near = difflib.get_close_matches(name, bases, n=1)
             hint = f"Did you mean {near[0]!r}?" if near else f"It holds: {', '.join(bases) or 'none'}."
             raise RegistryError(f"{self.root} holds no base named {name!r}. {hint}")
-        return BaseRegistry(self.base_folder(name))
+        return BaseRegistry(self.root / layout.check_base_name(name))
 
     def base_source(self) -> str | None:
         """Return the base that is set, or else where the only one came from; `None` where there is none yet.
@@ -100,7 +103,7 @@ class Registry:
             BaseMismatchError: another base has that name here.
             RegistryError: the name cannot name a folder, or the folder cannot be written.
         """
-        folder = self.base_folder(record.name)
+        folder = self.root / layout.check_base_name(record.name)
         if not (folder / layout.BASE_FILE).exists():  # what is there is opened without a lock, and nothing is written
             with writing(f"The registry of {record.name!r} cannot be made in {self.root}"):
                 make_folder(folder)
@@ -116,8 +119,3 @@ class Registry:
                 f"{record.fingerprint[:16]}). Use another registry folder or another name for this base."
             )
         return opened
-
-
-def open_base_registry(root: str | Path, name: str | None = None) -> BaseRegistry:
-    """Open the registry of a base under a root; `None` opens the only one. Raises as `Registry.open`."""
-    return Registry(root).open(name)

@@ -10,9 +10,10 @@ from mla_extend.registry.check import version_problems
 from mla_extend.registry.history import in_use, record_of
 from mla_extend.registry.languages import BaseRegistry
 from mla_extend.registry.layout import Version
-from mla_extend.registry.place import registry_root
 from mla_extend.registry.store import Registry
 from mla_extend.settings import setting
+
+FIGURES = ("mean_recall", "ci95", "native_mean_recall", "ratio", "ratio_ci95", "to_native_accuracy", "to_native_ci95")
 
 
 def summaries(root: Path) -> tuple[list[dict[str, Any]], list[str]]:
@@ -96,7 +97,7 @@ def open_homes(base: str | None, registry: str | Path | None) -> list[BaseRegist
     Raises:
         RegistryError: there is none, or none that can be opened.
     """
-    root = Registry(registry_root(registry))
+    root = Registry(registry)
     base = base or setting("base")
     homes: list[BaseRegistry] = []
     problem: RegistryError | None = None
@@ -237,14 +238,3 @@ def _version_row(home: BaseRegistry, version: Version) -> dict[str, Any]:
 def disk_size(version: Version) -> int:
     """Return how many bytes the files of a version hold."""
     return sum(path.lstat().st_size for path in layout.files_in(version.folder).values())
-
-
-FIGURES = (
-    "mean_recall",
-    "ci95",
-    "native_mean_recall",
-    "ratio",
-    "ratio_ci95",
-    "to_native_accuracy",
-    "to_native_ci95",
-)

@@ -10,7 +10,7 @@ from mla_extend import __version__
 from mla_extend.errors import RegistryError
 from mla_extend.files import atomic_path
 from mla_extend.progress import SILENT, Progress
-from mla_extend.registry.place import registry_root
+from mla_extend.registry.store import Registry
 from mla_extend.report.examples import KINDS, Key, example_json, find_examples, within
 from mla_extend.report.gather import find_parts, gather
 from mla_extend.report.plots import Plot, file_name, pairs_plot, ratio_plot
@@ -53,7 +53,7 @@ def make_report(
         DataError: `out` is a folder, or has another suffix than `.html`.
     """
     path = page_path(Path(out))
-    root = registry_root(registry)
+    root = Registry(registry).root
     parts = find_parts(root, base, languages)
     bases, problems = gather(parts)
     if not any(one["languages"] for one in bases):

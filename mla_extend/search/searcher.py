@@ -15,7 +15,6 @@ import numpy as np
 from mla_extend.data.codes import closest, language_tag
 from mla_extend.errors import BaseError, DataError, RegistryError
 from mla_extend.progress import SILENT, Progress
-from mla_extend.registry.place import registry_root
 from mla_extend.registry.store import Registry
 from mla_extend.search.index import Entry, ImageIndex
 from mla_extend.settings import index_folder
@@ -297,7 +296,7 @@ def open_index(
     """
     opened = ImageIndex.open(index_folder(index))
     try:
-        source = base or _source(opened, Registry(registry_root(registry)))
+        source = base or _source(opened, Registry(registry))
         if auto:
             from mla_extend.data.speech import identifier  # noqa: PLC0415 - not where the language is said
 

@@ -99,14 +99,7 @@ class Health(BaseModel):
 
 def found(answer: search.Answer) -> Found:
     """Return an answer as it is sent: with addresses in place of paths."""
-    return Found(
-        query=answer.query,
-        languages=list(answer.languages),
-        confidence=answer.confidence,
-        sure=answer.sure,
-        seconds=answer.seconds,
-        hits=[_hit(hit) for hit in answer.hits],
-    )
+    return Found(**vars(answer) | {"hits": [_hit(hit) for hit in answer.hits]})
 
 
 def _hit(hit: search.Hit) -> HitOut:

@@ -14,13 +14,14 @@ from fastapi import Path as InPath
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, JSONResponse, Response
 from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp
 
 from mla_extend import __version__
 from mla_extend.errors import DataError, LanguageError, MlaExtendError
 from mla_extend.search.searcher import AUTO, Searcher
 from mla_extend.serve.answers import Fault, Found, Health, Languages, Texts, Vectors, found
-from mla_extend.serve.guard import App, Guard
-from mla_extend.serve.languages import Cards
+from mla_extend.serve.guard import Guard
+from mla_extend.serve.languages import languages_of
 from mla_extend.serve.limits import Limits
 from mla_extend.serve.pictures import NoPicture, Pictures, TooLarge, read_query
 from mla_extend.serve.queries import Busy, Queries, as_exception
@@ -41,7 +42,7 @@ TOP = 24
 Key = Annotated[int, InPath(ge=0, lt=1 << 63, description="The image's number in the index.")]
 
 
-def create_app(searcher: Searcher, limits: Limits | None = None, hosts: frozenset[str] | None = None) -> App:
+def create_app(searcher: Searcher, limits: Limits, hosts: frozenset[str] | None) -> ASGIApp:
     """Return the application, behind its guard.
 
     Args:
@@ -49,7 +50,6 @@ def create_app(searcher: Searcher, limits: Limits | None = None, hosts: frozense
         limits: what requests are held to.
         hosts: names that a request may ask for in its Host header; `None`: any.
     """
-    limits = limits or Limits()
     work = _Work(searcher, limits)
 
     @asynccontextmanager
@@ -74,14 +74,6 @@ def create_app(searcher: Searcher, limits: Limits | None = None, hosts: frozense
     return Guard(app, limits, hosts)
 
 
-def contained(function: Callable[[], T]) -> T:
-    """Run a function, whose worst is an Exception then."""
-    try:
-        return function()
-    except BaseException as error:
-        raise as_exception(error) from error
-
-
 class _Work:
     """What the routes work with: text queries in a thread of their own, so that nothing slow stands before them."""
 
@@ -89,7 +81,6 @@ class _Work:
         self.searcher = searcher
         self.limits = limits
         self.queries = Queries(searcher, limits)
-        self.cards = Cards(searcher)
         self.pictures = Pictures(searcher.index, limits)
         self.opened = asyncio.Semaphore(limits.opened)
         self._encoding = ThreadPoolExecutor(1, "encoding")
@@ -97,11 +88,11 @@ class _Work:
 
     async def encode(self, function: Callable[[], T]) -> T:
         """Run what encodes images or many texts; one at a time."""
-        return await asyncio.get_running_loop().run_in_executor(self._encoding, lambda: contained(function))
+        return await _run_in(self._encoding, function)
 
     async def draw(self, function: Callable[[], T]) -> T:
         """Run what reads files."""
-        return await asyncio.get_running_loop().run_in_executor(self._drawing, lambda: contained(function))
+        return await _run_in(self._drawing, function)
 
     def vectors(self, texts: list[str], languages: str | list[str]) -> Vectors:
         """Encode texts."""
@@ -125,6 +116,16 @@ class _Work:
         self.queries.close()
         self._encoding.shutdown(cancel_futures=True)
         self._drawing.shutdown(cancel_futures=True)
+
+
+async def _run_in(threads: ThreadPoolExecutor, function: Callable[[], T]) -> T:
+    def contained() -> T:
+        try:
+            return function()
+        except BaseException as error:
+            raise as_exception(error) from error
+
+    return await asyncio.get_running_loop().run_in_executor(threads, contained)
 
 
 def _add_search(app: FastAPI, work: _Work) -> None:
@@ -173,7 +174,10 @@ def _add_about(app: FastAPI, work: _Work) -> None:
         def read() -> Languages:
             work.queries.refresh()
             return Languages(
-                base=model.base.identity.name, native=model.native, images=index.count, languages=work.cards.all()
+                base=model.base.identity.name,
+                native=model.native,
+                images=index.count,
+                languages=languages_of(work.searcher),
             )
 
         return await work.draw(read)

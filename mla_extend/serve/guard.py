@@ -1,21 +1,15 @@
 """What stands in front of the routes: whom it answers, how much it reads, how long it waits, which headers it adds."""
 
 import asyncio
-import json
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Callable
 from http import HTTPStatus
-from ipaddress import ip_address
-from typing import Any
+
+from starlette.exceptions import HTTPException
+from starlette.responses import JSONResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from mla_extend.serve.limits import Limits
 
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
-App = Callable[[Message, Receive, Send], Awaitable[None]]
-
-LOCAL_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]"})
-"""Names under which a server on the loopback is asked for; a page elsewhere whose name was pointed here has another."""
 SECURITY = {
     "content-security-policy": "default-src 'self'; img-src 'self' blob:; object-src 'none'; base-uri 'none'; "
     "form-action 'self'; frame-ancestors 'none'",
@@ -29,18 +23,10 @@ DRAINED = 4
 """A body that is at most so many times too large is read to its end, so that the client gets to read the answer."""
 
 
-class Refused(Exception):  # noqa: N818 - a status, not a fault
-    """Answer with a status and one line."""
-
-    def __init__(self, status: HTTPStatus, message: str) -> None:
-        super().__init__(message)
-        self.status = status
-
-
 class Guard:
     """Wrap an ASGI application; every refusal is JSON, `{"error": "..."}`, in one line."""
 
-    def __init__(self, app: App, limits: Limits, hosts: frozenset[str] | None) -> None:
+    def __init__(self, app: ASGIApp, limits: Limits, hosts: frozenset[str] | None) -> None:
         """Guard an application.
 
         Args:
@@ -54,7 +40,7 @@ class Guard:
         self._running = 0
         self._held = 0
 
-    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
@@ -66,38 +52,46 @@ class Guard:
             body = await self._body(dict(scope["headers"]), receive)
             held = len(body)
             self._held += held
-            await self._run(scope, _Replay(body, receive), answer)
-        except Refused as refused:
-            await answer.refuse(refused.status, str(refused))
+            first: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
+
+            async def replay() -> Message:
+                return first.pop() if first else await receive()
+
+            await self._run(scope, replay, answer)
+        except HTTPException as refused:
+            headers = {"connection": "close"}
+            if refused.status_code == HTTPStatus.SERVICE_UNAVAILABLE:
+                headers["retry-after"] = "1"
+            await JSONResponse({"error": refused.detail}, refused.status_code, headers)(scope, receive, answer)
         finally:
             self._held -= held
 
     def _check_sender(self, headers: dict[bytes, bytes]) -> None:
         host = headers.get(b"host", b"").decode("latin-1")
         if self.hosts is not None and _without_port(host) not in self.hosts:
-            raise Refused(
+            raise HTTPException(
                 HTTPStatus.MISDIRECTED_REQUEST,
                 f"This server answers on this machine alone, not as {host[:100]!r}. Ask for localhost, or start it "
                 "with --host.",
             )
         site, mode = headers.get(b"sec-fetch-site", b"none"), headers.get(b"sec-fetch-mode")
         if site not in (b"none", b"same-origin") and mode != b"navigate":
-            raise Refused(HTTPStatus.FORBIDDEN, "Another site's page may not use this server.")
+            raise HTTPException(HTTPStatus.FORBIDDEN, "Another site's page may not use this server.")
 
     async def _body(self, headers: dict[bytes, bytes], receive: Receive) -> bytes:
         """Read the whole body, so that what is slow or too large never reaches a route."""
         most = self.limits.body_bytes
-        declared = headers.get(b"content-length", b"")
-        if declared.isdigit() and int(declared) > DRAINED * most:
-            raise self._too_large()
         parts: list[bytes] = []
+        declared = headers.get(b"content-length", b"")
         size, more = 0, True
+        if declared.isdigit() and int(declared) > DRAINED * most:
+            size, more = int(declared), False
         try:
             async with asyncio.timeout(self.limits.seconds):
                 while more:
                     message = await receive()
                     if message["type"] == "http.disconnect":
-                        raise Refused(HTTPStatus.BAD_REQUEST, "The request ended before its body did.")
+                        raise HTTPException(HTTPStatus.BAD_REQUEST, "The request ended before its body did.")
                     part, more = message.get("body", b""), message.get("more_body", False)
                     size += len(part)
                     if size <= most:
@@ -105,24 +99,23 @@ class Guard:
                     elif size > DRAINED * most:
                         break
         except TimeoutError as error:
-            raise Refused(
+            raise HTTPException(
                 HTTPStatus.REQUEST_TIMEOUT, f"The request's body did not arrive within {self.limits.seconds:g} s."
             ) from error
         if size > most:
-            raise self._too_large()
+            raise HTTPException(
+                HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+                f"The request is larger than {most / (1 << 20):g} MiB. Send a smaller image.",
+            )
         if self._held + size > self.limits.bodies_bytes:
-            raise Refused(HTTPStatus.SERVICE_UNAVAILABLE, "The server holds too many large requests. Try again soon.")
+            raise HTTPException(
+                HTTPStatus.SERVICE_UNAVAILABLE, "The server holds too many large requests. Try again soon."
+            )
         return b"".join(parts)
 
-    def _too_large(self) -> Refused:
-        most = self.limits.body_bytes / (1 << 20)
-        return Refused(
-            HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"The request is larger than {most:g} MiB. Send a smaller image."
-        )
-
-    async def _run(self, scope: Message, receive: Receive, answer: "_Answer") -> None:
+    async def _run(self, scope: Scope, receive: Receive, answer: "_Answer") -> None:
         if self._running >= self.limits.requests:
-            raise Refused(HTTPStatus.SERVICE_UNAVAILABLE, "The server is busy. Try again in a moment.")
+            raise HTTPException(HTTPStatus.SERVICE_UNAVAILABLE, "The server is busy. Try again in a moment.")
         self._running += 1
         try:
             async with asyncio.timeout(self.limits.seconds) as clock:
@@ -133,7 +126,7 @@ class Guard:
             if answer.started:
                 raise
             answer.on_start = lambda: None
-            raise Refused(
+            raise HTTPException(
                 HTTPStatus.SERVICE_UNAVAILABLE, f"The answer took longer than {self.limits.seconds:g} s. Try again."
             ) from error
         finally:
@@ -158,38 +151,6 @@ class _Answer:
                 *((name.encode(), value.encode()) for name, value in SECURITY.items() if name not in own),
             ]
         await self._send(message)
-
-    async def refuse(self, status: HTTPStatus, text: str) -> None:
-        headers = {"content-type": "application/json", "connection": "close"}
-        if status is HTTPStatus.SERVICE_UNAVAILABLE:
-            headers["retry-after"] = "1"
-        body = json.dumps({"error": text}, ensure_ascii=False).encode()
-        headers["content-length"] = str(len(body))
-        raw = [(name.encode(), value.encode()) for name, value in headers.items()]
-        await self({"type": "http.response.start", "status": int(status), "headers": raw})
-        await self._send({"type": "http.response.body", "body": body})
-
-
-class _Replay:
-    """Give a body that was read already, then what the connection says."""
-
-    def __init__(self, body: bytes, receive: Receive) -> None:
-        self._body: bytes | None = body
-        self._receive = receive
-
-    async def __call__(self) -> Message:
-        if self._body is None:
-            return await self._receive()
-        body, self._body = self._body, None
-        return {"type": "http.request", "body": body, "more_body": False}
-
-
-def is_loopback(host: str) -> bool:
-    """Say whether a server bound to this host is reached from this machine alone."""
-    try:
-        return ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return host.lower() == "localhost"
 
 
 def _without_port(host: str) -> str:

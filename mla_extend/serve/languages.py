@@ -1,11 +1,12 @@
 """What the server tells of each language, from the cards."""
 
-import threading
+from functools import lru_cache
 from typing import Any
 
 from mla_extend.data.codes import language_name
 from mla_extend.errors import MlaExtendError
-from mla_extend.registry.card import Card
+from mla_extend.registry.languages import BaseRegistry
+from mla_extend.registry.load import RegistryModel
 from mla_extend.search.searcher import Searcher
 from mla_extend.serve.answers import LanguageOut
 
@@ -16,50 +17,29 @@ QUALITY = (
 DATA = ("role", "path", "format", "pairs", "kept", "licence", "noncommercial")
 
 
-class Cards:
-    """Tell of the languages of a model; a version's card never changes, so that each is read once."""
+def languages_of(searcher: Searcher) -> list[LanguageOut]:
+    """Return every language of the model, the native one first, those that cannot be used with their problem."""
+    model, known = searcher.model, searcher.router.problems
+    base = model.base.identity
+    native = LanguageOut(language=base.native, name=language_name(base.native), native=True, licence=base.licence)
+    found = [native, *(_language(model, tag) for tag in model.languages[1:])]
+    problems = (model.problems.get(one.language) or known.get(one.language) or one.problem for one in found)
+    return [one.model_copy(update={"problem": problem}) for one, problem in zip(found, problems, strict=True)]
 
-    def __init__(self, searcher: Searcher) -> None:
-        self._searcher = searcher
-        self._model = searcher.model
-        self._lock = threading.Lock()
-        self._known: dict[tuple[str, str], LanguageOut] = {}
 
-    def all(self) -> list[LanguageOut]:
-        """Return every language, the native one first, those that cannot be used with their problem."""
-        base = self._model.base.identity
-        native = LanguageOut(
-            language=base.native,
-            name=language_name(base.native),
-            native=True,
-            licence=base.licence,
-            problem=self._problem(base.native),
-        )
-        return [native, *(self._one(tag) for tag in self._model.languages[1:])]
-
-    def _problem(self, tag: str) -> str | None:
-        return self._model.problems.get(tag) or self._searcher.router.problems.get(tag)
-
-    def _one(self, tag: str) -> LanguageOut:
-        registry = self._model.registry
-        bare = LanguageOut(language=tag, name=language_name(tag), native=False)
-        if registry is None or (self._model.is_loaded(tag) and self._model.version(tag) is None):
-            return bare
-        problem = self._problem(tag)
+def _language(model: RegistryModel, tag: str) -> LanguageOut:
+    problem = None
+    if model.registry is not None and not (model.is_loaded(tag) and model.version(tag) is None):
         try:
-            name = self._model.version(tag) or registry.current(tag).name
-            with self._lock:
-                known = self._known.get((tag, name))
-            if known is None:
-                known = _from_card(registry.card(tag, name))
-                with self._lock:
-                    self._known[tag, name] = known
+            return _from_card(model.registry, tag, model.version(tag) or model.registry.current(tag).name)
         except MlaExtendError as error:
-            return bare.model_copy(update={"problem": problem or str(error)})
-        return known.model_copy(update={"problem": problem})
+            problem = str(error)
+    return LanguageOut(language=tag, name=language_name(tag), native=False, problem=problem)
 
 
-def _from_card(card: Card) -> LanguageOut:
+@lru_cache(maxsize=1024)  # the card of a version never changes
+def _from_card(registry: BaseRegistry, tag: str, name: str) -> LanguageOut:
+    card = registry.card(tag, name)
     splits: dict[str, Any] = card.metrics.get("splits", {})
     return LanguageOut(
         language=card.language,

@@ -12,7 +12,7 @@ from mla_extend.errors import DataError, ImageError, MissingExtraError, MlaExten
 from mla_extend.extras import install
 from mla_extend.images.open import image_header, open_image
 from mla_extend.images.video import check_video, is_video, read_frames
-from mla_extend.search.index import Entry, ImageIndex
+from mla_extend.search.index import ImageIndex
 from mla_extend.serve.limits import Limits
 
 SIDE = 384
@@ -77,16 +77,13 @@ class Pictures:
         return path, kind, path.name
 
     def _path(self, key: int) -> Path:
-        entry = self._entry(key)
+        try:
+            entry = self._index.entry(key)
+        except (MlaExtendError, LookupError) as error:
+            raise NoPicture(f"The index has no picture {key}.") from error
         if entry.path is None:
             raise NoPicture(f"The index holds the vector of {entry.name!r}, and no file of it.")
         return entry.path
-
-    def _entry(self, key: int) -> Entry:
-        try:
-            return self._index.entry(key)
-        except (MlaExtendError, LookupError) as error:
-            raise NoPicture(f"The index has no picture {key}.") from error
 
 
 def draw(path: Path, pixels: int) -> bytes:

@@ -10,7 +10,6 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 from mla_extend.errors import MlaExtendError
-from mla_extend.registry.load import RegistryModel
 from mla_extend.search.searcher import AUTO, Answer, Query, Searcher, check_query, check_top
 from mla_extend.serve.limits import Limits
 
@@ -52,11 +51,6 @@ class Queries:
         self.restarts = 0
         self._thread = threading.Thread(target=self._run, name="queries", daemon=True)
         self._thread.start()
-
-    @property
-    def model(self) -> RegistryModel:
-        """Return what encodes."""
-        return self.searcher.model
 
     def ask(self, query: str, language: str, top: int) -> "Future[Answer]":
         """Put a query in line.
@@ -133,27 +127,22 @@ class Queries:
         good: list[PendingQuery] = []
         for asked in batch:
             try:
-                self._check(asked)
+                self.refresh()
+                check_query(asked.query.text)
+                check_top(asked.query.top)
+                if asked.query.language != AUTO:
+                    self.searcher.model.require(asked.query.language)
                 good.append(asked)
             except Exception as error:  # noqa: BLE001 - it is raised where the answer is awaited
                 asked.answer.set_exception(error)
-        parts = [good] if good else []
-        while parts:
-            part = parts.pop(0)
-            try:
-                answers = self.searcher.search_all([asked.query for asked in part])
-            except Exception as error:  # noqa: BLE001 - as above
-                if len(part) == 1:
-                    part[0].answer.set_exception(error)
-                else:
-                    parts = [[asked] for asked in part]
-                continue
-            for asked, answer in zip(part, answers, strict=True):
-                asked.answer.set_result(answer)
-
-    def _check(self, asked: PendingQuery) -> None:
-        self.refresh()
-        check_query(asked.query.text)
-        check_top(asked.query.top)
-        if asked.query.language != AUTO:
-            self.model.require(asked.query.language)
+        try:
+            answers = self.searcher.search_all([asked.query for asked in good]) if good else []
+        except Exception as error:  # noqa: BLE001 - as above
+            if len(good) == 1:
+                good[0].answer.set_exception(error)
+            else:
+                for asked in good:
+                    self._answer([asked])
+            return
+        for asked, answer in zip(good, answers, strict=True):
+            asked.answer.set_result(answer)

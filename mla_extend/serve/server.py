@@ -4,6 +4,7 @@ import asyncio
 import os
 import socket
 from dataclasses import dataclass
+from ipaddress import ip_address
 from pathlib import Path
 
 from mla_extend.errors import DataError
@@ -11,7 +12,6 @@ from mla_extend.extras import optional
 from mla_extend.platform import WINDOWS
 from mla_extend.progress import SILENT, Progress
 from mla_extend.search.searcher import Searcher, open_index
-from mla_extend.serve.guard import LOCAL_NAMES, is_loopback
 from mla_extend.serve.limits import Limits
 
 for _library in ("fastapi", "uvicorn"):
@@ -22,6 +22,8 @@ from uvicorn.protocols.http.h11_impl import H11Protocol  # noqa: E402
 
 from mla_extend.serve.app import create_app  # noqa: E402
 
+LOCAL_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]"})
+"""Names under which a server on the loopback is asked for; a page elsewhere whose name was pointed here has another."""
 BACKLOG = 512
 GRACE = 5
 """Seconds that a request in progress has to end when the server is stopped."""
@@ -137,7 +139,12 @@ def address(host: str, listening: socket.socket) -> str:
 
 def allowed_hosts(host: str) -> frozenset[str] | None:
     """Return the names that requests may ask for; `None`, for a server that other machines reach: any."""
-    return LOCAL_NAMES | {host.lower(), f"[{host.lower()}]"} if is_loopback(host) else None
+    host = host.lower()
+    try:
+        local = ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        local = host == "localhost"
+    return LOCAL_NAMES | {host, f"[{host}]"} if local else None
 
 
 def _protocol(limits: Limits) -> type[H11Protocol]:

@@ -19,7 +19,7 @@ from mla_extend.files import folder_beside
 from mla_extend.progress import SILENT, Progress
 from mla_extend.registry import layout
 from mla_extend.registry.card import PACKAGE, Card
-from mla_extend.registry.contents import check_contents
+from mla_extend.registry.contents import NOTHING, check_contents
 from mla_extend.registry.foreign_card import foreign_card
 from mla_extend.share.download import MAIN, TOKEN, download, hub_errors, model_info
 from mla_extend.share.hub_card import hub_card
@@ -33,8 +33,6 @@ if TYPE_CHECKING:
 
 COMMIT = re.compile(r"[0-9a-f]{40}([0-9a-f]{24})?")
 VERSION_README = "README.version.md"
-"""Seconds that an answer may take beside a second for so many bytes of it."""
-"""Of what the hub says of an error, so many are read."""
 _HARMLESS = frozenset({"", ".txt"})
 """Endings of files that a repository may hold beside a version (a licence, .gitattributes); they are not fetched."""
 _REPO = re.compile(r"\w[\w.-]*/\w[\w.-]*", re.ASCII)
@@ -132,6 +130,8 @@ def pull(
             not hold.
         MlaExtendError: as `unpack`.
     """
+    from mla_extend.data.codes import language_tag  # noqa: PLC0415 - imports langcodes
+
     _check_repo(repo)
     with folder_beside(cache_folder() / "received") as folder:
         with hub_errors(repo, revision), _quiet():
@@ -143,7 +143,8 @@ def pull(
             sizes = _sizes(info, what)
             download(api, repo, info, {layout.CARD: layout.CARD}, sizes, folder)
             card = foreign_card(folder, what)
-            _check_asked(card, language, what)
+            if language is not None and language_tag(language) != card.language:
+                raise DataError(f"{what} holds the language {card.language!r}, not {language!r}. {NOTHING}")
             target = find_target(card, base, registry, progress)
             there = already_there(card, folder, target.home, replace=replace)
             if there is not None:
@@ -158,9 +159,6 @@ def pull(
         return take_in(
             folder, origin, what, base=base, registry=registry, replace=replace, device=device, progress=progress
         )
-
-
-# The hub --------------------------------------------------------------------------------------------------------------
 
 
 def _check_repo(repo: str) -> None:
@@ -248,18 +246,10 @@ def _sizes(info: "ModelInfo", what: str) -> dict[str, int | None]:
 
 
 def _source(name: str, sizes: Mapping[str, int | None], what: str) -> str:
-    """Return what a file on the card is called in the repository."""
     source = _stored(name) if _stored(name) in sizes else name
     if source not in sizes:
         raise DataError(f"{what} holds no {source!r}, which its {layout.CARD} names. Ask whoever sent it.")
     return source
-
-
-def _check_asked(card: Card, language: str | None, what: str) -> None:
-    from mla_extend.data.codes import language_tag  # noqa: PLC0415 - imports langcodes
-
-    if language is not None and language_tag(language) != card.language:
-        raise DataError(f"{what} holds the language {card.language!r}, not {language!r}. Nothing was taken from it.")
 
 
 @contextlib.contextmanager

@@ -5,8 +5,8 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from mla_extend.bases.source import HUB_ID
-from mla_extend.registry.card import PACKAGE, Card
-from mla_extend.registry.model_card import licence
+from mla_extend.registry.card import Card
+from mla_extend.registry.model_card import metadata
 
 if TYPE_CHECKING:
     from huggingface_hub import EvalResult
@@ -29,16 +29,8 @@ def hub_card(card: Card, repo: str, readme: str) -> str:
     """
     from huggingface_hub import ModelCardData  # noqa: PLC0415 - slow to import
 
-    source, terms = str(card.base.get("source") or ""), licence(card)
     about = ModelCardData(
-        language=[card.language],
-        license=terms["license"],
-        license_name=terms.get("license_name"),
-        library_name=PACKAGE,
-        base_model=source if HUB_ID.fullmatch(source) else None,
-        base_model_relation="adapter" if HUB_ID.fullmatch(source) else None,
-        pipeline_tag="feature-extraction",
-        tags=[PACKAGE, "peft", "image-text retrieval", str(card.base["family"])],
+        **metadata(card),
         datasets=_data_sets(card) or None,
         model_name=repo.partition("/")[2],
         eval_results=_results(card),

@@ -8,7 +8,7 @@ from mla_extend.files import folder_beside, sha256_file, user_path
 from mla_extend.progress import SILENT, Progress
 from mla_extend.registry import layout
 from mla_extend.registry.card import Card
-from mla_extend.registry.check import check_whole
+from mla_extend.registry.check import check_version
 from mla_extend.registry.contents import check_contents
 from mla_extend.registry.layout import Version
 from mla_extend.registry.summary import find_version
@@ -101,7 +101,7 @@ def find_packed(language: str, base: str | None, registry: str | Path | None) ->
         MlaExtendError: as `pack`.
     """
     home, chosen = find_version(language, base, registry)
-    card = check_whole(home, chosen)
+    card = check_version(chosen, home)
     layout.check_base_name(card.base["name"])  # it names the archive
     sizes = [(name, (chosen.folder / name).stat().st_size) for name in (layout.CARD, *card.files)]
     check_contents(sizes, str(chosen.folder), "It cannot be sent anywhere.")

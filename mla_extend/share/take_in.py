@@ -86,7 +86,11 @@ def take_in(
     found = layout.files_in(folder)
     check_contents(((name, path.lstat().st_size) for name, path in found.items()), what)
     card = foreign_card(folder, what)
-    _check_files(folder, card, what)
+    try:
+        check_version(Version(card.language, card.version, folder))
+    except RegistryError as error:
+        raise RegistryError(as_foreign(error, folder, what)) from error
+    check_text(folder, card.files, what)
     target = find_target(card, base, registry, progress)
     there = already_there(card, folder, target.home, replace=replace)
     if there is not None:
@@ -118,15 +122,6 @@ def taken(card: Card, version: Version, *, published: bool) -> dict[str, Any]:
         "published": published,
         "received": read_received(version),
     }
-
-
-def _check_files(folder: Path, card: Card, what: str) -> None:
-    """Check every file against the card, and that the card names every file."""
-    try:
-        check_version(Version(card.language, card.version, folder))
-    except RegistryError as error:
-        raise RegistryError(as_foreign(error, folder, what)) from error
-    check_text(folder, card.files, what)
 
 
 def _open(card: Card, target: Target, device: str, progress: Progress) -> "RegistryModel":
@@ -200,7 +195,7 @@ def _prove(model: "RegistryModel", home: BaseRegistry, staged: Path, card: Card,
             f"The adapter for {card.language!r} gives vectors that are not finite. Nothing was published. Ask whoever "
             "made it for another."
         )
-    return {key: value for key, value in proof.items() if key != "probe"}  # the version's own card has it
+    return proof
 
 
 def read_received(version: Version) -> dict[str, Any] | None:

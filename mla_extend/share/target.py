@@ -7,7 +7,6 @@ from mla_extend.errors import BaseMismatchError
 from mla_extend.progress import SILENT, Progress
 from mla_extend.registry.card import Card, check_base
 from mla_extend.registry.languages import BaseRegistry
-from mla_extend.registry.place import registry_root
 from mla_extend.registry.store import Registry
 
 
@@ -30,31 +29,23 @@ def find_target(card: Card, base: str | None, registry: str | Path | None, progr
     """
     from mla_extend.bases.source import base_name  # noqa: PLC0415 - packing does not need it
 
-    root = Registry(registry_root(registry))
+    root = Registry(registry)
     homes = [root.open(name) for name in root.bases()]
-    if base is not None:
-        named = [
-            home for home in homes if base in (home.base.name, home.base.source) or home.base.name == base_name(base)
-        ]
-        for home in named:
-            check_base(card, home.base.name, home.base.fingerprint)
-            return Target(root, home, home.base.source, home.base.native)
-        return _new_target(root, base, progress)
-    fitting = [home for home in homes if home.base.fingerprint == card.base["fingerprint"]]
-    if fitting:
-        return Target(root, fitting[0], fitting[0].base.source, fitting[0].base.native)
-    if homes:
+    if base is None:
+        fitting = [home for home in homes if home.base.fingerprint == card.base["fingerprint"]]
+    else:
+        names = {base, base_name(base)}
+        fitting = [home for home in homes if home.base.source == base or home.base.name in names]
+    for home in fitting:
+        check_base(card, home.base.name, home.base.fingerprint)
+        return Target(root, home, home.base.source, home.base.native)
+    if homes and base is None:
         have = ", ".join(f"{home.base.name!r} (fingerprint {home.base.fingerprint[:16]})" for home in homes)
         raise BaseMismatchError(
             f"The adapter for {card.language!r} was made for the base {card.base['name']!r} (fingerprint "
             f"{card.base['fingerprint'][:16]}), and {root.root} is of {have}. Say with --base where the base it was "
             "made for lies here."
         )
-    return _new_target(root, None, progress)
-
-
-def _new_target(root: Registry, base: str | None, progress: Progress) -> Target:
     from mla_extend.registry.load import find_base  # noqa: PLC0415 - imports torch
 
-    source, native = find_base(root, base, progress)
-    return Target(root, None, source, native)
+    return Target(root, None, *find_base(root, base, progress))

@@ -202,13 +202,13 @@ def tree(folder: Path) -> str:
 def registry_state(folder: Path) -> object:
     """Return which versions the changed language has and which is in use, and a hash of all of the other language."""
     from mla_extend.registry.check import check_version
-    from mla_extend.registry.store import open_base_registry
+    from mla_extend.registry.store import Registry
     from mla_extend.registry.verify import verify
 
     problems = verify(folder)
     if problems:
         raise ValueError(f"verify: {[str(problem) for problem in problems]}")
-    base = open_base_registry(folder)
+    base = Registry(folder).open()
     for entry in base.languages():
         if entry.version is None or entry.card is None:
             raise ValueError(f"{entry.language} cannot be used: {entry.problem}")
@@ -239,7 +239,7 @@ def registry_operations() -> dict[str, Operation]:
     """Return the changes of a registry, with weights of a few bytes and without a model to prove anything."""
     from test_registry_store import make_base, make_card, publish, stage
 
-    from mla_extend.registry.store import Registry, open_base_registry
+    from mla_extend.registry.store import Registry
     from mla_extend.share.pack import pack
 
     def prepared(versions: int) -> Callable[[Path], None]:
@@ -252,14 +252,14 @@ def registry_operations() -> dict[str, Operation]:
         return prepare
 
     def staged(folder: Path) -> tuple[Path]:
-        return (stage(open_base_registry(folder), "sw", 5),)
+        return (stage(Registry(folder).open(), "sw", 5),)
 
     def add(folder: Path, staged: Path) -> None:
-        base = open_base_registry(folder)
+        base = Registry(folder).open()
         base.publish("sw", staged, make_card("sw"), replace=True, prove=lambda _: {"ok": True})
 
     def remove(folder: Path) -> None:
-        open_base_registry(folder).remove("sw", prove=lambda: {"ok": True})
+        Registry(folder).open().remove("sw", prove=lambda: {"ok": True})
 
     def in_registry(run: Callable[..., object], versions: int, **more: Any) -> Operation:
         return Operation(prepared(versions), run, registry_state, registry_claims, **more)
@@ -275,8 +275,8 @@ def registry_operations() -> dict[str, Operation]:
     return {
         "publish a first version": in_registry(add, 0, ready=staged),
         "publish another": in_registry(add, 1, ready=staged),
-        "roll back": in_registry(lambda folder: open_base_registry(folder).use("sw", "v1"), 2),
-        "prune": in_registry(lambda folder: open_base_registry(folder).prune("sw", 1), 2),
+        "roll back": in_registry(lambda folder: Registry(folder).open().use("sw", "v1"), 2),
+        "prune": in_registry(lambda folder: Registry(folder).open().prune("sw", 1), 2),
         "remove": in_registry(remove, 2),
         "make a base's folder": Operation(
             lambda folder: None,
@@ -403,13 +403,13 @@ def unpack_operations(place: Path) -> dict[str, Operation]:
     archive = pack("sw", registry=place / "sent", out=place / "sw.zip")["file"]
 
     def state(folder: Path) -> object:
-        from mla_extend.registry.store import open_base_registry
+        from mla_extend.registry.store import Registry
         from mla_extend.registry.verify import verify
 
         problems = verify(folder / "registry")
         if problems:
             raise ValueError(f"verify: {[str(problem) for problem in problems]}")
-        home = open_base_registry(folder / "registry")
+        home = Registry(folder / "registry").open()
         return [version.name for version in home.versions("sw")], tree(home.folder / "am")
 
     return {

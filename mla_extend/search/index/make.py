@@ -11,7 +11,6 @@ from mla_extend.errors import DataError
 from mla_extend.files import user_path
 from mla_extend.progress import SILENT, Progress
 from mla_extend.registry.load import find_base
-from mla_extend.registry.place import registry_root
 from mla_extend.registry.store import Registry
 from mla_extend.search.index.about import FILE, read_about
 from mla_extend.search.index.build import index_images
@@ -66,7 +65,7 @@ def make_index(
         raise DataError(f"{source} is no folder of images, of which anything could be left out. Leave out --exclude.")
     if not parts and not source.is_dir():
         find_images(source, excludes)  # a wrong path is said before the base is opened
-    root = Registry(registry_root(registry))
+    root = Registry(registry)
     wanted = base or _own(folder, root)
     where, native = find_base(root, wanted, progress)
     opened = open_base(where, device=device, native=native, progress=progress)
