@@ -28,7 +28,7 @@ from common import machine, save
 from PIL import Image
 
 from mla_extend.data.formats.format import ColumnMapping
-from mla_extend.data.read import read_parallel
+from mla_extend.data.source import open_source
 from mla_extend.demo.data import demo_data
 from mla_extend.files import sha256_file
 from mla_extend.registry.card import card_text, read_card
@@ -62,7 +62,8 @@ def picture(side: int, mode: str) -> bytes:
 def requests_of(languages: list[str], broken: str) -> list[tuple[str, dict[str, Any]]]:
     """Return what a client may send: the kind, and the arguments of a request."""
     texts = {
-        tag: read_parallel(demo_data(tag).parallel, ColumnMapping(tag)).target[:200] for tag in [*languages, broken]
+        tag: open_source(demo_data(tag).parallel, ColumnMapping(tag)).parallel().target[:200]
+        for tag in [*languages, broken]
     }
     sent: list[tuple[str, dict[str, Any]]] = []
     for tag in languages:

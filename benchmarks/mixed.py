@@ -22,7 +22,7 @@ from mla_extend import load_model
 from mla_extend.bases.features import Features
 from mla_extend.data.formats.format import ColumnMapping
 from mla_extend.data.pairs import ImageText, ParallelText
-from mla_extend.data.read import read_parallel
+from mla_extend.data.source import open_source, parse_source
 from mla_extend.data.test_sets import read_test_set
 from mla_extend.demo.data import demo_data
 from mla_extend.evaluation.report import split_report
@@ -89,8 +89,8 @@ def main() -> None:
 def measure(model: RegistryModel, language: str) -> dict[str, Any]:
     """Return a language's figures."""
     data = demo_data(language)
-    parallel = read_parallel(data.parallel, ColumnMapping(language))
-    splits = read_test_set(data.test_set, ColumnMapping(language)).splits
+    parallel = open_source(data.parallel, ColumnMapping(language)).parallel()
+    splits = read_test_set(parse_source(data.test_set, ColumnMapping(language))).splits
     test = splits["all"]
     assert isinstance(test, ImageText)
     assert test.native is not None
@@ -129,8 +129,8 @@ def measure(model: RegistryModel, language: str) -> dict[str, Any]:
 def start(model: RegistryModel, language: str) -> dict[str, Any]:
     """Return a language's figures before training, without the base's words and with them."""
     data = demo_data(language)
-    parallel = read_parallel(data.parallel, ColumnMapping(language))
-    splits = read_test_set(data.test_set, ColumnMapping(language)).splits
+    parallel = open_source(data.parallel, ColumnMapping(language)).parallel()
+    splits = read_test_set(parse_source(data.test_set, ColumnMapping(language))).splits
     recipe = load_recipe("instant")
     kept = parallel.subset(~split(parallel, None, recipe).pairs)
     features = Features(model.base)
@@ -258,7 +258,9 @@ def unsure(model: RegistryModel, languages: list[str]) -> dict[str, dict[str, fl
     result: dict[str, dict[str, float]] = {}
     for language in [model.native, *languages]:
         test = read_test_set(
-            demo_data(languages[0] if language == model.native else language).test_set, ColumnMapping(language)
+            parse_source(
+                demo_data(languages[0] if language == model.native else language).test_set, ColumnMapping(language)
+            )
         )
         captions = test.splits["all"]
         assert isinstance(captions, ImageText)

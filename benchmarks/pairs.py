@@ -28,7 +28,7 @@ from mla_extend.bases.features import Features
 from mla_extend.bases.open import open_base
 from mla_extend.data.formats.format import ColumnMapping
 from mla_extend.data.pairs import ParallelText
-from mla_extend.data.read import read_parallel
+from mla_extend.data.source import open_source, parse_source
 from mla_extend.data.test_sets import read_test_set
 from mla_extend.demo.data import demo_data
 from mla_extend.evaluation.evaluate import evaluate_model
@@ -84,8 +84,8 @@ def multi30k_curve(model: MultilingualModel, tag: str, folder: Path, recipe: Rec
 def demo_curve(model: MultilingualModel, tag: str, recipe: Recipe, seed: int) -> list[Point]:
     """Return a language's mean recall on the demo's images, by the number of pairs."""
     place, features, points = demo_data(tag), Features(model.base), []
-    tests = read_test_set(place.test_set, ColumnMapping(tag))
-    for count, pairs in first_of(read_parallel(place.parallel, ColumnMapping(tag)), seed).items():
+    tests = read_test_set(parse_source(place.test_set, ColumnMapping(tag)))
+    for count, pairs in first_of(open_source(place.parallel, ColumnMapping(tag)).parallel(), seed).items():
         seconds = learn(model, tag, pairs, recipe, seed, features)
         splits = evaluate_model(model, tag, tests, features, seed=seed)["splits"]
         model.remove(tag)

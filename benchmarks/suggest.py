@@ -18,7 +18,7 @@ from common import load, machine, markdown, put, save
 from mla_extend.add.job import add_language
 from mla_extend.data.formats.format import ColumnMapping
 from mla_extend.data.pairs import ImageText
-from mla_extend.data.read import read_parallel
+from mla_extend.data.source import open_source, parse_source
 from mla_extend.data.suggest import suggest, words
 from mla_extend.data.test_sets import read_test_set
 from mla_extend.demo.data import demo_data
@@ -30,8 +30,8 @@ BY = ("suggested", "random")
 def measure(language: str, start: int, counts: list[int], seeds: list[int]) -> dict[str, Any]:
     """Add the language with each choice of pairs, in a registry of its own."""
     data = demo_data(language)
-    text = read_parallel(data.parallel, ColumnMapping(language))
-    split = read_test_set(data.test_set, ColumnMapping(language)).splits["all"]
+    text = open_source(data.parallel, ColumnMapping(language)).parallel()
+    split = read_test_set(parse_source(data.test_set, ColumnMapping(language))).splits["all"]
     assert isinstance(split, ImageText)
     rows: list[dict[str, Any]] = []
     result = {"language": language, "start": start, "pairs": len(text), "machine": machine(), "rows": rows}

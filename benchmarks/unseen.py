@@ -16,7 +16,7 @@ from mla_extend import load_model
 from mla_extend.bases.features import Features
 from mla_extend.data.formats.format import ColumnMapping
 from mla_extend.data.pairs import ImageText
-from mla_extend.data.read import read_parallel
+from mla_extend.data.source import open_source, parse_source
 from mla_extend.data.test_sets import read_test_set
 from mla_extend.demo.data import demo_data
 from mla_extend.evaluation.report import split_report
@@ -40,8 +40,8 @@ def main() -> None:
     result: dict[str, Any] = {"covered": {}}
     for language in LANGUAGES:
         data = demo_data(language)
-        parallel = read_parallel(data.parallel, ColumnMapping(language))
-        unseen = read_test_set(data.test_set, ColumnMapping(language)).splits["unseen"]
+        parallel = open_source(data.parallel, ColumnMapping(language)).parallel()
+        unseen = read_test_set(parse_source(data.test_set, ColumnMapping(language))).splits["unseen"]
         assert isinstance(unseen, ImageText)
         taught = {word for text in parallel.target for word in words(text)}
         result["covered"][language] = covered(unseen.texts, taught)

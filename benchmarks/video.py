@@ -26,6 +26,7 @@ from PIL import Image
 from mla_extend import load_model
 from mla_extend.bases.features import Features
 from mla_extend.data.formats.format import ColumnMapping
+from mla_extend.data.source import parse_source
 from mla_extend.data.test_sets import read_test_set
 from mla_extend.demo.base import demo_images
 from mla_extend.demo.data import demo_data
@@ -56,7 +57,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         for kind in KINDS:
             test = write_test(Path(folder) / kind, kind, language, arguments.concepts)
-            test_set = read_test_set(test, ColumnMapping(language))
+            test_set = read_test_set(parse_source(test, ColumnMapping(language)))
             found[kind] = evaluate_model(model, language, test_set, features)["splits"]
     if arguments.write:
         save("video", {"language": language, "frames": FRAMES, "clip_frames": LENGTH, "kinds": found})

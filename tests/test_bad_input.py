@@ -9,7 +9,8 @@ import pytest
 from safetensors.torch import load_file, save_file
 
 from mla_extend import files
-from mla_extend.data.read import read_image_text
+from mla_extend.data.formats.format import ColumnMapping
+from mla_extend.data.source import open_source
 from mla_extend.errors import BaseError, BaseMismatchError, DataError, LanguageError, MlaExtendError, RecipeError
 from tests.conftest import save_dual_encoder, sentences
 from tests.test_cli_end_to_end import QUICK, add, run, tree
@@ -98,7 +99,7 @@ def test_an_image_without_a_text_is_not_looked_for(tmp_path: Path, pictures: lis
             row.update(image="nowhere.png", caption=" ")
 
     path = image_rows(tmp_path / "some.jsonl", empty, pictures)
-    data = read_image_text(path)
+    data = open_source(path, ColumnMapping()).captions()
     assert len(data) == 79
     assert len(data.images) == 60
     assert data.where(0) == f"{path}, line 2"

@@ -12,8 +12,8 @@ from PIL import Image
 from mla_extend.add.inspect import inspect_data
 from mla_extend.data.columns import check_captions_read
 from mla_extend.data.formats.format import ColumnMapping
-from mla_extend.data.given import parse_columns
-from mla_extend.data.read import has_images, read_image_text, read_parallel
+from mla_extend.data.source import open_source
+from mla_extend.data.specification import parse_columns
 from mla_extend.data.speech import share_words
 from mla_extend.errors import DataError
 from tests.conftest import sentences
@@ -74,7 +74,7 @@ def test_the_two_texts_are_found(name: str, between: str, tmp_path: Path) -> Non
     header, shape = SHAPES[name]
     rows = [shape(i, *pair) for i, pair in enumerate(PAIRS)]
     path = table(tmp_path / ("a.csv" if between == "," else "a.tsv"), [*([header] if header else []), *rows], between)
-    data = read_parallel(path, MAORI)
+    data = open_source(path, MAORI).parallel()
     assert list(zip(data.native, data.target, strict=True)) == PAIRS
 
 
@@ -96,16 +96,16 @@ def test_what_is_no_text_of_the_language_is_refused(name: str, tmp_path: Path) -
     rows = [shape(i, *PAIRS[i % len(PAIRS)]) for i in range(12)]
     path = table(tmp_path / "a.tsv", [*([header] if header else []), *rows])
     with pytest.raises(DataError, match=match):
-        read_parallel(path, MAORI)
+        open_source(path, MAORI).parallel()
 
 
 def test_named_columns_are_read(tmp_path: Path) -> None:
     """As the message says, by their numbers or names; English is refused for Maori all the same."""
     path = table(tmp_path / "a.tsv", [("en", "mi"), *((b, a) for a, b in PAIRS)])
-    data = read_parallel(path, ColumnMapping("mi", columns=parse_columns("native=mi,target=en")))
+    data = open_source(path, ColumnMapping("mi", columns=parse_columns("native=mi,target=en"))).parallel()
     assert data.target == TEXTS
     with pytest.raises(DataError, match="Maori is English"):
-        read_parallel(path, ColumnMapping("mi", columns=parse_columns("native=en,target=mi")))
+        open_source(path, ColumnMapping("mi", columns=parse_columns("native=en,target=mi"))).parallel()
 
 
 def test_names_and_loan_words_are_no_english(tmp_path: Path) -> None:
@@ -113,7 +113,7 @@ def test_names_and_loan_words_are_no_english(tmp_path: Path) -> None:
     names = ["John Smith", "Robert Brown", "Auckland", "Wellington", "hospital", "television", "computer", "Facebook"]
     theirs = ["Hone Mete", "Ropata Paraone", "Tāmaki Makaurau", "Te Whanganui-a-Tara", "hōhipera", "pouaka whakaata"]
     rows = [*zip(names, [*theirs, "rorohiko", "Facebook"], strict=True)]
-    assert len(read_parallel(table(tmp_path / "a.tsv", rows), MAORI)) == 8
+    assert len(open_source(table(tmp_path / "a.tsv", rows), MAORI).parallel()) == 8
     loans = [
         ("hospital", "hospitali"),
         ("doctor", "daktari"),
@@ -121,7 +121,7 @@ def test_names_and_loan_words_are_no_english(tmp_path: Path) -> None:
         ("Zulu", "Zulu"),
         ("film", "filamu"),
     ]
-    data = read_parallel(table(tmp_path / "b.tsv", loans), ColumnMapping("sw"))
+    data = open_source(table(tmp_path / "b.tsv", loans), ColumnMapping("sw")).parallel()
     assert list(zip(data.native, data.target, strict=True)) == loans
 
 
@@ -137,7 +137,7 @@ def test_a_relative_of_english_has_other_words() -> None:
 def test_images_that_are_not_there_are_asked_for(tmp_path: Path) -> None:
     """A first column that names images is one, whether they are there or not."""
     path = table(tmp_path / "a.tsv", [(f"photo{i}.jpg", text) for i, text in enumerate(TEXTS)])
-    assert has_images(path, MAORI)
+    assert open_source(path, MAORI).has_images
     with pytest.raises(DataError, match=r"photo0\.jpg"):
         inspect_data([path], "mi")
 
@@ -147,10 +147,10 @@ def test_of_two_texts_of_an_image_the_language_s_is_read(tmp_path: Path) -> None
     for i in range(len(PAIRS)):
         Image.new("RGB", (8, 8), (40 * i, 0, 0)).save(tmp_path / f"{i}.png")
     path = table(tmp_path / "a.tsv", [(f"{i}.png", a, b) for i, (a, b) in enumerate(PAIRS)])
-    assert read_image_text(path, MAORI).texts == TEXTS
+    assert open_source(path, MAORI).captions().texts == TEXTS
     rows = [{"image": f"{i}.png", "caption": a, "mri": b} for i, (a, b) in enumerate(PAIRS)]
     (tmp_path / "b.json").write_text(json.dumps(rows, indent=1), encoding="utf-8")
-    assert read_image_text(tmp_path / "b.json", MAORI).texts == TEXTS
+    assert open_source(tmp_path / "b.json", MAORI).captions().texts == TEXTS
 
 
 @pytest.mark.parametrize(("written", "there"), [("NFC", "NFD"), ("NFD", "NFC")])
@@ -162,7 +162,7 @@ def test_an_image_is_found_in_another_unicode_form(written: Form, there: Form, t
         Image.new("RGB", (8, 8)).save(folder / f"{unicodedata.normalize(there, name)}.png")
     names = [unicodedata.normalize(written, f"Fotografías/{name}.png") for name in ("ñandú", "café")]
     path = table(tmp_path / "a.tsv", [(names[0], TEXTS[0]), (f"{names[1]}#0", TEXTS[1]), (f"{names[1]}#1", TEXTS[2])])
-    data = read_image_text(path, MAORI)
+    data = open_source(path, MAORI).captions()
     assert data.image_of_text == [0, 1, 1]
     assert all(image.is_file() for image in data.images)
 
@@ -174,10 +174,10 @@ def test_an_odd_cell_is_left_out_and_many_are_refused(tmp_path: Path) -> None:
     rows[5]["mi"], rows[6]["mi"] = True, ["kurī"]  # type: ignore[assignment]
     path = tmp_path / "a.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    assert read_parallel(path, MAORI).target[2:7] == [TEXTS[2], "", "2020", "true", ""]
+    assert open_source(path, MAORI).parallel().target[2:7] == [TEXTS[2], "", "2020", "true", ""]
     path.write_text("".join(json.dumps({**row, "mi": [row["mi"]]}) + "\n" for row in rows), encoding="utf-8")
     with pytest.raises(DataError, match=r"line 1: .*'mi' is \['E oma.*not a text \(and 23 more\)\. .*--columns"):
-        read_parallel(path, MAORI)
+        open_source(path, MAORI).parallel()
 
 
 def test_english_captions_are_refused_for_a_language_that_is_not_english() -> None:

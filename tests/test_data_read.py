@@ -3,6 +3,7 @@
 import gzip
 import json
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -11,9 +12,10 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from mla_extend.data.formats.format import ColumnMapping
-from mla_extend.data.given import parse_columns, parse_given
+from mla_extend.data.formats.jsonl import Jsonl
 from mla_extend.data.pairs import join_images, join_parallel
-from mla_extend.data.read import has_images, has_native, read_image_text, read_parallel
+from mla_extend.data.source import open_source, parse_source
+from mla_extend.data.specification import parse_columns
 from mla_extend.data.test_sets import read_test_set
 from mla_extend.errors import DataError
 from mla_extend.training.batches import BucketedBatches
@@ -48,7 +50,7 @@ def photos(tmp_path: Path) -> list[str]:
 
 def test_a_file_without_header_has_the_native_text_first(tmp_path: Path) -> None:
     """The first column is the native one."""
-    data = read_parallel(tsv(tmp_path / "a.tsv"), SWAHILI)
+    data = open_source(tsv(tmp_path / "a.tsv"), SWAHILI).parallel()
     assert list(zip(data.native, data.target, strict=True)) == PAIRS
     assert data.where(2) == f"{tmp_path}/a.tsv, line 3"
     assert data.weights is None
@@ -61,27 +63,27 @@ def test_a_file_without_header_has_the_native_text_first(tmp_path: Path) -> None
 def test_a_header_decides_which_column_is_which(header: tuple[str, ...], tmp_path: Path) -> None:
     """Language codes and the usual names are known, whatever their case and order."""
     rows = [header, *((target, native) for native, target in PAIRS)]
-    data = read_parallel(tsv(tmp_path / "a.tsv", rows), SWAHILI)
+    data = open_source(tsv(tmp_path / "a.tsv", rows), SWAHILI).parallel()
     assert list(zip(data.native, data.target, strict=True)) == PAIRS
     assert data.where(0).endswith("line 2")
 
 
 def test_a_header_of_another_language_is_a_row(tmp_path: Path) -> None:
     """Only the codes of the two languages make a header."""
-    assert len(read_parallel(tsv(tmp_path / "a.tsv", [("fr", "lo"), *PAIRS]), SWAHILI)) == 4
+    assert len(open_source(tsv(tmp_path / "a.tsv", [("fr", "lo"), *PAIRS]), SWAHILI).parallel()) == 4
 
 
 def test_a_base_of_another_native_language_finds_its_column(tmp_path: Path) -> None:
     """With Chinese as the native language, an English column is not taken for it."""
     rows: list[dict[str, object]] = [{"en": "dog", "zh": "狗", "sw": "mbwa"}, {"en": "cat", "zh": "猫", "sw": "paka"}]
-    data = read_parallel(jsonl(tmp_path / "a.jsonl", rows), ColumnMapping("sw", "zh"))
+    data = open_source(jsonl(tmp_path / "a.jsonl", rows), ColumnMapping("sw", "zh")).parallel()
     assert data.native == ["狗", "猫"]
 
 
 def test_a_translation_object_is_taken_apart(tmp_path: Path) -> None:
     """The form that data sets of translations have."""
     rows: list[dict[str, object]] = [{"id": i, "translation": {"en": a, "sw": b}} for i, (a, b) in enumerate(PAIRS)]
-    data = read_parallel(jsonl(tmp_path / "a.jsonl", rows), SWAHILI)
+    data = open_source(jsonl(tmp_path / "a.jsonl", rows), SWAHILI).parallel()
     assert list(zip(data.native, data.target, strict=True)) == PAIRS
 
 
@@ -90,11 +92,13 @@ def test_the_user_names_columns(tmp_path: Path) -> None:
     rows = [("id", "src", "tgt"), *(("1", *pair) for pair in PAIRS)]
     path = tsv(tmp_path / "a.tsv", rows)
     mapping = ColumnMapping("sw", "en", parse_columns("native=SRC,target=tgt"))
-    assert read_parallel(path, mapping).target == [target for _, target in PAIRS]
+    assert open_source(path, mapping).parallel().target == [target for _, target in PAIRS]
     by_number = ColumnMapping("sw", "en", parse_columns("native=1,target=2"))
-    assert read_parallel(tsv(tmp_path / "b.tsv", rows[1:]), by_number).native == [native for native, _ in PAIRS]
+    assert open_source(tsv(tmp_path / "b.tsv", rows[1:]), by_number).parallel().native == [
+        native for native, _ in PAIRS
+    ]
     with pytest.raises(DataError, match=r"line 2: no column with the target text\. It has .*'src'.*--columns"):
-        read_parallel(path, ColumnMapping("sw", "en", parse_columns("native=src,target=other")))
+        open_source(path, ColumnMapping("sw", "en", parse_columns("native=src,target=other"))).parallel()
 
 
 @pytest.mark.parametrize("text", ["native", "native=", "source=a", "=a", "native=a,"])
@@ -109,36 +113,36 @@ def test_a_packed_file_reads_as_it_does_unpacked(tmp_path: Path) -> None:
     content = gzip.compress(tsv(tmp_path / "a.tsv").read_bytes())
     packed = tmp_path / "b.tsv.gz"
     packed.write_bytes(content)
-    assert read_parallel(packed, SWAHILI).target == read_parallel(tmp_path / "a.tsv", SWAHILI).target
+    assert open_source(packed, SWAHILI).parallel().target == open_source(tmp_path / "a.tsv", SWAHILI).parallel().target
     packed.write_bytes(content[:20] + b"\xff\xff\xff\xff" + content[24:])
     with pytest.raises(DataError, match=r"b\.tsv\.gz is damaged after line 0"):
-        read_parallel(packed, SWAHILI)
+        open_source(packed, SWAHILI).parallel()
     packed.write_bytes(content[:-12])
     with pytest.raises(DataError, match=r"b\.tsv\.gz is damaged after line"):
-        read_parallel(packed, SWAHILI)
+        open_source(packed, SWAHILI).parallel()
 
 
 def test_empty_sides_are_kept_for_the_checks_to_count(tmp_path: Path) -> None:
     """They are rows, but a file of nothing else is refused."""
     path = tsv(tmp_path / "a.tsv", [*PAIRS, ("a bird", " "), (" ", "ndege")])
-    assert read_parallel(path, SWAHILI).target == [*(target for _, target in PAIRS), "", "ndege"]
+    assert open_source(path, SWAHILI).parallel().target == [*(target for _, target in PAIRS), "", "ndege"]
     with pytest.raises(DataError, match="holds 1 pair"):
-        read_parallel(tsv(tmp_path / "b.tsv", [PAIRS[0], ("x", "")]), SWAHILI)
+        open_source(tsv(tmp_path / "b.tsv", [PAIRS[0], ("x", "")]), SWAHILI).parallel()
 
 
 def test_what_is_given_is_taken_apart(tmp_path: Path) -> None:
     """A format before, a split and a weight behind; a path that is there is taken whole."""
     path = tsv(tmp_path / "a.tsv")
-    found = parse_given(f"tsv:{path}=0.25", SWAHILI)
-    assert (found.path, found.format.name, found.weight, found.split) == (path, "tsv", 0.25, None)
+    found = parse_source(f"tsv:{path}=0.25", SWAHILI)
+    assert (found.path, found.format.name, found.weight, found.mapping.split) == (path, "tsv", 0.25, None)
     odd = tsv(tmp_path / "odd#1=3.tsv")
-    assert (parse_given(str(odd), SWAHILI).path, parse_given(str(odd), SWAHILI).weight) == (odd, 1.0)
+    assert (parse_source(str(odd), SWAHILI).path, parse_source(str(odd), SWAHILI).weight) == (odd, 1.0)
     text = tmp_path / "plain.txt"
     text.write_bytes(path.read_bytes())
     with pytest.raises(DataError, match=r"'\.txt' is not known.*--format"):
-        parse_given(str(text), SWAHILI)
-    assert len(read_parallel(parse_given(str(text), SWAHILI, "tsv"), SWAHILI)) == 3
-    assert len(read_parallel(parse_given(f"tsv:{text}", SWAHILI), SWAHILI)) == 3
+        parse_source(str(text), SWAHILI)
+    assert len(open_source(str(text), SWAHILI, "tsv").parallel()) == 3
+    assert len(open_source(f"tsv:{text}", SWAHILI).parallel()) == 3
 
 
 @pytest.mark.parametrize(
@@ -154,7 +158,7 @@ def test_what_is_given_is_taken_apart(tmp_path: Path) -> None:
 def test_what_cannot_be_read_is_refused(text: str, message: str, tmp_path: Path) -> None:
     """The message says what is wrong with it."""
     with pytest.raises(DataError, match=message):
-        read_parallel(text.format(path=tsv(tmp_path / "a.tsv")), SWAHILI)
+        open_source(text.format(path=tsv(tmp_path / "a.tsv")), SWAHILI).parallel()
 
 
 def test_images_and_their_texts(tmp_path: Path, photos: list[str]) -> None:
@@ -164,7 +168,7 @@ def test_images_and_their_texts(tmp_path: Path, photos: list[str]) -> None:
         {"image": photos[1], "caption": "paka", "english": "cat"},
         {"image": photos[0], "caption": "mnyama", "english": "an animal"},
     ]
-    data = read_image_text(jsonl(tmp_path / "a.jsonl", rows), SWAHILI)
+    data = open_source(jsonl(tmp_path / "a.jsonl", rows), SWAHILI).captions()
     assert data.images == [tmp_path / photos[0], tmp_path / photos[1]]
     assert data.texts == ["mbwa", "mbwa mweusi", "paka", "mnyama"]
     assert data.image_of_text == [0, 0, 1, 0]
@@ -181,34 +185,44 @@ def test_native_texts_need_not_be_as_many(tmp_path: Path, photos: list[str]) -> 
         {"image": photos[0], "caption": ["mbwa"], "english": ["dog", "a black dog"]},
         {"image": photos[1], "caption": ["paka", "paka mweupe"], "english": ["cat"]},
     ]
-    data = read_image_text(jsonl(tmp_path / "a.jsonl", rows), SWAHILI)
+    data = open_source(jsonl(tmp_path / "a.jsonl", rows), SWAHILI).captions()
     assert (data.native, data.native_image_of) == (["dog", "a black dog", "cat"], [0, 0, 1])
     kept = data.subset(np.array([False, True, True]))
     assert (kept.native, kept.native_image_of) == (["cat"], [1])
     equal = jsonl(tmp_path / "c.jsonl", [{"image": name, "caption": ["x"], "english": ["y"]} for name in photos])
-    assert read_image_text(equal, SWAHILI).native_image_of == [0, 1, 2]
-    assert not has_native(equal, SWAHILI)
+    assert open_source(equal, SWAHILI).captions().native_image_of == [0, 1, 2]
+    assert not open_source(equal, SWAHILI).has_native
     rows.append({"image": photos[2], "caption": "ndege"})
-    assert read_image_text(jsonl(tmp_path / "b.jsonl", rows), SWAHILI).native is None
+    assert open_source(jsonl(tmp_path / "b.jsonl", rows), SWAHILI).captions().native is None
 
 
 def test_what_a_file_serves(tmp_path: Path, photos: list[str]) -> None:
     """An image column makes it images with text, a native one parallel text, both make both."""
     both = jsonl(tmp_path / "both.jsonl", [{"image": name, "caption": "x", "english": "y"} for name in photos])
     images = jsonl(tmp_path / "images.jsonl", [{"image": name, "caption": "x"} for name in photos])
-    assert (has_images(both, SWAHILI), has_native(both, SWAHILI)) == (True, True)
-    assert (has_images(images, SWAHILI), has_native(images, SWAHILI)) == (True, False)
-    assert not has_images(tsv(tmp_path / "a.tsv"), SWAHILI)
+    assert (open_source(both, SWAHILI).has_images, open_source(both, SWAHILI).has_native) == (True, True)
+    assert (open_source(images, SWAHILI).has_images, open_source(images, SWAHILI).has_native) == (True, False)
+    assert not open_source(tsv(tmp_path / "a.tsv"), SWAHILI).has_images
     bare = tsv(tmp_path / "bare.tsv", [(name, f"picha {i}") for i, name in enumerate(photos)])
-    assert has_images(bare, SWAHILI)
-    assert read_image_text(bare, SWAHILI).texts == ["picha 0", "picha 1", "picha 2"]
+    assert open_source(bare, SWAHILI).has_images
+    assert open_source(bare, SWAHILI).captions().texts == ["picha 0", "picha 1", "picha 2"]
+
+
+def test_a_source_is_opened_once_to_be_looked_at_and_read(tmp_path: Path, photos: list[str]) -> None:
+    rows: list[dict[str, object]] = [{"image": photos[i], "sw": b, "english": a} for i, (a, b) in enumerate(PAIRS)]
+    both = jsonl(tmp_path / "both.jsonl", rows)
+    with mock.patch.object(Jsonl, "rows", side_effect=Jsonl.rows, autospec=True) as opened:
+        source = open_source(both, SWAHILI)
+        assert (source.has_images, source.has_native, len(source.captions())) == (True, True, 3)
+        assert opened.call_count == 1
+        assert (len(source.parallel()), opened.call_count) == (3, 2)
 
 
 def test_images_that_lie_in_the_data_are_unpacked_once(
     tmp_path: Path, photos: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Equal bytes are one file in the cache."""
-    from mla_extend.data.read import unpacked
+    from mla_extend.data.cells import unpacked
 
     monkeypatch.setenv("MLA_EXTEND_CACHE", str(tmp_path / "cache"))
     content = (tmp_path / photos[0]).read_bytes()
@@ -219,8 +233,8 @@ def test_images_that_lie_in_the_data_are_unpacked_once(
 
 def test_sources_join(tmp_path: Path, photos: list[str]) -> None:
     """Rows keep their place and weight; one file named by two sources is one image."""
-    first = read_parallel(parse_given(str(tsv(tmp_path / "a.tsv")), SWAHILI), SWAHILI)
-    second = read_parallel(parse_given(f"{tsv(tmp_path / 'b.tsv', PAIRS[:2])}=3", SWAHILI), SWAHILI)
+    first = open_source(str(tsv(tmp_path / "a.tsv")), SWAHILI).parallel()
+    second = open_source(f"{tsv(tmp_path / 'b.tsv', PAIRS[:2])}=3", SWAHILI).parallel()
     both = join_parallel([first, second])
     assert len(both) == 5
     assert both.where(4) == f"{tmp_path}/b.tsv, line 2"
@@ -229,8 +243,8 @@ def test_sources_join(tmp_path: Path, photos: list[str]) -> None:
     assert both.subset(np.arange(5) > 2).weights is not None
     assert both.source == f"{tmp_path}/a.tsv, {tmp_path}/b.tsv"
     rows: list[dict[str, object]] = [{"image": name, "caption": f"picha ya {name}"} for name in photos]
-    one = read_image_text(jsonl(tmp_path / "one.jsonl", rows[:2]), SWAHILI)
-    other = read_image_text(jsonl(tmp_path / "two.jsonl", rows[1:]), SWAHILI)
+    one = open_source(jsonl(tmp_path / "one.jsonl", rows[:2]), SWAHILI).captions()
+    other = open_source(jsonl(tmp_path / "two.jsonl", rows[1:]), SWAHILI).captions()
     joined = join_images([one, other])
     assert joined.image_of_text == [0, 1, 1, 2]
     assert len(joined.images) == 3
@@ -243,20 +257,20 @@ def test_a_test_set_of_a_folder_has_a_split_a_file(tmp_path: Path, photos: list[
     folder.mkdir()
     jsonl(folder / "images.jsonl", [{"image": f"../{name}", "caption": "x"} for name in photos])
     jsonl(folder / "text.jsonl", [{"en": a, "sw": b} for a, b in PAIRS])
-    tests = read_test_set(folder, SWAHILI)
+    tests = read_test_set(parse_source(folder, SWAHILI))
     assert (tests.name, list(tests.splits), tests.rows) == ("set", ["images", "text"], 6)
-    assert list(read_test_set(f"{folder}#text", SWAHILI).splits) == ["text"]
+    assert list(read_test_set(parse_source(f"{folder}#text", SWAHILI)).splits) == ["text"]
     with pytest.raises(DataError, match=r"has no split 'dev'\. Its splits: images, text"):
-        read_test_set(f"{folder}#dev", SWAHILI)
+        read_test_set(parse_source(f"{folder}#dev", SWAHILI))
     with pytest.raises(DataError, match=r"several splits\. Say which"):
-        read_parallel(folder, SWAHILI)
+        open_source(folder, SWAHILI).parallel()
     jsonl(folder / "train.jsonl", [{"en": a, "sw": b} for a, b in PAIRS])
-    assert list(read_test_set(folder, SWAHILI).splits) == ["images", "text"]
-    assert list(read_test_set(f"{folder}#train", SWAHILI).splits) == ["train"]
-    assert read_parallel(folder, SWAHILI).where(0).endswith("train.jsonl, line 1")
+    assert list(read_test_set(parse_source(folder, SWAHILI)).splits) == ["images", "text"]
+    assert list(read_test_set(parse_source(f"{folder}#train", SWAHILI)).splits) == ["train"]
+    assert open_source(folder, SWAHILI).parallel().where(0).endswith("train.jsonl, line 1")
     jsonl(folder / "text.jsonl", [{"en": "a", "sw": "b"}, {"en": "c", "sw": ""}, {"en": "d", "sw": "e"}])
     with pytest.raises(DataError, match=r"text\.jsonl, line 2: one side is empty"):
-        read_test_set(folder, SWAHILI)
+        read_test_set(parse_source(folder, SWAHILI))
 
 
 @settings(max_examples=30, deadline=None)
@@ -273,14 +287,14 @@ def test_rows_are_drawn_as_their_weights_say(weights: list[float], seed: int) ->
 def test_a_first_sentence_too_long_for_a_path_is_a_sentence(tmp_path: Path) -> None:
     """It is not looked for as an image, nor one with NUL in it."""
     for first in ("狗" * 400, "a\0b"):
-        assert not has_images(tsv(tmp_path / "a.tsv", [(first, "mbwa"), *PAIRS]), SWAHILI)
+        assert not open_source(tsv(tmp_path / "a.tsv", [(first, "mbwa"), *PAIRS]), SWAHILI).has_images
 
 
 def test_half_a_character_becomes_a_replacement_character(tmp_path: Path) -> None:
     """JSON can spell what is no text; whole pairs of halves are kept."""
     path = tmp_path / "a.jsonl"
     path.write_text('{"en": "a \\ud83d\\ude00 b", "sw": "moja \\ud800"}\n{"en": "c", "sw": "mbili"}\n')
-    data = read_parallel(path, SWAHILI)
+    data = open_source(path, SWAHILI).parallel()
     assert (data.native[0], data.target[0]) == ("a 😀 b", "moja \ufffd")
 
 
@@ -289,4 +303,4 @@ def test_columns_of_fixed_names_stay_where_others_are_named(tmp_path: Path) -> N
     for code, texts in (("en", ["a dog", "a cat"]), ("sw", ["mbwa", "paka"])):
         (tmp_path / f"news.{code}").write_text("".join(f"{text}\n" for text in texts))
     mapping = ColumnMapping("sw", "en", parse_columns("native=src,target=tgt"))
-    assert read_parallel(f"moses:{tmp_path}/news.en,{tmp_path}/news.sw", mapping).target == ["mbwa", "paka"]
+    assert open_source(f"moses:{tmp_path}/news.en,{tmp_path}/news.sw", mapping).parallel().target == ["mbwa", "paka"]

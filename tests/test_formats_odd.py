@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from mla_extend.data.formats.format import ColumnMapping, text_lines
-from mla_extend.data.read import read_parallel
+from mla_extend.data.source import open_source
 from mla_extend.errors import DataError
 
 SW = ColumnMapping("sw")
@@ -23,7 +23,7 @@ TEXT = "".join(f"{a}\t{b}\n" for a, b in PAIRS)
 
 def read(path: Path) -> list[tuple[str, str]]:
     """Read a file's pairs."""
-    data = read_parallel(path, SW)
+    data = open_source(path, SW).parallel()
     return list(zip(data.native, data.target, strict=True))
 
 
@@ -68,7 +68,7 @@ def test_the_encoding_that_is_advised_is_the_right_one(encoding: str, tmp_path: 
     path, content = tmp_path / "a.tsv", "".join(f"{a}\t{text}\n" for a, _ in PAIRS)
     path.write_bytes(content.encode(encoding))
     with pytest.raises(DataError, match=r"line 1: not UTF-8 \(byte 0x.*iconv -f") as caught:
-        read_parallel(path, ColumnMapping(language))
+        open_source(path, ColumnMapping(language)).parallel()
     advised = re.search(r"iconv -f (\S+) -t utf-8", str(caught.value))
     assert advised is not None
     assert path.read_bytes().decode(advised[1]) == content
@@ -102,7 +102,7 @@ def test_json_is_read_however_it_is_laid_out(shape: str, tmp_path: Path) -> None
     path = tmp_path / "a.json"
     path.write_text(JSON[shape], encoding="utf-8")
     assert read(path) == PAIRS
-    number = read_parallel(path, SW).rows.tolist()[1]
+    number = open_source(path, SW).parallel().rows.tolist()[1]
     assert '"en"' in "".join(JSON[shape].splitlines()[number - 1 : number + 1])
 
 

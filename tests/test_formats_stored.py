@@ -29,8 +29,7 @@ from mla_extend.data.formats.hugging_face import HuggingFace
 from mla_extend.data.formats.image_folder import ImageFolder
 from mla_extend.data.formats.parquet import BATCH, Parquet
 from mla_extend.data.formats.webdataset_tars import WebDataset, samples
-from mla_extend.data.given import Given
-from mla_extend.data.read import has_images, read_image_text, read_parallel
+from mla_extend.data.source import Source
 from mla_extend.errors import DataError
 
 NATIVE = ("A dog sleeps under the old tree.", "Two children read a book.", "The boat comes back at night.")
@@ -70,17 +69,17 @@ def jpegs(count, size=48, kind="JPEG"):
     return contents
 
 
-def source(path, reader, split=None):
+def source(path, reader, language="sw", split=None, **columns):
     reader.check(path)
-    return Given(str(path), path, reader, split)
+    return Source(str(path), path, reader, ColumnMapping(language, columns=columns, split=split)).with_split()
 
 
 def parallel(path, reader, language="sw", split=None, **columns):
-    return read_parallel(source(path, reader, split), ColumnMapping(language, columns=columns))
+    return source(path, reader, language, split, **columns).parallel()
 
 
 def images(path, reader, language="sw", split=None, **columns):
-    return read_image_text(source(path, reader, split), ColumnMapping(language, columns=columns))
+    return source(path, reader, language, split, **columns).captions()
 
 
 def told(call, *parts):
@@ -277,8 +276,7 @@ def test_splits_of_a_saved_data_set_are_read_apart(tmp_path):
     assert len(parallel(path, reader)) == 100
     assert len(parallel(path, reader, split="test")) == 7
     told(lambda: parallel(path, reader, split="dev"), path, "'dev'", "train, test")
-    told(lambda: list(reader.rows(path, ColumnMapping("sw", split="dev"))), path, "'dev'", "train, test")
-    told(lambda: list(reader.rows(path, ColumnMapping("sw"))), path, "train, test")
+    told(lambda: parallel(path, reader, split="dev"), path, "'dev'", "train, test")
 
 
 def test_digest_of_a_saved_data_set_follows_its_data_and_split(tmp_path):
@@ -305,7 +303,7 @@ def test_images_of_a_saved_data_set_are_given_as_they_are_stored(tmp_path, kind)
     captions = [[f"{text} {i}" for text in TARGET["ar"]] for i in range(12)]
     path = tmp_path / "saved"
     Dataset.from_dict({"image": stored, "captions": captions}, features).save_to_disk(path)
-    assert has_images(source(path, HuggingFace()), ColumnMapping("ar"))
+    assert source(path, HuggingFace(), "ar").has_images
     text = images(path, HuggingFace(), "ar")
     assert [image.read_bytes() for image in text.images] == contents
     assert text.texts == [one for row in captions for one in row]
@@ -420,15 +418,14 @@ import sys
 from pathlib import Path
 from mla_extend.data.formats.format import ColumnMapping
 from mla_extend.data.formats.hugging_face import HuggingFace
-from mla_extend.data.given import Given
-from mla_extend.data.read import read_parallel
+from mla_extend.data.source import Source
 from mla_extend.errors import DataError
 
 for name in sys.argv[1:]:
     path, reader = Path(name), HuggingFace()
     try:
         reader.check(path)
-        text = read_parallel(Given("hf:" + name, path, reader), ColumnMapping("sw"))
+        text = Source("hf:" + name, path, reader, ColumnMapping("sw")).with_split().parallel()
         print(len(text), text.source, text.target[-1], len(reader.digest(path, ColumnMapping())))
     except DataError as error:
         print("DataError:", error)
@@ -569,15 +566,15 @@ def test_splits_of_an_image_folder_are_read_apart(tmp_path, folder, kind):
     assert test.images == [path / "test" / row["file_name"] for row in rows[:9]]
     assert len({reader.digest(path, ColumnMapping(split=split)) for split in (None, "train", "test")}) == 3
     told(lambda: images(path, reader, split="validation"), path, "'validation'", "train, test")
-    told(lambda: list(reader.rows(path, ColumnMapping(split="validation"))), path, "'validation'", "train, test")
-    told(lambda: list(reader.rows(path, ColumnMapping())), path, "train, test")
+    told(lambda: images(path, reader, split="validation"), path, "'validation'", "train, test")
 
 
 def test_split_that_is_looked_for_everywhere_is_no_matter_where_there_are_none(tmp_path, folder):
     write_metadata(folder, photo_rows(folder), "jsonl")
     translations("sw").save_to_disk(tmp_path / "saved")
-    assert len(read_image_text(source(folder, ImageFolder()), ColumnMapping("sw", split="train"))) == 60
-    assert len(read_parallel(source(tmp_path / "saved", HuggingFace()), ColumnMapping("sw", split="train"))) == ROWS
+    mapping = ColumnMapping("sw", split="train")
+    assert len(Source("", folder, ImageFolder(), mapping).captions()) == 60
+    assert len(Source("", tmp_path / "saved", HuggingFace(), mapping).parallel()) == ROWS
 
 
 def test_image_folder_takes_the_columns_that_the_user_names(folder):
@@ -626,12 +623,12 @@ def test_images_that_are_missing_are_told(folder):
     ("content", "parts"),
     [
         (b"", ["empty"]),
-        (b"file_name,text\n00.png,Mbwa, paka\n", ["line 2", "3 cells under a header of 2"]),
-        (b"file_name,text\n00.png\n", ["line 2", "1 cells"]),
+        (b"file_name,text\n00.png,Mbwa, paka\n", ["line 2", "3 cells, and the first line has 2"]),
+        (b"file_name,text\n00.png\n", ["line 2", "one column"]),
         (b'file_name,text\n00.png,"Mbwa\n', ["not CSV"]),
         (b'file_name,text\n00.png,"Mbwa"x\n', ["line 2", "not CSV"]),
         (b"file_name,text\n00.png,caf\xe9\n", ["line 2", "UTF-8"]),
-        (b"file_name;text\n00.png;Mbwa\n", ["line 2", "'file_name'", "file_name;text"]),
+        (b"file_name;text\n00.png;Mbwa\n", ["1 image(s)"]),
         (b"file_name,text\n\n00.png,Mbwa\n", ["1 image(s)"]),
         (b"file_name,text\n", ["0 image(s)"]),
     ],

@@ -27,9 +27,8 @@ from mla_extend.data.formats.moses import Moses
 from mla_extend.data.formats.tmx import Tmx
 from mla_extend.data.formats.tsv import Tsv
 from mla_extend.data.formats.xliff import Xliff
-from mla_extend.data.given import Given
 from mla_extend.data.pairs import ParallelText
-from mla_extend.data.read import read_image_text, read_parallel
+from mla_extend.data.source import Source
 from mla_extend.errors import DataError
 
 Pairs = list[tuple[str, str]]
@@ -58,7 +57,7 @@ def corpus(count: int = 3000) -> Pairs:
 def read(path: Path, kind: Format, mapping: ColumnMapping = SW) -> ParallelText:
     """Read a path as a given format does, after its own check, as the command does."""
     kind.check(path)
-    return read_parallel(Given(str(path), path, kind), mapping)
+    return Source(str(path), path, kind, mapping).with_split().parallel()
 
 
 def pairs_of(text: ParallelText) -> Pairs:
@@ -557,7 +556,7 @@ class TestCsv:
         ]
         path = written(tmp_path / "train.csv", csv_text([header, *rows], delimiter=delimiter))
         assert Csv().recognises(path, SW)
-        data = read_image_text(Given(str(path), path, Csv()), SW)
+        data = Source(str(path), path, Csv(), SW).captions()
         assert data.texts == captions
         assert data.images == pictures
 

@@ -16,12 +16,11 @@ from test_registry_store import make_base, publish
 
 from mla_extend.bases.fingerprint import weight_files
 from mla_extend.bases.source import model_type
-from mla_extend.data import read
+from mla_extend.data import source
 from mla_extend.data.formats import encoding, parquet, unfolding, webdataset_tars
 from mla_extend.data.formats.format import ColumnMapping
 from mla_extend.data.formats.jsonl import json_rows
-from mla_extend.data.given import parse_given
-from mla_extend.data.read import read_image_text, read_parallel
+from mla_extend.data.source import Source, open_source, parse_source
 from mla_extend.errors import BaseError, DataError, MlaExtendError, RecipeError, RegistryError
 from mla_extend.jobs.plan import read_plan
 from mla_extend.training.recipe import load_recipe
@@ -60,7 +59,7 @@ def test_anchors_and_dates_are_read(tmp_path: Path) -> None:
 def refused(path: Path | str, **more: str) -> str:
     """Return why a file of pairs is refused."""
     with pytest.raises(DataError) as found:
-        read_parallel(path, ColumnMapping("sw", **more))  # type: ignore[arg-type]
+        open_source(path, ColumnMapping("sw", **more)).parallel()  # type: ignore[arg-type]
     return str(found.value)
 
 
@@ -97,7 +96,10 @@ def test_a_text_that_is_no_sentence_costs_its_row(tmp_path: Path) -> None:
     assert "of 524,289 characters, which is no sentence. Write" in refused(tmp_path / "a.jsonl")
     rows = [{"en": f"{i} cats and a dog", "sw": f"paka {i} na mbwa"} for i in range(20)]
     (tmp_path / "a.jsonl").write_text("\n".join([long, *map(json.dumps, rows)]))
-    assert read_parallel(tmp_path / "a.jsonl", ColumnMapping("sw")).target == ["", *(row["sw"] for row in rows)]
+    assert open_source(tmp_path / "a.jsonl", ColumnMapping("sw")).parallel().target == [
+        "",
+        *(row["sw"] for row in rows),
+    ]
 
 
 def packed(text: str) -> Callable[[Path], object]:
@@ -155,9 +157,9 @@ def test_a_small_file_that_unfolds_to_much_is_refused(
     write(tmp_path / name)
     monkeypatch.setattr(unfolding, "FREE", 200_000)
     monkeypatch.setattr(unfolding, "TIMES", 10)
-    reading = read_image_text if name.startswith("captions") or "tar" in name else read_parallel
+    reading = Source.captions if name.startswith("captions") or "tar" in name else Source.parallel
     with pytest.raises(DataError, match="bytes and unfolds to over"):
-        reading(tmp_path / name, ColumnMapping("sw"))
+        reading(open_source(tmp_path / name, ColumnMapping("sw")))
 
 
 def test_a_parquet_of_a_few_kilobytes_does_not_fill_the_memory(tmp_path: Path) -> None:
@@ -173,13 +175,11 @@ def test_a_parquet_of_a_few_kilobytes_does_not_fill_the_memory(tmp_path: Path) -
 
 
 def test_pictures_of_the_first_rows_are_not_all_held(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(read, "LOOKED_AT_MOST", 150_000)
+    monkeypatch.setattr(source, "LOOKED_AT_MOST", 150_000)
     packed_tar(tmp_path / "a.tar")
-    reader = read._Reader(tmp_path / "a.tar", ColumnMapping("sw"))
-    rows = reader.rows("image", "text")
-    assert len(list(rows)) == 4
-    assert reader.chosen == {"image": "image", "text": "caption"}
-    assert reader.seen["image"] == [b""] * 2
+    opened = open_source(tmp_path / "a.tar", ColumnMapping("sw"))
+    assert [row["image"] for row in opened.first] == [b""] * 2
+    assert [len(row.values["image"]) > 0 for row in opened.rows()] == [True] * 4
 
 
 def test_values_of_a_dictionary_are_counted_before_they_are_unfolded(
@@ -193,7 +193,7 @@ def test_values_of_a_dictionary_are_counted_before_they_are_unfolded(
     assert "rows 1 to 64: 8," in refused(tmp_path / "a.parquet")
     words = pa.array([f"word {i % 50} and more of it" for i in range(3_000)])
     pq.write_table(pa.table({"en": words, "sw": words}), tmp_path / "b.parquet")
-    assert read_parallel(tmp_path / "b.parquet", ColumnMapping("sw")).native[51] == "word 1 and more of it"
+    assert open_source(tmp_path / "b.parquet", ColumnMapping("sw")).parallel().native[51] == "word 1 and more of it"
 
 
 def test_a_date_beyond_the_calendar_is_told(tmp_path: Path) -> None:
@@ -281,14 +281,14 @@ NO_PATHS = {
 @pytest.mark.parametrize(("text", "message"), NO_PATHS.values(), ids=NO_PATHS.keys())
 def test_what_can_be_no_path_is_one_sentence(text: str, message: str) -> None:
     with pytest.raises(DataError, match=message):
-        parse_given(text, ColumnMapping("sw"))
+        parse_source(text, ColumnMapping("sw"))
 
 
 @pytest.mark.parametrize("weight", ["٣", "9" * 20])
 def test_a_weight_is_a_number_of_few_digits(weight: str, tmp_path: Path) -> None:
     (tmp_path / "a.tsv").write_text("dog\tmbwa\n")
     with pytest.raises(DataError, match="does not exist"):
-        parse_given(f"{tmp_path / 'a.tsv'}={weight}", ColumnMapping("sw"))
+        parse_source(f"{tmp_path / 'a.tsv'}={weight}", ColumnMapping("sw"))
 
 
 def test_an_object_over_many_lines_is_read_in_time_that_grows_with_it(tmp_path: Path) -> None:

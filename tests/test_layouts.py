@@ -11,7 +11,6 @@ import pytest
 from PIL import Image
 
 from mla_extend.data.formats.format import ColumnMapping
-from mla_extend.data.given import Given
 from mla_extend.data.layouts.clip_benchmark import ClipBenchmark
 from mla_extend.data.layouts.coco_captions import CocoCaptions
 from mla_extend.data.layouts.crossmodal3600 import Crossmodal3600
@@ -20,6 +19,7 @@ from mla_extend.data.layouts.multi30k import Multi30k
 from mla_extend.data.layouts.xflickrco import XFlickrCO
 from mla_extend.data.layouts.xtd import Xtd
 from mla_extend.data.pairs import ImageText, ParallelText
+from mla_extend.data.source import Source
 from mla_extend.data.test_sets import read_test_set
 from mla_extend.errors import DataError
 
@@ -79,7 +79,8 @@ def put_images(folder, names):
 def read(layout, path, language, split=None, **columns):
     """Return the splits of a test set, after the check that a command makes first."""
     layout.check(path)
-    return read_test_set(Given(f"{layout.name}:{path}", path, layout, split), ColumnMapping(language, **columns)).splits
+    mapping = ColumnMapping(language, split=split, **columns)
+    return read_test_set(Source(f"{layout.name}:{path}", path, layout, mapping)).splits
 
 
 def groups(data):

@@ -15,10 +15,10 @@ import typer
 from mla_extend.cli.app import app
 from mla_extend.data.codes import language_tag
 from mla_extend.data.formats.format import ColumnMapping
-from mla_extend.data.given import names
 from mla_extend.data.pairs import ParallelText
-from mla_extend.data.read import read_parallel
+from mla_extend.data.source import open_source, parse_source
 from mla_extend.data.sources import TABLE, public_sources
+from mla_extend.data.specification import names
 from mla_extend.data.test_sets import read_test_set
 from mla_extend.errors import DataError, LanguageError
 from tests.test_cli_end_to_end import run
@@ -100,11 +100,15 @@ def test_files_of_the_table_are_read_as_it_says(none_installed: Path, monkeypatc
         target.parent.mkdir(parents=True)
         native.write_text("one dog\na boat\n", encoding="utf-8")
         target.write_text("ein hundur\nein bátur\n", encoding="utf-8")
-        split = read_test_set(given, ColumnMapping("fo")).splits["test"]
+        split = read_test_set(parse_source(given, ColumnMapping("fo"))).splits["test"]
         assert isinstance(split, ParallelText)
         assert (split.native[0], split.target[0]) == ("one dog", "ein hundur")
     Path(uses["GATITOS"][-1]).write_text("a\tEin\na little\teitt sindur\na lot\tein rúgva\n", encoding="utf-8")
-    assert read_parallel(uses["GATITOS"][-1], ColumnMapping("fo")).target == ["Ein", "eitt sindur", "ein rúgva"]
+    assert open_source(uses["GATITOS"][-1], ColumnMapping("fo")).parallel().target == [
+        "Ein",
+        "eitt sindur",
+        "ein rúgva",
+    ]
 
 
 def test_the_index_gives_the_newest_of_each_corpus(none_installed: Path) -> None:

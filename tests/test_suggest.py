@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from mla_extend.data.formats.format import ColumnMapping
-from mla_extend.data.read import read_parallel
+from mla_extend.data.source import open_source
 from mla_extend.data.suggest import suggest, words
 from mla_extend.errors import DataError
 from tests.conftest import sentences
@@ -99,7 +99,7 @@ def test_a_table_that_is_filled_in_in_part_is_parallel_text(files: Path) -> None
     assert len(lines) == 4
     lines[1:3] = [f"{line}farasi" for line in lines[1:3]]
     (files / "next.tsv").write_text("\n".join(lines))
-    assert read_parallel(files / "next.tsv", ColumnMapping("sw")).target == ["farasi", "farasi", ""]
+    assert open_source(files / "next.tsv", ColumnMapping("sw")).parallel().target == ["farasi", "farasi", ""]
 
 
 def test_what_stands_in_the_test_set_is_not_to_be_translated(files: Path) -> None:

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from mla_extend.add import job as workflow
+from mla_extend.add.request import read_request
 from mla_extend.data.pairs import ParallelText, Part
 from mla_extend.errors import DataError, TrainingError
 from mla_extend.jobs.outcome import published
@@ -95,6 +96,16 @@ def test_a_run_knows_its_text(asked: dict[str, Any], monkeypatch: pytest.MonkeyP
     assert record["dropped"].keys() >= {"leaked", "empty"}
     assert record["kept"] == 62 - sum(record["dropped"].values())
     assert 0 < workflow.plan_language("sw", **asked, replace=True)["text"] <= record["kept"]
+
+
+def test_a_line_of_two_files_counts_once(data: dict[str, Path], tmp_path: Path) -> None:
+    lines = sentences(20, seed=7)[1]
+    for name, part in (("a", lines[:15]), ("b", lines[10:])):
+        (tmp_path / name).write_text("".join(f"{one}\n" for one in part))
+    request = read_request("sw", parallel_data=data["parallel"], text=[tmp_path / "a", tmp_path / "b"])
+    found = [(record["pairs"], record["kept"]) for record in request.data if record["role"] == "text"]
+    assert found == [(15, 15), (10, 5)]
+    assert request.text == lines
 
 
 def test_a_plan_without_the_text_asks_for_another_version(asked: dict[str, Any], tmp_path: Path) -> None:

@@ -16,7 +16,8 @@ from PIL import Image, ImageDraw
 from mla_extend.bases.base import IMAGE_BATCH, open_image
 from mla_extend.bases.features import Features
 from mla_extend.bases.open import open_base
-from mla_extend.data.read import read_image_text
+from mla_extend.data.formats.format import ColumnMapping
+from mla_extend.data.source import open_source
 from mla_extend.errors import DataError, ImageError
 from mla_extend.files import sha256_file
 from mla_extend.images import video
@@ -370,7 +371,7 @@ def test_file_of_videos_with_text_is_read_like_one_of_images(clip_folder, clips,
     file = tmp_path / "videos.jsonl"
     file.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     base = open_base(str(clip_folder))
-    data = read_image_text(file)
+    data = open_source(file, ColumnMapping()).captions()
     assert data.texts == captions
     found = image_vectors(data, Features(base))
     assert found == pytest.approx(base.image_vectors(clips).numpy(), abs=1e-5)
@@ -381,4 +382,4 @@ def test_line_of_a_damaged_video_is_named(clip_folder, clips, tmp_path):
     file = tmp_path / "videos.jsonl"
     file.write_text("".join(json.dumps({"video": c.name, "caption": "paka"}) + "\n" for c in clips), encoding="utf-8")
     with pytest.raises(DataError, match=r"videos\.jsonl, line 2: The video .*b\.webm cannot be read"):
-        image_vectors(read_image_text(file), Features(open_base(str(clip_folder))))
+        image_vectors(open_source(file, ColumnMapping()).captions(), Features(open_base(str(clip_folder))))

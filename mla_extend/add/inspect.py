@@ -4,14 +4,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from mla_extend.add.request import check_captions, check_pairs, leak_index, of_images
+from mla_extend.add.request import check, leak_index, of_images
 from mla_extend.bases.source import DEMO, text_positions
 from mla_extend.data.codes import language_name, language_tag
 from mla_extend.data.doctor import PROBLEMS, Findings, marked
 from mla_extend.data.formats.format import ColumnMapping
-from mla_extend.data.given import parse_columns, parse_given
 from mla_extend.data.pairs import ImageText, ParallelText, join_images, join_parallel
-from mla_extend.data.read import has_images, has_native, read_image_text, read_parallel
+from mla_extend.data.source import open_source
+from mla_extend.data.specification import parse_columns
 from mla_extend.data.suggest import suggest_from_files
 from mla_extend.demo.sources import read_tests
 from mla_extend.errors import DataError
@@ -77,37 +77,34 @@ def inspect_data(
     mapping = ColumnMapping(language_tag(language), native, parse_columns(columns))
     tests = read_tests(test_set, mapping, progress)[1] if test_set is not None else None
     leaks = leak_index(tests, progress) if tests is not None else None
-    given = [parse_given(str(path), mapping, format) for path in paths]
-    if not given:
+    sources = [open_source(path, mapping, format) for path in paths]
+    if not sources:
         raise DataError("There is nothing to inspect. Give a file of parallel text or of images with text.")
     progress.start("Reading")
     texts: list[ParallelText] = []
     pictures: list[ImageText] = []
     both: list[ImageText] = []  # of parallel text with images
-    for one in given:
-        shown = has_images(one, mapping)
-        if shown and not has_native(one, mapping):
-            pictures.append(read_image_text(one, mapping))
-            continue
-        texts.append(read_parallel(one, mapping))
-        if shown:
-            both.append(read_image_text(one, mapping))
+    for source in sources:
+        if not source.has_images or source.has_native:
+            texts.append(source.parallel())
+        if source.has_images:
+            (both if source.has_native else pictures).append(source.captions())
     progress.finish()
     found: list[tuple[ParallelText | ImageText, Findings]] = []
     unreadable: dict[Path, str] = {}
     if texts:
         parallel = join_parallel(texts)
-        found.append((parallel, check_pairs(parallel, mapping, filter, leaks, progress)))
+        found.append((parallel, check(parallel, mapping, filter, leaks, progress)))
     if pictures:
         images = join_images(pictures)
         unreadable |= unreadable_images(images.images, progress)
-        found.append((images, check_captions(images, mapping, filter, leaks, progress, unreadable)))
+        found.append((images, check(images, mapping, filter, leaks, progress, unreadable)))
     told = [*found]
     if both:
         images = join_images(both)
         unreadable |= unreadable_images(images.images, progress)
         told.append((images, marked("unreadable", of_images(images, unreadable))))
-    kept = [text for data, findings in found for text, keep in zip(_target(data), findings.kept, strict=True) if keep]
+    kept = [text for data, findings in found for text, keep in zip(data.texts, findings.kept, strict=True) if keep]
     suggested = {}
     if suggest is not None:
         progress.start("Choosing sentences")
@@ -134,13 +131,9 @@ def inspect_data(
         "problems": {**problems, TRUNCATED: tokens[TRUNCATED] if tokens else 0},
         "samples": {name: _samples(name, told, unreadable) for name in PROBLEMS if problems[name]},
         "tokens": tokens,
-        "licence": next((licence for one in given if (licence := one.format.licence(one.path))), None),
+        "licence": next((source.licence for source in sources if source.licence), None),
         **suggested,
     }
-
-
-def _target(data: ParallelText | ImageText) -> list[str]:
-    return data.target if isinstance(data, ParallelText) else data.texts
 
 
 def _samples(
@@ -150,7 +143,7 @@ def _samples(
         {
             "where": data.where(row),
             "native": data.native[row] if isinstance(data, ParallelText) else None,
-            "target": _target(data)[row],
+            "target": data.texts[row],
             "note": None if isinstance(data, ParallelText) else _note(data.images[data.image_of_text[row]], unreadable),
         }
         for data, findings in found

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from mla_extend.add.request import Asked, Request, as_sources, drop_unreadable, read_request
+from mla_extend.add.request import Data, Request, drop_unreadable, read_request
 from mla_extend.add.run_folder import RunFolder, claim_run
 from mla_extend.add.run_identity import run_identity
 from mla_extend.bases.features import Features
@@ -34,8 +34,6 @@ from mla_extend.training.measure import Measure, estimate
 from mla_extend.training.session import Session, Trained, write_log
 from mla_extend.training.split import Split, split
 from mla_extend.training.stages import image_vectors
-
-Data = str | Path | Sequence[str | Path]
 
 
 def add_language(
@@ -105,25 +103,26 @@ def add_language(
             registry is then as it was.
     """
     measure = Measure()
-    asked = Asked(
+    processes = join_processes(device)
+    source, native = find_base(Registry(registry), base, progress)
+    request = read_request(
         language,
-        as_sources(parallel_data),
-        as_sources(image_text),
-        lexicon=as_sources(lexicon),
-        text=as_sources(text),
-        test_set=test_set,
+        parallel_data=parallel_data,
+        image_text=image_text,
+        lexicon=lexicon,
+        text=text,
         recipe=recipe,
         overrides=overrides,
+        test_set=test_set,
         licence=licence,
         columns=columns,
         format=format,
         filter=filter,
         seed=seed,
         start_from=start_from,
+        native=native,
+        progress=progress,
     )
-    processes = join_processes(device)
-    source, native = find_base(Registry(registry), base, progress)
-    request = read_request(asked, native, progress)
     model, home = _open(source, native, registry, str(processes.device or device), progress)
     home.check_name(request.tag, replace=replace)
     _refuse_images(model, request)
@@ -170,9 +169,9 @@ def plan_language(
     device: str = "auto",
     replace: bool = False,
     progress: Progress = SILENT,
-    **asked: Any,
+    **given: Any,
 ) -> dict[str, Any]:
-    """Say what `add_language` would do with the same arguments (`asked`): data, parameters, steps, time, memory.
+    """Say what `add_language` would do with the same arguments (`given`): data, parameters, steps, time, memory.
 
     The language is built for that and a few steps are timed, in a folder that is thrown away; nothing is written to
     the registry.
@@ -181,10 +180,8 @@ def plan_language(
         MlaExtendError: as `add_language` does for what it is given.
     """
     measure = Measure()
-    parallel, images = as_sources(asked.pop("parallel_data")), as_sources(asked.pop("image_text", ()))
-    asked |= {name: as_sources(asked.get(name)) for name in ("lexicon", "text")}
     source, native = find_base(Registry(registry), base, progress)
-    request = read_request(Asked(language, parallel, images, **asked), native, progress)
+    request = read_request(language, native=native, progress=progress, **given)
     model, home = _open(source, native, registry, device, progress, create=False)
     if home is not None:
         home.check_name(request.tag, replace=replace)

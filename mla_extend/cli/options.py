@@ -31,7 +31,7 @@ def _recipes(incomplete: str) -> Iterator[str]:
 
 
 def _formats(incomplete: str) -> Iterator[str]:
-    from mla_extend.data.given import names  # noqa: PLC0415
+    from mla_extend.data.specification import names  # noqa: PLC0415
 
     yield from (name for name in names() if name.startswith(incomplete))
 

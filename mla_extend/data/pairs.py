@@ -2,8 +2,9 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import accumulate
+from itertools import accumulate, compress
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,6 +51,21 @@ class _OfSources:
 
 
 @dataclass(frozen=True, eq=False)
+class MonolingualText(_OfSources):
+    """Hold N texts of the language alone, `rows` and the rest as in `ParallelText`."""
+
+    parts: tuple[Part, ...]
+    texts: list[str]
+    part_of: Integers
+    rows: Integers
+
+    def subset(self, mask: Mask) -> "MonolingualText":
+        """Return the texts that a mask `[N]` names."""
+        texts = list(compress(self.texts, mask))
+        return replace(self, texts=texts, part_of=self.part_of[mask], rows=self.rows[mask])
+
+
+@dataclass(frozen=True, eq=False)
 class ParallelText(_OfSources):
     """Hold N pairs: `native[i]` and `target[i]` say the same.
 
@@ -67,16 +83,15 @@ class ParallelText(_OfSources):
     part_of: Integers
     rows: Integers
 
+    @property
+    def texts(self) -> list[str]:
+        """Return the texts in the language."""
+        return self.target
+
     def subset(self, mask: Mask) -> "ParallelText":
         """Return the pairs that a mask `[N]` names."""
-        kept = np.flatnonzero(mask)
-        return replace(
-            self,
-            native=[self.native[i] for i in kept],
-            target=[self.target[i] for i in kept],
-            part_of=self.part_of[kept],
-            rows=self.rows[kept],
-        )
+        native, target = list(compress(self.native, mask)), list(compress(self.target, mask))
+        return replace(self, native=native, target=target, part_of=self.part_of[mask], rows=self.rows[mask])
 
 
 @dataclass(frozen=True, eq=False)
@@ -153,15 +168,12 @@ class ImageText(_OfSources):
 
 def join_parallel(texts: Sequence[ParallelText]) -> ParallelText:
     """Return the pairs of several sources as one."""
-    if len(texts) == 1:
-        return texts[0]
-    return ParallelText(
-        parts=tuple(part for text in texts for part in text.parts),
-        native=[one for text in texts for one in text.native],
-        target=[one for text in texts for one in text.target],
-        part_of=_shifted(texts),
-        rows=np.concatenate([text.rows for text in texts]),
-    )
+    return ParallelText(**_joined(texts, "native", "target"))
+
+
+def join_texts(texts: Sequence[MonolingualText]) -> MonolingualText:
+    """Return the texts of several sources as one."""
+    return MonolingualText(**_joined(texts, "texts"))
 
 
 def join_images(texts: Sequence[ImageText]) -> ImageText:
@@ -177,17 +189,16 @@ def join_images(texts: Sequence[ImageText]) -> ImageText:
         for image in text.images:
             place.setdefault(image, len(place))
     aligned = all(text.native is not None and text.native_image_of is None for text in texts)
-    return ImageText(
-        parts=tuple(part for text in texts for part in text.parts),
-        images=list(place),
-        texts=[one for text in texts for one in text.texts],
-        image_of_text=owners,
-        part_of=_shifted(texts),
-        rows=np.concatenate([text.rows for text in texts]),
-        native=[one for text in texts for one in text.native or ()] if aligned else None,
-    )
+    columns = ("texts", "native") if aligned else ("texts",)
+    return ImageText(images=list(place), image_of_text=owners, **_joined(texts, *columns))
 
 
-def _shifted(texts: Sequence[ParallelText | ImageText]) -> Integers:
+def _joined(texts: Sequence[_OfSources], *columns: str) -> dict[str, Any]:
+    """Return where the rows of several sources come from, and the named columns, one source after the other."""
     starts = accumulate((len(text.parts) for text in texts), initial=0)
-    return np.concatenate([text.part_of + start for text, start in zip(texts, starts, strict=False)])
+    return {
+        "parts": tuple(part for text in texts for part in text.parts),
+        "part_of": np.concatenate([text.part_of + start for text, start in zip(texts, starts, strict=False)]),
+        "rows": np.concatenate([text.rows for text in texts]),
+        **{column: [one for text in texts for one in getattr(text, column)] for column in columns},
+    }

@@ -9,8 +9,8 @@ import numpy as np
 from mla_extend.bases.features import Features
 from mla_extend.bases.open import open_base
 from mla_extend.data.formats.format import ColumnMapping, text_lines
-from mla_extend.data.given import parse_columns
 from mla_extend.data.pairs import ImageText, ParallelText
+from mla_extend.data.specification import parse_columns
 from mla_extend.data.test_sets import TestSet
 from mla_extend.demo.sources import read_tests
 from mla_extend.errors import DataError

@@ -4,9 +4,10 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from mla_extend.add.request import DEMO_WEIGHTED
 from mla_extend.data.formats.format import ColumnMapping
-from mla_extend.data.given import TRAINING_SPLITS, parse_columns, parse_given, parse_sentences, split_of
+from mla_extend.data.source import open_sentences, open_source
+from mla_extend.data.specification import parse_columns
+from mla_extend.demo.sources import DEMO_WEIGHTED
 from mla_extend.errors import MlaExtendError
 from mla_extend.jobs.plan import Job
 from mla_extend.registry.card import Card
@@ -84,13 +85,10 @@ def _same_source(record: dict[str, Any], text: str, job: Job, native: str) -> bo
         return bool(record["path"] == text)
     arguments = job.arguments
     mapping = ColumnMapping(job.language, native, parse_columns(arguments["columns"]))
-    given = parse_sentences(text) if record["role"] == "text" else parse_given(text, mapping, arguments["format"])
-    split = split_of(given, mapping, TRAINING_SPLITS)
-    if (record.get("split"), record.get("weight", 1.0)) != (split, given.weight):
+    if record["role"] == "text":
+        source = open_sentences(text, mapping)
+    else:
+        source = open_source(text, mapping, arguments["format"])
+    if (record.get("split"), record.get("weight", 1.0)) != (source.mapping.split, source.weight):
         return False
-    return bool(
-        record["sha256"]
-        == given.format.digest(
-            given.path, ColumnMapping(job.language, native, mapping.columns, split) if split else mapping
-        )
-    )
+    return bool(record["sha256"] == source.digest)

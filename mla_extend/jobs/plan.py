@@ -15,11 +15,12 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
-from mla_extend.add.request import DEMO_WEIGHTED
 from mla_extend.bases.source import DEMO, NATIVE, about_base, base_name, local_folder
 from mla_extend.data.codes import language_tag
 from mla_extend.data.formats.format import ColumnMapping
-from mla_extend.data.given import parse_columns, parse_given, parse_sentences
+from mla_extend.data.source import open_sentences, parse_source
+from mla_extend.data.specification import parse_columns
+from mla_extend.demo.sources import DEMO_WEIGHTED
 from mla_extend.errors import DataError, MlaExtendError
 from mla_extend.files import user_path
 from mla_extend.progress import SILENT, Progress
@@ -289,8 +290,8 @@ def _job(code: str, options: Options, native: str, places: dict[str, Any]) -> Jo
     mapping = ColumnMapping(tag, native, parse_columns(options.columns))
     for role in ("parallel_data", "image_text", "lexicon"):
         arguments[role] = [_source(one.replace(LANGUAGE, code), mapping, options.format) for one in arguments[role]]
-    texts = [parse_sentences(one.replace(LANGUAGE, code)) for one in options.text]
-    arguments["text"] = [str(given.path.absolute()) for given in texts]
+    texts = [open_sentences(one.replace(LANGUAGE, code), mapping) for one in options.text]
+    arguments["text"] = [str(source.path.absolute()) for source in texts]
     if options.test_set is not None:
         arguments["test_set"] = _source(options.test_set.replace(LANGUAGE, code), mapping, None)
     if options.start_from is not None:
@@ -305,17 +306,17 @@ def _source(text: str, mapping: ColumnMapping, format_name: str | None) -> str:
     """Return a source of data as it is given from anywhere: with its path absolute, and all else as it was."""
     if DEMO_WEIGHTED.fullmatch(text) and not Path(text).exists():
         return text
-    given = parse_given(text, mapping, format_name)
-    path = given.path
-    if given.format.name == "hf" and not path.is_dir():
+    source = parse_source(text, mapping, format_name)
+    path = source.path
+    if source.format.name == "hf" and not path.is_dir():
         return text.strip()
-    if PAIR_SEPARATOR in str(path) and not path.exists() and given.format.name == "moses":
-        files = PAIR_SEPARATOR.join(str(file.expanduser().absolute()) for file in given.format.files(path, mapping))
+    if PAIR_SEPARATOR in str(path) and not path.exists() and source.format.name == "moses":
+        files = PAIR_SEPARATOR.join(str(file.expanduser().absolute()) for file in source.format.files(path, mapping))
     else:
         files = str(path.absolute())
-    prefix = f"{given.format.name}:" if text.strip().startswith(f"{given.format.name}:") else ""
-    split = f"#{given.split}" if given.split else ""
-    weight = f"={given.weight:g}" if given.weight != 1 else ""
+    prefix = f"{source.format.name}:" if text.strip().startswith(f"{source.format.name}:") else ""
+    split = f"#{source.mapping.split}" if source.mapping.split else ""
+    weight = f"={source.weight:g}" if source.weight != 1 else ""
     return f"{prefix}{files}{split}{weight}"
 
 

@@ -16,9 +16,8 @@ from rich.console import Console
 
 from mla_extend.cli.tables import print_card
 from mla_extend.data.formats.format import ColumnMapping, front_matter, text_lines
-from mla_extend.data.given import Given
 from mla_extend.data.layouts import LAYOUTS
-from mla_extend.data.read import read_image_text, read_parallel
+from mla_extend.data.source import Source, open_source
 from mla_extend.data.translations import read_translations
 from mla_extend.errors import MlaExtendError
 from mla_extend.jobs.plan import read_plan
@@ -43,7 +42,7 @@ def _file(name: str, data: bytes) -> Path:
 
 
 def _pairs(name: str, data: bytes) -> None:
-    read_parallel(str(_file(name, data)), MAPPING)
+    open_source(str(_file(name, data)), MAPPING).parallel()
 
 
 def tsv(data: bytes) -> None:
@@ -81,7 +80,7 @@ def mo(data: bytes) -> None:
 def moses(data: bytes) -> None:
     path = _file("a.en", data)
     path.with_suffix(".sw").write_bytes(data)
-    read_parallel(f"{path},{path.with_suffix('.sw')}", MAPPING)
+    open_source(f"{path},{path.with_suffix('.sw')}", MAPPING).parallel()
 
 
 def zipped(data: bytes) -> None:
@@ -96,7 +95,7 @@ def arrow(data: bytes) -> None:
     path = _file("data-00000-of-00001.arrow", data)
     (FOLDER / "state.json").write_text('{"_data_files": [{"filename": "data-00000-of-00001.arrow"}]}')
     (FOLDER / "dataset_info.json").write_text("{}")
-    read_parallel(str(path.parent), MAPPING)
+    open_source(str(path.parent), MAPPING).parallel()
 
 
 def bicleaner(data: bytes) -> None:
@@ -104,16 +103,16 @@ def bicleaner(data: bytes) -> None:
 
 
 def tar(data: bytes) -> None:
-    read_image_text(str(_file("a.tar", data)), MAPPING)
+    open_source(str(_file("a.tar", data)), MAPPING).captions()
 
 
 def tars(data: bytes) -> None:
     name = data[:100].decode("utf-8", "ignore").replace("/", "").replace("\0", "")
-    read_image_text(str(_file("a.tar", b"").parent / f"{name}.tar"), MAPPING)
+    open_source(str(_file("a.tar", b"").parent / f"{name}.tar"), MAPPING).captions()
 
 
 def captions(data: bytes) -> None:
-    read_image_text(str(_file("a.jsonl", data)), MAPPING)
+    open_source(str(_file("a.jsonl", data)), MAPPING).captions()
 
 
 def lines(data: bytes) -> None:
@@ -137,9 +136,9 @@ def layouts(data: bytes) -> None:
             paths.append(path)
     for layout, path in itertools.product(LAYOUTS, paths):
         if layout.recognises(path, MAPPING):
-            for read in (functools.partial(read_image_text, missing=1), read_parallel):
+            for read in (functools.partial(Source.captions, missing=1), Source.parallel):
                 with contextlib.suppress(MlaExtendError):
-                    read(Given("it", path, layout), MAPPING)
+                    read(Source("it", path, layout, MAPPING).with_split())
 
 
 def licence(data: bytes) -> None:

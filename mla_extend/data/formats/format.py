@@ -1,7 +1,7 @@
 """What a format must do: say whether a file is of its kind, and give its rows under the names of its columns.
 
 A format is one file in `data/formats/` (or, for the layout of a published test set, in `data/layouts/`), named in the
-`__init__.py` beside it. Its rows are read by `data/read.py`, which knows the names that columns go by.
+`__init__.py` beside it. Its rows are read by `data/source.py`, which knows the names that columns go by.
 """
 
 import gzip

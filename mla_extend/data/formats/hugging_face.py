@@ -71,9 +71,7 @@ class HuggingFace(Format):
         """Give the rows, with the values of columns that can matter."""
         parts = _load(path)
         only = len(parts) == 1 and ("" in parts or not mapping.split)
-        part = next(iter(parts.values())) if only else parts.get(mapping.split or "")
-        if part is None:
-            raise DataError(f"{path} has the splits {', '.join(parts)}, not {mapping.split!r}. Name one of them.")
+        part = next(iter(parts.values())) if only else parts[mapping.split or ""]
         columns = known_names(part.column_names, mapping, path)
         with _told(path):
             # As Arrow, images are given as they are stored.

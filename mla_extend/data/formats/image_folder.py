@@ -1,20 +1,12 @@
 """A folder of images with a metadata file, as the `datasets` library lays it out."""
 
-import csv
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
-from mla_extend.data.formats.format import (
-    ColumnMapping,
-    Format,
-    Row,
-    by_position,
-    check_file,
-    check_folder,
-    known_columns,
-    text_lines,
-)
+from mla_extend.data.formats.comma_separated import Csv
+from mla_extend.data.formats.format import ColumnMapping, Format, Row, check_file, check_folder
 from mla_extend.data.formats.jsonl import json_rows
 from mla_extend.data.formats.parquet import Parquet
 from mla_extend.errors import DataError
@@ -63,15 +55,12 @@ class ImageFolder(Format):
         Raises:
             DataError: the metadata cannot be read, or a row names no image, or one outside its folder.
         """
-        files = self.files(path, mapping)
-        if len(files) != 1:
-            splits = ", ".join(self.splits(path, mapping))
-            raise DataError(f"{path} has the splits {splits}, not {mapping.split!r}. Name one of them.")
-        (file,) = files
+        (file,) = self.files(path, mapping)
         column = mapping.columns.get("image", "file_name")
         others = {*mapping.names("image")} - {column}
         folder, inside = file.parent, file.parent.resolve()
-        for row in _metadata_rows(file, mapping):
+        # A first line with the column of images is a header.
+        for row in _metadata_rows(file, replace(mapping, columns={**mapping.columns, "image": column})):
             where = f"{file}, line {row.number}"
             if column not in row.values:
                 raise DataError(f"{where}: no column {column!r} with the image's path. It has {sorted(row.values)}.")
@@ -93,28 +82,7 @@ def _metadata_rows(file: Path, mapping: ColumnMapping) -> Iterator[Row]:
     """Give the rows of a metadata file."""
     if file.suffix == ".jsonl":
         return json_rows(file)
-    return Parquet().rows(file, mapping) if file.suffix == ".parquet" else _csv_rows(file)
-
-
-def _csv_rows(file: Path) -> Iterator[Row]:
-    """Give the rows of a CSV file with a header, numbered by their first lines."""
-    reader = csv.reader((text + "\n" for _, text in text_lines(file)), strict=True)
-    header: list[str] | None = None
-    line = 1
-    try:
-        for cells in reader:
-            if header is None:
-                header = cells
-            elif cells and len(cells) != len(header):
-                raise DataError(
-                    f"{file}, line {line}: {len(cells)} cells under a header of {len(header)}. Texts with a comma "
-                    "stand in quotation marks; mend or delete the line."
-                )
-            elif cells:
-                yield Row(line, known_columns(by_position(header, cells)))
-            line = reader.line_num + 1
-    except csv.Error as error:
-        raise DataError(f"{file}, line {line}: not CSV ({error}). Mend or delete the line.") from error
+    return (Parquet() if file.suffix == ".parquet" else Csv()).rows(file, mapping)
 
 
 def _image(folder: Path, inside: Path, name: Any, where: str) -> Path:

@@ -1,13 +1,10 @@
-"""Data as the user gave it: `[FORMAT:]PATH[#SPLIT][=WEIGHT]`."""
+"""How users write what to read: `[FORMAT:]PATH[#SPLIT][=WEIGHT]`, and `ROLE=COLUMN,...`."""
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mla_extend.data.formats import FORMATS
 from mla_extend.data.formats.format import ROLES, ColumnMapping, Format, Role
-from mla_extend.data.formats.sentences import Sentences
 from mla_extend.data.layouts import LAYOUTS
 from mla_extend.errors import DataError
 from mla_extend.files import user_path
@@ -15,34 +12,12 @@ from mla_extend.files import user_path
 WEIGHT = re.compile(r"=(\d{1,9}(?:\.\d{1,9})?)$", re.ASCII)
 PREFIX = re.compile(r"([a-z][a-z0-9-]+):(.+)", re.DOTALL)
 SPLIT = re.compile(r"(.+)#([^#/\\]+)", re.DOTALL)
-TRAINING_SPLITS = ("train", "training", "restval")
 
 
-@dataclass(frozen=True)
-class Given:
-    """Hold one source of data: what the user wrote, where it lies, and how it is read.
-
-    Attributes:
-        text: as the user wrote it, for cards and messages.
-        path: of a file or folder; for data sets of the hub, the name behind `hf:`.
-        format: reads it.
-        split: the part to read, or `None`.
-        weight: how often its rows are trained on, beside those of other sources.
-    """
-
-    text: str
-    path: Path
-    format: Format
-    split: str | None = None
-    weight: float = 1.0
-
-    def mapping(self, mapping: ColumnMapping) -> ColumnMapping:
-        """Return what is looked for in it: its own split where it names one."""
-        return replace(mapping, split=self.split) if self.split else mapping
-
-
-def parse_given(text: str, mapping: ColumnMapping, format_name: str | None = None) -> Given:
-    """Take apart what the user gave, and find what reads it.
+def parse_specification(
+    text: str, mapping: ColumnMapping, format_name: str | None = None
+) -> tuple[Path, Format, str | None, float]:
+    """Return path, format, split and weight of a source of data.
 
     A text that is, whole, the path of something is taken as that path, whatever characters it holds.
 
@@ -71,7 +46,7 @@ def parse_given(text: str, mapping: ColumnMapping, format_name: str | None = Non
     path = user_path(rest)
     reader = by_name(name) if name else recognise(path, mapping)
     reader.check(path)
-    return Given(text.strip(), path, reader, split, weight)
+    return path, reader, split, weight
 
 
 def _is_there(text: str) -> bool:
@@ -79,18 +54,6 @@ def _is_there(text: str) -> bool:
         return user_path(text).exists()
     except DataError:
         return False
-
-
-def parse_sentences(text: str) -> Given:
-    """Return what the user gave as text of the language: a file's path.
-
-    Raises:
-        DataError: there is nothing there.
-    """
-    path = user_path(text.strip())
-    reader = Sentences()
-    reader.check(path)
-    return Given(text.strip(), path, reader)
 
 
 def names() -> list[str]:
@@ -150,28 +113,3 @@ def parse_columns(text: str | None) -> dict[Role, str]:
             )
         columns[known] = name.strip().lower()
     return columns
-
-
-def split_of(given: Given, mapping: ColumnMapping, preferred: Sequence[str] = ()) -> str | None:
-    """Return the split of a source that is to be read: the one it names, its only one, or a preferred one.
-
-    Raises:
-        DataError: there is no such split, or there are several and none is preferred.
-    """
-    there = given.format.splits(given.path, mapping)
-    if not there:
-        raise DataError(
-            f"{given.path} holds nothing for the language {mapping.language!r} (read as {given.format.name}). Check "
-            "the language code and the layout."
-        )
-    if given.split is not None:
-        if given.split not in there:
-            known = f"Its splits: {', '.join(there)}." if there != ("",) else "It has no splits."
-            raise DataError(f"{given.path} has no split {given.split!r}. {known}")
-        return given.split
-    if len(there) == 1:
-        return there[0] or None
-    for name in preferred:
-        if name in there:
-            return name
-    raise DataError(f"{given.path} has several splits. Say which: {given.path}#{there[0]} ({', '.join(there)}).")
