@@ -196,8 +196,11 @@ def test_images_encoded_by_another_preparation_are_not_reused(
 
 def test_what_a_processor_is_does_not_depend_on_where_it_lies() -> None:
     class Steps:
+        def __init__(self) -> None:
+            self.step = object()
+
         def __repr__(self) -> str:
-            return f"Steps({object()!r})"
+            return f"Steps({self.step!r})"
 
     first, second = (Mock(processor=Steps(), identity=Mock(fingerprint="0")) for _ in range(2))
     assert encoding.image_encoding(first) == encoding.image_encoding(second)
