@@ -33,23 +33,30 @@ class Parquet(Format):
             with parquet.ParquetFile(path) as file:
                 names = file.schema_arrow.names
                 columns = known_names(names, mapping, path)
-                folded = _folded(file.metadata)
+                folded = _folded(file, columns)
             with parquet.ParquetFile(path, buffer_size=BUFFER, pre_buffer=False, read_dictionary=folded) as file:
                 batches = file.iter_batches(BATCH, columns=columns, use_threads=False)
                 yield from batch_rows(batches, names, Unfolding(path))
-        except (pyarrow.ArrowException, OSError) as error:
+        except (pyarrow.ArrowException, OSError, UnicodeDecodeError) as error:
             raise DataError(
                 f"{path} cannot be read as parquet ({one_line(error)}). If it is parquet, copy or fetch it again."
             ) from error
 
 
-def _folded(metadata: Any) -> list[str]:
+def _folded(file: Any, columns: Sequence[str]) -> list[str]:
     """Return the columns whose values may be few and long: decoded, each would stand there as often as it is named."""
-    groups = [metadata.row_group(place) for place in range(metadata.num_row_groups)]
-    chunks = [group.column(place) for group in groups for place in range(group.num_columns)]
-    return sorted(
-        {one.path_in_schema for one in chunks if one.has_dictionary_page and one.total_uncompressed_size > FEW}
-    )
+    paths = {place: file.schema.column(place).path for place in range(len(file.schema))}
+    leaves = [place for place, path in paths.items() if path.partition(".")[0] in columns]
+    found: set[str] = set()
+    for number in range(file.metadata.num_row_groups):
+        # Over a column's damaged metadata the library raises where it reads, and ends the process where it is asked.
+        next(file.iter_batches(1, row_groups=[number], columns=columns, use_threads=False), None)
+        group = file.metadata.row_group(number)
+        for place in leaves:
+            one = group.column(place)
+            if one.has_dictionary_page and one.total_uncompressed_size > FEW:
+                found.add(paths[place])
+    return sorted(found)
 
 
 def known_names(names: Sequence[str], mapping: ColumnMapping, source: Path) -> list[str]:

@@ -328,7 +328,7 @@ def _batches(path: Path, columns: list[str]) -> Iterator[Any]:
             raise DataError(f"{path} has no column {missing[0]!r}, only {file.schema_arrow.names}. Name another.")
         try:
             yield from file.iter_batches(ROWS, columns=columns, use_threads=False)
-        except (pyarrow.ArrowException, OSError) as error:
+        except (pyarrow.ArrowException, OSError, UnicodeDecodeError) as error:
             raise _unreadable(path, error) from error
 
 
@@ -336,7 +336,7 @@ def _opened(path: Path) -> Any:
     pyarrow, parquet = optional("pyarrow", str(path)), optional("pyarrow.parquet", str(path))
     try:
         return parquet.ParquetFile(path)
-    except (pyarrow.ArrowException, OSError) as error:
+    except (pyarrow.ArrowException, OSError, UnicodeDecodeError) as error:
         raise _unreadable(path, error) from error
 
 
