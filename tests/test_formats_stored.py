@@ -164,6 +164,16 @@ def test_image_paths_in_parquet_are_relative_to_the_file(tmp_path, pictures, str
     assert len(text.native) == len(text.texts)
 
 
+def test_many_pictures_in_parquet_are_read_as_the_library_for_data_sets_stores_them(tmp_path):
+    contents = [np.random.default_rng(i).bytes(100_000) for i in range(100)]
+    image = pa.array([{"bytes": content, "path": "a.jpg"} for content in contents])
+    table = pa.table({"image": image, "caption": ["a picture"] * 100})
+    pq.write_table(table, tmp_path / "photos.parquet", row_group_size=50)
+    rows = list(Parquet().rows(tmp_path / "photos.parquet", ColumnMapping("sw")))
+    assert [row.values["image"]["bytes"] for row in rows] == contents
+    assert [row.number for row in rows] == list(range(1, 101))
+
+
 def test_parquet_reads_only_columns_that_can_matter_a_few_rows_at_a_time(tmp_path):
     path = tmp_path / "corpus.parquet"
     native, target = pairs("sw")

@@ -186,7 +186,6 @@ def test_values_of_a_dictionary_are_counted_before_they_are_unfolded(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pa, pq = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
-    monkeypatch.setattr(parquet, "FEW", 1 << 10)
     monkeypatch.setattr(parquet, "LARGEST", 1 << 22)
     long = pa.DictionaryArray.from_arrays(pa.array([0] * 3_000, pa.int32()), pa.array(["x" * (1 << 17)]))
     pq.write_table(pa.table({"en": long, "sw": pa.array(["b"] * 3_000)}), tmp_path / "a.parquet")

@@ -13,8 +13,10 @@ BATCH = 64
 """Rows held at once: of images of 1 MB, 64 MB."""
 LARGEST = 1 << 28
 """Bytes of the rows that are held at once."""
-FEW = 4 << 20
-"""Bytes of a column's part with a dictionary, from which on its values are not unfolded before they are counted."""
+TEXT_BATCH = 4_096
+"""Rows of text read at once: each batch copies the dictionary of its column."""
+NESTED_BATCH = 8
+"""The same where a column holds lists or objects, whose values cannot be counted before they are decoded."""
 BUFFER = 1 << 20
 """Bytes read at once of each column, in place of all of it in a group of rows."""
 
@@ -31,32 +33,26 @@ class Parquet(Format):
         pyarrow, parquet = optional("pyarrow", str(path)), optional("pyarrow.parquet", str(path))
         try:
             with parquet.ParquetFile(path) as file:
-                names = file.schema_arrow.names
-                columns = known_names(names, mapping, path)
-                folded = _folded(file, columns)
-            with parquet.ParquetFile(path, buffer_size=BUFFER, pre_buffer=False, read_dictionary=folded) as file:
-                batches = file.iter_batches(BATCH, columns=columns, use_threads=False)
-                yield from batch_rows(batches, names, Unfolding(path))
+                schema = file.schema_arrow
+                columns = known_names(schema.names, mapping, path)
+                kinds = [(name, kind) for name, kind in zip(schema.names, schema.types, strict=True) if name in columns]
+            # Few values may be long and named often: decoded, each would stand there as often. The library reads them
+            # once in flat columns alone.
+            types = pyarrow.types
+            texts = [name for name, kind in kinds if types.is_string(kind) or types.is_large_string(kind)]
+            files = [name for name, kind in kinds if types.is_binary(kind) or types.is_large_binary(kind)]
+            nested = any(types.is_nested(kind) for _, kind in kinds)
+            rows = NESTED_BATCH if nested else BATCH if files else TEXT_BATCH
+            with parquet.ParquetFile(
+                path, buffer_size=BUFFER, pre_buffer=False, read_dictionary=[*texts, *files]
+            ) as file:
+                batches = file.iter_batches(rows, columns=columns, use_threads=False)
+                parts = (batch.slice(start, BATCH) for batch in batches for start in range(0, len(batch), BATCH))
+                yield from batch_rows(parts, schema.names, Unfolding(path))
         except (pyarrow.ArrowException, OSError, UnicodeDecodeError) as error:
             raise DataError(
                 f"{path} cannot be read as parquet ({one_line(error)}). If it is parquet, copy or fetch it again."
             ) from error
-
-
-def _folded(file: Any, columns: Sequence[str]) -> list[str]:
-    """Return the columns whose values may be few and long: decoded, each would stand there as often as it is named."""
-    paths = {place: file.schema.column(place).path for place in range(len(file.schema))}
-    leaves = [place for place, path in paths.items() if path.partition(".")[0] in columns]
-    found: set[str] = set()
-    for number in range(file.metadata.num_row_groups):
-        # Over a column's damaged metadata the library raises where it reads, and ends the process where it is asked.
-        next(file.iter_batches(1, row_groups=[number], columns=columns, use_threads=False), None)
-        group = file.metadata.row_group(number)
-        for place in leaves:
-            one = group.column(place)
-            if one.has_dictionary_page and one.total_uncompressed_size > FEW:
-                found.add(paths[place])
-    return sorted(found)
 
 
 def known_names(names: Sequence[str], mapping: ColumnMapping, source: Path) -> list[str]:
@@ -96,7 +92,7 @@ def batch_rows(batches: Iterable[Any], names: Sequence[str], unfolding: Unfoldin
             )
         unfolding.take(size + batch.num_rows * ROW)
         try:
-            records = batch.to_pylist()
+            values = [_decoded(column).to_pylist() for column in batch.columns]
         except UnicodeDecodeError as error:
             raise DataError(
                 f"{rows}: not UTF-8 (byte 0x{error.object[error.start]:02x}). Write the file again with its texts as "
@@ -104,9 +100,14 @@ def batch_rows(batches: Iterable[Any], names: Sequence[str], unfolding: Unfoldin
             ) from error
         except (ValueError, OverflowError) as error:  # a date beyond the year 9999
             raise DataError(f"{rows}: a value cannot be read ({one_line(error)}). Write it as text.") from error
-        for record in records:
+        for row in zip(*values, strict=True):
             number += 1
-            yield Row(number, {**unread, **known_columns(record)})
+            yield Row(number, {**unread, **known_columns(dict(zip(batch.schema.names, row, strict=True)))})
+
+
+def _decoded(column: Any) -> Any:
+    """Return a column with each value where it stands, which becomes Python's objects far sooner."""
+    return column if getattr(column, "dictionary", None) is None else column.dictionary_decode()
 
 
 def _bytes_of(column: Any) -> int:
