@@ -12,11 +12,6 @@ ODD = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\
 """Control characters but the tab and the line feed, those that turn the line about, and halves of pairs."""
 
 
-def is_plain(text: str) -> bool:
-    """Say whether a text may reach a terminal and a file as it is."""
-    return ODD.search(text) is None
-
-
 def plain(text: str) -> str:
     """Return a text with its odd characters written out, such as `\\x1b`, so that they have no effect."""
     return ODD.sub(lambda found: ascii(found[0])[1:-1], text)

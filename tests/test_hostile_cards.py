@@ -23,7 +23,8 @@ from mla_extend.cli import app as cli
 from mla_extend.cli.console import BarProgress, PlainConsole, print_json
 from mla_extend.cli.tables import evaluation_table, plan_table, problems_table
 from mla_extend.errors import MlaExtendError
-from mla_extend.plain import MAX_DEPTH, is_plain, odd_values, plain
+from mla_extend.plain import MAX_DEPTH, odd_values, plain
+from mla_extend.plain import ODD as ODD_CHARACTERS
 from mla_extend.registry.card import Card
 from mla_extend.registry.foreign_card import foreign_card
 from mla_extend.registry.languages import BaseRegistry
@@ -35,6 +36,11 @@ MARKUP = "[bold]ደማቅ[/nothing]:cat:\\"
 FOLDER = "[bold]ደማቅ[nothing]:cat:"
 COMMANDS = (["list"], ["list", "--json"], ["show", "de"], ["show", "de", "--json"], ["verify"], ["verify", "--json"])
 COMMANDS += (["list", "de"], ["list", "de", "--json"])
+
+
+def is_plain(text: str) -> bool:
+    """Say whether a text may reach a terminal and a file as it is."""
+    return ODD_CHARACTERS.search(text) is None
 
 
 def full_card(language: str, name: str) -> Card:

@@ -194,17 +194,17 @@ def test_a_language_whose_tokenizer_panics_costs_that_language_alone(own: Site) 
         for tag in ("sw", "ar", "en"):
             for lang in (tag, "auto"):
                 assert client.get("/search", params={"q": QUERIES[tag], "lang": lang}).json()["hits"]
+        texts = {"texts": [QUERIES["am"], QUERIES["sw"]]}
+        guessed = client.post("/embed", json=texts).raise_for_status().json()["languages"]
+        assert guessed[0] != "am"
+        assert guessed[1] == "sw"
+        refused(client.post("/embed", json={**texts, "languages": ["am", "sw"]}), 503)
         found = client.get("/search", params={"q": QUERIES["am"]}).json()  # by what is left
         assert found["hits"]
         assert "am" not in found["languages"]
         told = {row["language"]: row["problem"] for row in client.get("/languages").json()["languages"]}
         assert "tokenizer fails" in told["am"]
         assert told["sw"] is None
-        texts = {"texts": [QUERIES["am"], QUERIES["sw"]]}
-        guessed = client.post("/embed", json=texts).raise_for_status().json()["languages"]
-        assert guessed[0] != "am"
-        assert guessed[1] == "sw"
-        refused(client.post("/embed", json={**texts, "languages": ["am", "sw"]}), 503)
         assert client.get("/health").json()["restarts"] == 0
 
 
@@ -257,6 +257,7 @@ def test_a_query_that_cannot_be_looked_at_ends_nothing(own: Site) -> None:
     queries._waiting.put(PendingQuery(Query("x"), answered))
     while not queries.restarts and queries.alive:
         time.sleep(0.01)
+    assert queries.alive
     assert queries.ask(QUERIES["sw"], "sw", 3).result(60).hits
     queries.close()
 
