@@ -11,6 +11,12 @@ from mla_extend.training import recipe as module
 from mla_extend.training.recipe import StageRecipe, load_recipe, recipe_folder, recipe_names
 
 
+def test_the_default_recipe_passes_often_over_few_pairs_and_once_or_twice_over_ten_million() -> None:
+    stage = load_recipe("default").transfer
+    passes = [stage.steps(pairs) * stage.batch / pairs for pairs in (3_000, 30_000, 300_000, 10_000_000)]
+    assert [round(number, 1) for number in passes] == [16.0, 8.2, 4.2, 1.5]
+
+
 @pytest.mark.parametrize(
     ("pairs", "changes", "steps"),
     [
@@ -25,6 +31,13 @@ from mla_extend.training.recipe import StageRecipe, load_recipe, recipe_folder, 
         (10, {"min_steps": 200}, 100),
         (0, {"min_steps": 0}, 1),
         (1, {"min_steps": 0}, 10),
+        (300, {"epochs_decay": 0.5, "max_steps": 10_000}, 300),
+        (3000, {"epochs_decay": 0.5, "max_steps": 10_000}, 3000),
+        (
+            300_000,
+            {"epochs_decay": 0.5, "max_steps": 100_000},
+            30_000,
+        ),  # a hundred times the pairs: a tenth of the passes
     ],
 )
 def test_steps_follow_the_data_within_their_bounds(pairs: int, changes: dict[str, Any], steps: int) -> None:
@@ -35,7 +48,8 @@ def test_steps_follow_the_data_within_their_bounds(pairs: int, changes: dict[str
 @pytest.mark.parametrize(
     "override",
     [
-        "transfer.batch=1", "transfer.epochs=0", "transfer.epochs=1e300", "transfer.min_steps=-1",
+        "transfer.batch=1", "transfer.epochs=0", "transfer.epochs_decay=-1", "transfer.epochs_decay=1",
+        "transfer.epochs=1e300", "transfer.min_steps=-1",
         "transfer.max_steps=-1", "transfer.learning_rate=-0.1", "transfer.learning_rate=.inf",
         "transfer.embedding_learning_rate=-0.1", "transfer.warmup=1.1", "transfer.warmup=-0.1",
         "transfer.longest_warmup=-1", "transfer.weight_decay=-1", "transfer.betas=[0.9]", "transfer.betas=[0.9, 1.0]",

@@ -4,6 +4,7 @@ A recipe's name is looked up among the files that travel with the package; a pat
 `key=value` with dots between levels (`transfer.max_steps=200`). All problems are reported at once.
 """
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -15,6 +16,9 @@ from mla_extend.errors import RecipeError
 from mla_extend.files import user_path
 from mla_extend.wrong_values import keys_for, shown, wrong
 from mla_extend.yaml_loader import read_yaml
+
+REFERENCE_PAIRS = 3000
+"""Pairs up to which a stage makes as many passes as its `epochs` says; `epochs_decay` makes them fewer over more."""
 
 
 class _Part(BaseModel):
@@ -72,6 +76,7 @@ class StageRecipe(_Part):
     """One stage of training; `max_steps: 0` leaves it out."""
 
     epochs: float = Field(default=10, gt=0, le=1e6)
+    epochs_decay: float = Field(default=0.0, ge=0, lt=1)
     min_steps: int = Field(default=0, ge=0)
     max_steps: int = Field(default=1000, ge=0)
     batch: int = Field(default=128, ge=2)
@@ -107,7 +112,8 @@ class StageRecipe(_Part):
     def steps(self, pairs: int) -> int:
         """Return the optimiser steps for so many training pairs, of which a batch takes all where they are few."""
         batch = max(1, min(self.batch, pairs))
-        return min(self.max_steps, max(self.min_steps, round(self.epochs * pairs / batch), 1))
+        epochs = self.epochs * math.pow(min(1.0, REFERENCE_PAIRS / max(1, pairs)), self.epochs_decay)
+        return min(self.max_steps, max(self.min_steps, round(epochs * pairs / batch), 1))
 
 
 class Recipe(_Part):
