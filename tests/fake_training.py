@@ -13,7 +13,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from mla_extend.processes import ALONE, Processes
 from mla_extend.training.checkpoint import CheckpointFile
+from mla_extend.training.forward import run_rows
 from mla_extend.training.loop import StageResult, Trainer
 from mla_extend.training.recipe import StageRecipe
 from mla_extend.training.stages import Stage, Term
@@ -27,7 +29,8 @@ class FakeModel:
     """Hold three numbers: a matrix of an acquirer, a bias of it, and a token table."""
 
     def __init__(self, matrix: float = 1.0, bias: float = 1.0, table: float = 1.0) -> None:
-        self.base = SimpleNamespace(device=torch.device("cpu"))
+        family = SimpleNamespace(padded_length=lambda _: 1)
+        self.base = SimpleNamespace(device=torch.device("cpu"), family=family, model=None)
         self.tuner = SimpleNamespace(blocks_in=lambda _: nullcontext())
         self.tensors = {
             name: torch.tensor([[value]], dtype=torch.float64, requires_grad=True)
@@ -39,6 +42,10 @@ class FakeModel:
         """Give the numbers."""
         assert tag == "sw"
         yield self.tensors
+
+    def forward(self, batch: Any) -> Tensor:
+        """Return a vector a row, which says nothing."""
+        return torch.zeros(len(batch.ids), 1)
 
     @property
     def values(self) -> Values:
@@ -61,7 +68,6 @@ class FakeTask:
         self.weights: Any = None
         self.seen: list[Values] = []
         self.asked: list[tuple[list[int], StageRecipe]] = []
-        self.processes: list[Any] = []
         self.in_bf16: list[bool] = []
         self.ready: list[list[int]] = []
 
@@ -69,15 +75,23 @@ class FakeTask:
         """Keep which rows are made ready."""
         self.ready.append(rows.tolist())
 
-    def loss(self, model: Any, rows: Any, recipe: StageRecipe, processes: Any) -> Tensor:
+    def reads(self, _model: Any, rows: Any, _recipe: StageRecipe) -> list[list[int]]:
+        """Return a token a row, which no tower reads."""
+        return [[0]] * len(rows)
+
+    def loss(self, model: Any, _: Tensor, rows: Any, recipe: StageRecipe) -> Tensor:
         """Return the sum of numbers times gradients."""
         assert set(rows.tolist()) <= {row for made in self.ready for row in made}
         gradients = self.gradients(len(self.seen), model.values, rows)
         self.seen.append(model.values)
         self.asked.append((rows.tolist(), recipe))
-        self.processes.append(processes)
         self.in_bf16.append(torch.is_autocast_enabled("cpu"))
         return torch.stack([gradient * model.tensors[name].sum() for name, gradient in gradients.items()]).sum()
+
+
+def loss_of(task: Any, model: Any, rows: Any, recipe: StageRecipe, processes: Processes = ALONE) -> Tensor:
+    """Return what a task loses on some rows as the model reads them."""
+    return task.loss(model, run_rows(model, task.reads(model, rows, recipe), processes), rows, recipe)  # type: ignore[no-any-return]
 
 
 def score(value: float, *, error: float = 0.0, chance: float = 0.001, mean_cosine: float = 0.1) -> Score:

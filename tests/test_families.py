@@ -35,6 +35,7 @@ from mla_extend.training.recipe import StageRecipe, load_recipe
 from mla_extend.training.stages import ExposureTask, SubwordSampling, TransferTask, batch_ids
 from tests import families_hf
 from tests.conftest import assert_close, sentences
+from tests.fake_training import loss_of
 from tests.test_cli_end_to_end import run
 
 BUILDERS: dict[str, Callable[[Path], Path]] = dict(families_hf.BUILDERS)
@@ -306,7 +307,7 @@ def test_both_stages_lower_their_loss(base: Base) -> None:
             losses = []
             for _ in range(12):
                 optimiser.zero_grad()
-                loss = task.loss(model, rows, how)
+                loss = loss_of(task, model, rows, how)
                 loss.backward()
                 optimiser.step()
                 losses.append(loss.item())
@@ -519,8 +520,8 @@ def test_exposure_takes_the_base_s_own_contrast_unless_told(name: str, folders: 
         text = model.forward(pad(ids))
         same = torch.tensor([[a == b for a in TARGET[:8]] for b in TARGET[:8]])
         by_softmax = contrast_loss(text, images, softmax.temperature, same)
-        assert torch.equal(task.loss(model, rows, softmax), by_softmax)
+        assert torch.equal(loss_of(task, model, rows, softmax), by_softmax)
         terms = model.base.family.sigmoid_terms(model.base.model)
         assert (terms is None) == (name == "clip")
         expected = by_softmax if terms is None else sigmoid_loss(text, images, *terms, same)
-        assert torch.equal(task.loss(model, rows, automatic), expected)
+        assert torch.equal(loss_of(task, model, rows, automatic), expected)

@@ -23,6 +23,7 @@ from mla_extend.training.native_rows import NativeRows, partners
 from mla_extend.training.recipe import load_recipe
 from mla_extend.training.stages import TransferTask
 from tests.conftest import NATIVE_WORDS, TARGET_WORDS, assert_close, sentences
+from tests.fake_training import loss_of
 
 NATIVE, TARGET = sentences(400)
 ENGLISH = ["a Toyota sleeps in London", "the London house", "Toyota Toyota toys", "sleeping in the houses of London"]
@@ -231,6 +232,7 @@ def test_native_rows_count_in_the_loss(dual_folder: Path) -> None:
     rows = np.arange(20)
     with model.training("sw"):
         none, half = (
-            float(task.loss(model, rows, recipe.model_copy(update={"native": share})).detach()) for share in (0.0, 0.5)
+            float(loss_of(task, model, rows, recipe.model_copy(update={"native": share})).detach())
+            for share in (0.0, 0.5)
         )
     assert 0.3 * none < half < 0.75 * none  # native rows lose next to nothing before training

@@ -228,12 +228,18 @@ class Two(Processes):
     """Stand for one of two processes: the other one's gradients are as large as these, its scores what is given."""
 
     given = None
+    joined = 0
 
     def sum_gradients(self, tensors: Any) -> None:
         """Double them."""
         for tensor in tensors:
             if tensor.grad is not None:
                 tensor.grad *= 2
+
+    def join(self, own: Any, rows: int) -> Any:
+        """Count."""
+        object.__setattr__(self, "joined", self.joined + 1)
+        return own
 
     def any(self, flag: bool) -> bool:
         """Agree."""
@@ -252,7 +258,7 @@ def test_processes_sum_their_gradients_before_they_are_clipped_and_take_the_firs
     run = trainer(model, tmp_path, processes=processes)
     task = FakeTask({MATRIX: 3.0, TABLE: 4.0})
     result = run.run(stage(task, FakeValidation([0.1]), 1, clip_norm=8.0, epsilon=1.0))
-    assert task.processes == [processes]
+    assert processes.joined == 1
     assert result.best.score == 0.75
     assert model.values[MATRIX] == pytest.approx(1 - 0.1 * 4.8 / 5.8)
     assert not list(tmp_path.iterdir())

@@ -13,7 +13,7 @@ from mla_extend.training.losses import contrast_loss, sigmoid_loss
 from mla_extend.training.recipe import StageRecipe
 from mla_extend.training.stages import ExposureTask, SubwordSampling, TransferTask
 from mla_extend.training.validation import ExposureValidation, TransferValidation
-from tests.fake_training import FakeTower
+from tests.fake_training import FakeTower, loss_of
 
 EYE = np.eye(6, dtype=np.float32)
 ROWS = np.arange(4)
@@ -29,7 +29,7 @@ def ids(*firsts: int) -> list[list[int]]:
 
 def lost(task: Any, *given: Any) -> float:
     """Return a task's loss."""
-    return float(task.loss(*given).detach())
+    return float(loss_of(task, *given).detach())
 
 
 def tower(vectors: Any = EYE, **more: Any) -> Any:
@@ -67,7 +67,7 @@ def test_equal_native_sentences_are_no_negatives_of_each_other() -> None:
 def test_equal_captions_and_equal_images_are_no_negatives_of_each_other() -> None:
     """Captions 0 and 1 show one image; 2 and 3 say the same of two."""
     task = ExposureTask(ids(0, 1, 2, 3), EYE, np.array([3, 3, 1, 2]), ["a", "b", "c", "c"])
-    found = task.loss(tower(), ROWS, StageRecipe(contrast=2.0, temperature=0.5))
+    found = loss_of(task, tower(), ROWS, StageRecipe(contrast=2.0, temperature=0.5))
     same = torch.block_diag(torch.ones(2, 2), torch.ones(2, 2)).bool()
     expected = contrast_loss(torch.eye(6)[:4], torch.eye(6)[[3, 3, 1, 2]], 0.5, same)
     assert float(found.detach()) == pytest.approx(2 * float(expected))

@@ -17,6 +17,7 @@ from mla_extend.processes import join_processes
 from mla_extend.training.recipe import load_recipe
 from mla_extend.training.stages import ExposureTask, TransferTask, subword_sampling
 from tests.conftest import sentences
+from tests.fake_training import loss_of
 
 ROWS = 13  # no multiple of two
 
@@ -43,7 +44,7 @@ def main() -> None:
             with model.training("sw") as tensors:
                 for tensor in tensors.values():
                     tensor.grad = None
-                loss = task.loss(model, rows, stage, processes)
+                loss = loss_of(task, model, rows, stage, processes)
                 loss.backward()
                 processes.sum_gradients(tensors.values())
                 found[f"{name}/{len(rows)}/loss"] = loss.detach()

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from mla_extend.language.model import MultilingualModel
 from mla_extend.processes import ALONE, Processes
+from mla_extend.training.forward import run_rows
 from mla_extend.training.precision import autocast
 from mla_extend.training.recipe import StageRecipe
 from mla_extend.training.stages import Term
@@ -18,7 +19,8 @@ def add_gradients(
 ) -> float:
     """Add the gradients of a term's weighted loss on some rows, and return that loss."""
     with autocast(precision, model):
-        loss = term.weight * term.task.loss(model, rows, term.recipe, processes)
+        vectors = run_rows(model, term.task.reads(model, rows, term.recipe), processes)
+        loss = term.weight * term.task.loss(model, vectors, rows, term.recipe)
     loss.backward()  # type: ignore[no-untyped-call]
     return float(loss.detach())
 

@@ -1,6 +1,6 @@
 """What the two stages train on and lose: Native Language Transfer (parallel text), Language Exposure (images).
 
-Both hold everything that is constant (ids, native sentence vectors, image vectors) and run only the text tower.
+Both hold everything that is constant: ids, native sentence vectors, image vectors. The text tower runs between.
 """
 
 import zlib
@@ -20,8 +20,7 @@ from mla_extend.data.pairs import ImageText, Mask, ParallelText, join_parallel
 from mla_extend.errors import DataError, ImageError
 from mla_extend.language.model import MultilingualModel
 from mla_extend.language.tokenizer import LanguageTokenizer
-from mla_extend.processes import ALONE, Processes
-from mla_extend.training.forward import Ids, run_rows
+from mla_extend.training.forward import Ids
 from mla_extend.training.losses import contrast_loss, sigmoid_loss, transfer_loss
 from mla_extend.training.native_rows import NativeRows, partners
 from mla_extend.training.recipe import Recipe, StageRecipe
@@ -33,7 +32,7 @@ Weights = NDArray[np.float64] | None
 
 
 class Task(Protocol):
-    """Hold training rows (`unit` says what one is) and say what is lost on some of them."""
+    """Hold training rows (`unit` says what one is); say what is read for some of them, and what is lost on that."""
 
     unit: str
     lengths: Rows
@@ -42,8 +41,11 @@ class Task(Protocol):
     def prepare(self, rows: Rows) -> None:
         """Make ready what some rows will need."""
 
-    def loss(self, model: MultilingualModel, rows: Rows, recipe: StageRecipe, processes: Processes = ALONE) -> Tensor:
-        """Return the mean loss over rows of the task, of which each process runs its share through the model."""
+    def reads(self, model: MultilingualModel, rows: Rows, recipe: StageRecipe) -> Ids:
+        """Return what the model reads for rows of the task; it depends on the rows alone."""
+
+    def loss(self, model: MultilingualModel, vectors: Tensor, rows: Rows, recipe: StageRecipe) -> Tensor:
+        """Return the mean loss over rows of the task, of which the model gave the vectors `[B, D]`."""
 
 
 @dataclass(frozen=True)
@@ -117,19 +119,22 @@ class TransferTask:
         if isinstance(self.teacher, Teacher):
             self.teacher.prepare(rows)
 
-    def loss(self, model: MultilingualModel, rows: Rows, recipe: StageRecipe, processes: Processes = ALONE) -> Tensor:
-        """Return the distance to the teacher, and where wanted the contrast with the batch's teachers."""
+    def reads(self, model: MultilingualModel, rows: Rows, recipe: StageRecipe) -> Ids:
+        """Return the target sentences' ids, some of them native."""
         ids = batch_ids(model, self, rows, recipe)
         if self.native_rows is not None:
             ids = self.native_rows.put(ids, rows, recipe.native, recipe.code_switching)
-        target = run_rows(model, ids, processes)
-        teacher = torch.from_numpy(self.teacher[rows]).to(target.device)
-        loss = torch.zeros((), device=target.device)
+        return ids
+
+    def loss(self, model: MultilingualModel, vectors: Tensor, rows: Rows, recipe: StageRecipe) -> Tensor:
+        """Return the distance to the teacher, and where wanted the contrast with the batch's teachers."""
+        teacher = torch.from_numpy(self.teacher[rows]).to(vectors.device)
+        loss = torch.zeros((), device=vectors.device)
         if recipe.mse:
-            loss = loss + recipe.mse * transfer_loss(target, teacher, recipe.mse_of)
+            loss = loss + recipe.mse * transfer_loss(vectors, teacher, recipe.mse_of)
         if recipe.contrast:
-            same = _equal(self.meaning[rows], target.device)
-            loss = loss + recipe.contrast * contrast_loss(target, teacher, recipe.temperature, same)
+            same = _equal(self.meaning[rows], vectors.device)
+            loss = loss + recipe.contrast * contrast_loss(vectors, teacher, recipe.temperature, same)
         return loss
 
 
@@ -158,16 +163,19 @@ class ExposureTask:
     def prepare(self, rows: Rows) -> None:
         """Do nothing: images are encoded before the stage."""
 
-    def loss(self, model: MultilingualModel, rows: Rows, recipe: StageRecipe, processes: Processes = ALONE) -> Tensor:
+    def reads(self, model: MultilingualModel, rows: Rows, recipe: StageRecipe) -> Ids:
+        """Return the captions' ids."""
+        return batch_ids(model, self, rows, recipe)
+
+    def loss(self, model: MultilingualModel, vectors: Tensor, rows: Rows, recipe: StageRecipe) -> Tensor:
         """Return the contrast with the batch's images; equal captions and equal images are no negatives."""
-        text = run_rows(model, batch_ids(model, self, rows, recipe), processes)
-        images = torch.from_numpy(self.images[self.image_of_text[rows]]).to(text.device)
-        same = _equal(self.meaning[rows], text.device) | _equal(self.image_of_text[rows], text.device)
+        images = torch.from_numpy(self.images[self.image_of_text[rows]]).to(vectors.device)
+        same = _equal(self.meaning[rows], vectors.device) | _equal(self.image_of_text[rows], vectors.device)
         base = model.base
         terms = base.family.sigmoid_terms(base.model) if recipe.contrast_of == "auto" else None
         if terms is not None:
-            return recipe.contrast * sigmoid_loss(text, images, *terms, same)
-        return recipe.contrast * contrast_loss(text, images, recipe.temperature, same)
+            return recipe.contrast * sigmoid_loss(vectors, images, *terms, same)
+        return recipe.contrast * contrast_loss(vectors, images, recipe.temperature, same)
 
 
 def batch_ids(model: MultilingualModel, task: TransferTask | ExposureTask, rows: Rows, recipe: StageRecipe) -> Ids:
