@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from numpy.typing import NDArray
 
 from mla_extend.bases.features import Features
 from mla_extend.bases.open import open_base
@@ -92,8 +91,12 @@ def test_a_checkpoint_round_trips_and_damage_is_said(tmp_path: Path) -> None:
         other.load()
 
 
-def test_the_teacher_is_the_bases_own_path_whatever_is_in_training(dual_folder: Path) -> None:
-    """Vectors that are encoded while a language trains are those of the base, and each is encoded once."""
+@pytest.mark.parametrize(("limit", "encoded"), [(40, [40]), (39, [40, 10])])
+def test_the_teacher_is_the_bases_own_path_whatever_is_in_training(
+    limit: int, encoded: list[int], dual_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Vectors that are encoded while a language trains are those of the base; of few pairs each is encoded once."""
+    monkeypatch.setattr("mla_extend.training.teacher.CACHED", limit)
     native, target = sentences(40)
     base = open_base(str(dual_folder))
     expected = base.native_vectors(native).numpy()
@@ -101,19 +104,22 @@ def test_the_teacher_is_the_bases_own_path_whatever_is_in_training(dual_folder: 
     build_language(model, "sw", native=native, target=target, seed=0)
     calls: list[int] = []
 
-    class Counting(Features):
-        def text(self, texts: Sequence[str], *, quiet: bool = False) -> NDArray[np.float32]:
-            assert quiet  # a bar a few steps would drown the one of training
-            calls.append(len(texts))
-            return super().text(texts, quiet=quiet)
+    def counted(texts: Sequence[str]) -> torch.Tensor:
+        calls.append(len(texts))
+        return type(base).native_vectors(base, texts)
 
-    teacher = Teacher(model, Counting(base), native)
+    monkeypatch.setattr(base, "native_vectors", counted)
+    teacher = Teacher(model, Features(base), [*native[:-1], native[0]])
     with model.training("sw"):
         teacher.prepare(np.arange(40))
-        teacher.prepare(np.arange(10))
-    assert np.array_equal(teacher[np.arange(40)], expected)
-    assert teacher[np.arange(2)].dtype == np.float32
-    assert calls == [40]
+        assert np.allclose(teacher[np.arange(39)], expected[:39], atol=1e-6)
+        assert np.array_equal(teacher[np.array([39])], teacher[np.array([0])])
+        teacher.prepare(np.array([5, 3, 3, 2, 1, 4, 6, 7, 8, 9, 10]))
+    assert np.allclose(teacher[np.array([4, 4, 10])], expected[[4, 4, 10]], atol=1e-6)
+    assert teacher[np.arange(2) + 1].dtype == np.float32
+    assert calls == [encoded[0] - 1, *encoded[1:]]
+    with pytest.raises(AssertionError):
+        teacher[np.array([0])]
 
 
 def test_plain_attention_keeps_to_bf16_in_a_step_on_a_cpu_and_nowhere_else(dual_folder: Path) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from safetensors.torch import save_file
 
+from mla_extend.bases.features import Features
 from mla_extend.bases.open import open_base
 from mla_extend.language.build import build_language
 from mla_extend.language.model import MultilingualModel
@@ -51,6 +52,9 @@ def main() -> None:
                 found |= {
                     f"{name}/{len(rows)}/{key}": t.grad.clone() for key, t in tensors.items() if t.grad is not None
                 }
+    features = Features(model.base, processes=processes)
+    for texts in ([*native[:ROWS], native[0]], native[:1]):
+        found[f"features/{len(texts)}"] = torch.from_numpy(features.text(texts, cached=False))
     assert processes.any(processes.rank == processes.count - 1)
     assert not processes.any(False)
     assert processes.from_first(processes.rank) == 0

@@ -74,8 +74,21 @@ class Features:
         identity = self.base.identity
         return VectorStore(features_folder(identity.fingerprint), kind, space, identity.name)
 
-    def text(self, texts: Sequence[str], *, quiet: bool = False) -> Vectors:
-        """Return the base's own vectors `[N, D]` of native texts; `quiet` leaves a bar that is running alone."""
+    def text(self, texts: Sequence[str], *, quiet: bool = False, cached: bool = True) -> Vectors:
+        """Return the base's own vectors `[N, D]` of native texts.
+
+        Args:
+            texts: N texts.
+            quiet: leave a bar that is running alone.
+            cached: look them up in the store, and keep them there.
+        """
+        if not cached:
+            different = list(dict.fromkeys(texts))
+            place = {text: i for i, text in enumerate(different)}
+            own = different[self.processes.share(len(different))]
+            made = self.base.native_vectors(own or different[:1])[: len(own)].to(self.base.device)
+            vectors: Vectors = self.processes.join(made, len(different)).cpu().numpy()
+            return vectors[[place[text] for text in texts]]
 
         def encode(part: list[str]) -> Vectors:
             return self.base.native_vectors(part).numpy()

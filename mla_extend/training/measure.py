@@ -35,6 +35,7 @@ from mla_extend.training.stages import (
     training_pairs,
     transfer_terms,
 )
+from mla_extend.training.teacher import EqualVectors
 from mla_extend.training.validation import SENTENCES, Score
 
 TIMED_STEPS = 3
@@ -97,7 +98,7 @@ def estimate(
     train = training_pairs(parallel.subset(~held_out.pairs), held_out.lexicon, recipe.transfer.lexicon)
     pairs = TransferTask(
         model.tokenise(tag, train.target),
-        np.ones((len(train), dim), dtype=np.float32),
+        EqualVectors(dim),
         train.native,
         train.weights,
         drawn=subword_sampling(model, tag, train.target),

@@ -10,10 +10,16 @@ from mla_extend.language.model import MultilingualModel
 
 FIRST, MOST = 8, 32
 """Steps whose vectors are encoded together: few at first, so that training starts, then more, so that it is seldom."""
+CACHED = 500_000
+"""Pairs up to which the vectors stay in the feature cache for the next epoch. Over more pairs there are few epochs, and
+encoding again costs less than a cache of many gigabytes."""
+
+Rows = NDArray[np.int64]
+Vectors = NDArray[np.float32]
 
 
 class Teacher:
-    """Hold the native sentence vectors `[N, D]` of training pairs; what is in the feature cache is not encoded again.
+    """Give the native sentence vectors of training pairs; in memory are only those of the next steps.
 
     Args:
         model: whose native path encodes, whatever language is in training in it.
@@ -25,27 +31,33 @@ class Teacher:
         self._model = model
         self._features = features
         self._texts = texts
-        self._there = np.zeros(len(texts), dtype=np.bool_)
-        self._vectors: NDArray[np.float32] | None = None
+        self._rows: Rows = np.empty(0, dtype=np.int64)
+        self._vectors: Vectors = np.empty((0, 0), dtype=np.float32)
 
-    def prepare(self, rows: NDArray[np.int64]) -> None:
-        """Encode rows that have not been; equal sentences are one."""
-        missing = np.unique(rows[~self._there[rows]])
-        if not missing.size:
-            return
+    def prepare(self, rows: Rows) -> None:
+        """Encode the rows of the next steps, those of earlier ones are let go; equal sentences are one."""
+        self._rows = np.unique(rows)
+        texts = [self._texts[i] for i in self._rows]
         with self._model.native_path():
-            vectors = self._features.text([self._texts[i] for i in missing], quiet=True)
-        if self._vectors is None:
-            self._vectors = np.empty((len(self._texts), vectors.shape[1]), dtype=np.float32)
-        self._vectors[missing] = vectors
-        self._there[missing] = True
+            self._vectors = self._features.text(texts, quiet=True, cached=len(self._texts) <= CACHED)
 
-    def __getitem__(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+    def __getitem__(self, rows: Rows) -> Vectors:
         """Return the vectors `[n, D]` of n rows that have been prepared."""
-        assert self._vectors is not None
-        assert self._there[rows].all()
-        found: NDArray[np.float32] = self._vectors[rows]
+        places = np.searchsorted(self._rows, rows)
+        assert np.array_equal(self._rows[places], rows)
+        found: Vectors = self._vectors[places]
         return found
+
+
+class EqualVectors:
+    """Stand in for vectors `[N, D]` where only time is measured: the same `[D]` for every row."""
+
+    def __init__(self, dim: int) -> None:
+        self._dim = dim
+
+    def __getitem__(self, rows: Rows) -> Vectors:
+        """Return ones `[n, D]`."""
+        return np.ones((len(rows), self._dim), dtype=np.float32)
 
 
 def encoded_with(step: int) -> tuple[int, int]:
