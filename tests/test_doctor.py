@@ -5,7 +5,7 @@ from itertools import product
 import numpy as np
 import pytest
 
-from mla_extend.data import doctor, speech
+from mla_extend.data import doctor, pairs, speech
 from mla_extend.data.doctor import PROBLEMS, examine
 from mla_extend.errors import DataError
 
@@ -428,9 +428,9 @@ def test_blocks_do_not_change_what_is_found(monkeypatch):
     whole = examine(target, native, language="de").codes.tolist()
     assert whole == examine(target, native, language="de").codes.tolist()
     assert len(set(whole)) > 4
-    monkeypatch.setattr(doctor, "BLOCK_ROWS", 5)
+    monkeypatch.setattr(pairs, "BLOCK_ROWS", 5)
     assert examine(target, native, language="de").codes.tolist() == whole
-    monkeypatch.setattr(doctor, "BLOCK_CHARACTERS", 50)
+    monkeypatch.setattr(pairs, "BLOCK_CHARACTERS", 50)
     assert examine(target, native, language="de").codes.tolist() == whole
 
 

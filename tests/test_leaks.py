@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw, ImageFilter
 
-from mla_extend.data import leaks, same_pictures
+from mla_extend.data import pairs, same_pictures
 from mla_extend.data.leaks import LEAST_LENGTH, SIMILARITY, LeakIndex
 from tests.test_images_open import damaged_pictures
 
@@ -155,7 +155,7 @@ def test_nearness_is_that_of_a_plain_comparison(monkeypatch):
     expected = [(len(row) >= LEAST_LENGTH and any(jaccard(row, test) >= SIMILARITY for test in long)) for row in rows]
     assert 200 < sum(expected) < 500
     assert LeakIndex(tests).texts(rows).tolist() == expected
-    monkeypatch.setattr(leaks, "BLOCK_ROWS", 100)
+    monkeypatch.setattr(pairs, "BLOCK_ROWS", 100)
     assert LeakIndex(tests).texts(rows).tolist() == expected
 
 

@@ -1,6 +1,7 @@
 """The data doctor: what is wrong with data before anything is trained on it. Imports no torch."""
 
 from collections.abc import Mapping, Sequence
+from itertools import compress
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,10 @@ from mla_extend.data.specification import parse_columns
 from mla_extend.data.suggest import suggest_from_files
 from mla_extend.demo.sources import read_tests
 from mla_extend.errors import DataError
+from mla_extend.flat import Texts
 from mla_extend.images.check import unreadable_images
 from mla_extend.language.normaliser import learn_normaliser
-from mla_extend.language.pieces import evenly, tokenizer_json, train_pieces, usual_letters, vocabulary_size
+from mla_extend.language.pieces import tokenizer_json, train_pieces, usual_letters, vocabulary_size
 from mla_extend.progress import SILENT, Progress
 from mla_extend.registry.store import Registry
 
@@ -104,7 +106,7 @@ def inspect_data(
         images = join_images(both)
         unreadable |= unreadable_images(images.images, progress)
         told.append((images, marked("unreadable", of_images(images, unreadable))))
-    kept = [text for data, findings in found for text, keep in zip(data.texts, findings.kept, strict=True) if keep]
+    kept = Texts.of(text for data, findings in found for text in compress(data.texts, findings.kept))
     suggested = {}
     if suggest is not None:
         progress.start("Choosing sentences")
@@ -155,18 +157,18 @@ def _note(image: Path, unreadable: Mapping[Path, str]) -> str:
     return unreadable.get(image, image.name)
 
 
-def _tokens(texts: Sequence[str], language: str, positions: int, progress: Progress) -> dict[str, Any]:
+def _tokens(texts: Texts, language: str, positions: int, progress: Progress) -> dict[str, Any]:
     """Return what the tokenizer that would be built makes of the texts: its size, tokens a word, texts cut."""
     from tokenizers import Tokenizer  # noqa: PLC0415 - after the checks, which need none
 
     progress.start("Building a tokenizer")
-    different = list(dict.fromkeys(texts))
-    learned = evenly(different, LEARNED)
+    different = texts.different()
+    learned = different.evenly(LEARNED)
     normaliser = learn_normaliser(learned, language=language)
     size, letters = vocabulary_size(different), usual_letters(language)
     pieces = train_pieces(learned, size=size, normaliser=normaliser, letters=letters)
     tokenizer = Tokenizer.from_str(tokenizer_json(pieces, normaliser))
-    sample = evenly(texts, COUNTED)
+    sample = texts.evenly(COUNTED)
     words = sum(len(text.split()) for text in sample)
     counted = sum(len(encoding.ids) for encoding in tokenizer.encode_batch(list(sample), add_special_tokens=False))
     # A text has at most as many tokens as bytes, one for the leading space, and two special ones.

@@ -28,6 +28,7 @@ from mla_extend.data.specification import parse_columns
 from mla_extend.data.test_sets import TestSet
 from mla_extend.demo.sources import DEMO_WEIGHTED, open_training_source, read_tests
 from mla_extend.errors import DataError, LanguageError
+from mla_extend.flat import Texts
 from mla_extend.progress import SILENT, Progress
 from mla_extend.training.recipe import Recipe, load_recipe
 
@@ -57,7 +58,7 @@ class Request:
     columns: dict[str, str] = field(default_factory=dict)
     start_from: str | None = None
     lexicon: ParallelText | None = None
-    text: Sequence[str] = ()
+    text: Texts = field(default_factory=lambda: Texts.of([]))
 
 
 def read_request(
@@ -144,7 +145,7 @@ def read_request(
         columns={str(role): name for role, name in mapping.columns.items()},
         start_from=related,
         lexicon=words,
-        text=list(dict.fromkeys(sentences.texts)) if sentences else [],
+        text=sentences.texts.different() if sentences else Texts.of([]),
     )
 
 
@@ -285,14 +286,17 @@ def _kept(codes: NDArray[np.uint8], kept: Mask) -> dict[str, Any]:
 
 def _refuse_copies(parallel: ParallelText) -> None:
     """Refuse parallel text that is mostly the same on both sides: most likely the wrong column was read."""
-    pairs = [(native, target) for native, target in zip(parallel.native, parallel.target, strict=True) if native]
-    same = [
-        native for native, target in pairs if native.casefold() == target.casefold() and any(map(str.isalpha, native))
-    ]
-    if len(same) > COPIED * len(pairs):
+    pairs = same = 0
+    first = ""
+    for native, target in zip(parallel.native, parallel.target, strict=True):
+        pairs += bool(native)
+        if native.casefold() == target.casefold() and any(map(str.isalpha, native)):
+            same += 1
+            first = first or native
+    if same > COPIED * pairs:
         raise DataError(
-            f"{parallel.source}: in {len(same)} of {len(pairs)} pairs the target is a copy of the native text, for "
-            f"example {same[0][:60]!r}. Check that the second column holds the new language."
+            f"{parallel.source}: in {same} of {pairs} pairs the target is a copy of the native text, for example "
+            f"{first[:60]!r}. Check that the second column holds the new language."
         )
 
 

@@ -4,6 +4,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import repeat
 from typing import Any
 
 import numpy as np
@@ -83,8 +84,8 @@ def run_identity(
         "seed": request.seed,
         "start_from": dict(start_from) if start_from else None,
         "rules": {"text": TEXT_RULE, "images": PREPARATION, "cutting": CUTTING_RULE},
-        f"{ROWS} trained on, pairs": _digest(_pair_rows(pairs, np.flatnonzero(~held_out.pairs))),
-        f"{ROWS} held out, pairs": _digest(_pair_rows(pairs, np.flatnonzero(held_out.pairs))),
+        f"{ROWS} trained on, pairs": _digest(_pair_rows(pairs.subset(~held_out.pairs))),
+        f"{ROWS} held out, pairs": _digest(_pair_rows(pairs.subset(held_out.pairs))),
     }
     if pictures is not None and held_out.captions is not None:
         trained, held = np.flatnonzero(~held_out.captions), np.flatnonzero(held_out.captions)
@@ -94,7 +95,7 @@ def run_identity(
             f"{ROWS} of images": _digest((image.hex(),) for image in images),
         }
     if (words := held_out.lexicon) is not None:
-        decides[f"{ROWS} of the lexicon"] = _digest(_pair_rows(words, range(len(words))))
+        decides[f"{ROWS} of the lexicon"] = _digest(_pair_rows(words))
     if held_out.text:
         decides[f"{ROWS} of text"] = _digest((text,) for text in held_out.text)
     asked: dict[str, Any] = {"filter": request.filter, "columns": request.columns, "test set": None}
@@ -105,10 +106,9 @@ def run_identity(
     return RunIdentity(decides, asked)
 
 
-def _pair_rows(pairs: ParallelText, rows: Iterable[int]) -> Iterable[tuple[str, ...]]:
-    weights = pairs.weights
-    for i in rows:
-        yield pairs.native[i], pairs.target[i], "1" if weights is None else repr(float(weights[i]))
+def _pair_rows(pairs: ParallelText) -> Iterable[tuple[str, ...]]:
+    weights = repeat("1") if pairs.weights is None else (repr(float(weight)) for weight in pairs.weights)
+    yield from zip(pairs.native, pairs.target, weights, strict=False)
 
 
 def _caption_rows(pictures: ImageText, images: Sequence[bytes], rows: Iterable[int]) -> Iterable[tuple[str, ...]]:

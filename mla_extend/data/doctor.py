@@ -9,13 +9,13 @@ import functools
 import hashlib
 import re
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mla_extend.data.pairs import Integers, Mask
+from mla_extend.data.pairs import Integers, Mask, blocks
 from mla_extend.data.speech import Speech, of_scripts
 from mla_extend.errors import DataError
 from mla_extend.progress import SILENT, Progress
@@ -88,9 +88,6 @@ LEAST_RATIOS = 30
 """Rows below which a median says nothing, and no ratio is judged."""
 JUDGED = 300
 """Characters of a text by which its language is told; more do not change the verdict."""
-
-BLOCK_ROWS = 1 << 13
-BLOCK_CHARACTERS = 1 << 20
 
 ABBREVIATION = re.compile(r"(?<![a-zA-Z])[A-Z]{1,5}(?![a-zA-Z])")
 """What is written so in every script: ATM, DVD, SOS."""
@@ -202,12 +199,10 @@ def examine(
     limits = STRICT if level == "strict" else DEFAULT
     rows = _Rows(len(target), Speech(language, native_language), limits)
     progress.start("Checking the text", total=len(target), unit="rows")
-    for block in _blocks(target, native):
-        at = slice(block.start, block.stop)
-        rows.look(
-            at, list(target[at]), None if native is None else list(native[at]), None if owners is None else owners[at]
-        )
-        progress.advance(len(block))
+    for start, texts, others in blocks(target, native):
+        at = slice(start, start + len(texts))
+        rows.look(at, texts, others, None if owners is None else owners[at])
+        progress.advance(len(texts))
     progress.finish()
     return Findings(rows.codes(leaked, unreadable), level)
 
@@ -228,7 +223,7 @@ class _Rows:
         self.name = np.zeros(count, dtype=np.bool_)
         self.like_native = np.zeros(count, dtype=np.bool_)
         self.judged = 0
-        self.lengths = np.zeros((2, count), dtype=np.int64)
+        self.lengths = np.zeros((2, count), dtype=np.int32)
 
     def look(self, at: slice, target: list[str], native: list[str] | None, owners: Sequence[int] | None) -> None:
         """Look at a block of rows, each by itself."""
@@ -373,16 +368,3 @@ def _digests(columns: Sequence[Sequence[str]]) -> NDArray[np.uint64]:
     rows = ("".join(f"{len(text)}:{text}" for text in row) for row in zip(*columns, strict=True))
     digests = (hashlib.blake2b(row.encode("utf-8", "surrogatepass"), digest_size=8).digest() for row in rows)
     return np.frombuffer(b"".join(digests), dtype="<u8")
-
-
-def _blocks(target: Sequence[str], native: Sequence[str] | None) -> Iterator[range]:
-    """Give row numbers in blocks of so many rows and characters; a longer text stands alone."""
-    start = size = 0
-    for row, text in enumerate(target):
-        length = len(text) + (len(native[row]) if native is not None else 0)
-        if row > start and (row - start == BLOCK_ROWS or size + length > BLOCK_CHARACTERS):
-            yield range(start, row)
-            start, size = row, 0
-        size += length
-    if start < len(target):
-        yield range(start, len(target))

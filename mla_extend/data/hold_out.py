@@ -65,8 +65,9 @@ def hold_out(
         largest: how many at most, and a few more where an image has several captions.
     """
     of_pairs, of_captions = _hashes(targets), _hashes(captions)
-    texts = np.unique(np.concatenate([of_pairs, of_captions]))  # in the order of their hashes, so in no order
-    pair_text, caption_text = np.searchsorted(texts, of_pairs), np.searchsorted(texts, of_captions)
+    # In the order of their hashes, so in no order.
+    texts, place = np.unique(np.concatenate([of_pairs, of_captions]), return_inverse=True)
+    pair_text, caption_text = place[: len(targets)], place[len(targets) :]
     images = np.asarray(image_of_text, dtype=np.int64)
     group = _groups(len(texts), caption_text, images)
     sizes = [np.bincount(group[np.unique(each)], minlength=len(texts)) for each in (pair_text, caption_text)]
@@ -105,7 +106,7 @@ def _quota(different: int, fraction: float, largest: int) -> int:
 
 def _groups(texts: int, caption_text: Integers, images: Integers) -> Integers:
     """Return the first text `[T]` of those that each one is tied to: by an image that has both as captions."""
-    parent = list(range(texts))
+    parent = {text: text for text in caption_text.tolist()}
 
     def root(text: int) -> int:
         while parent[text] != text:
@@ -113,11 +114,13 @@ def _groups(texts: int, caption_text: Integers, images: Integers) -> Integers:
             text = parent[text]
         return text
 
+    group = np.arange(texts)
     seen: dict[int, int] = {}
     for text, image in zip(caption_text.tolist(), images.tolist(), strict=True):
         one, other = root(text), root(seen.setdefault(image, text))
         parent[max(one, other)] = min(one, other)
-    return np.array([root(text) for text in range(texts)], dtype=np.int64)
+    group[list(parent)] = [root(text) for text in parent]
+    return group
 
 
 def _walk(sizes: Sequence[Integers], quotas: Sequence[int]) -> Integers:
@@ -129,7 +132,7 @@ def _walk(sizes: Sequence[Integers], quotas: Sequence[int]) -> Integers:
     """
     taken: list[int] = []
     have = [0, 0]
-    for group in np.flatnonzero(sizes[0] + sizes[1]).tolist():
+    for group in map(int, np.flatnonzero(sizes[0] + sizes[1])):
         new = [int(size[group]) for size in sizes]
         lacking = [n > 0 and h < q for n, h, q in zip(new, have, quotas, strict=True)]
         fits = [h + n <= q + max(5, q // 4) for n, h, q in zip(new, have, quotas, strict=True)]

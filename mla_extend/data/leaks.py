@@ -7,14 +7,14 @@ those in the test set.
 import functools
 import sys
 import unicodedata
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mla_extend.data.pairs import Integers, Mask
+from mla_extend.data.pairs import Integers, Mask, blocks
 from mla_extend.data.same_pictures import Pictures
 from mla_extend.progress import SILENT, Progress
 
@@ -42,8 +42,6 @@ RUN = 5
 LOOKED_UP = 0.6
 """Share of a text's runs, the rarest, by which it is looked up. More takes longer and finds the same."""
 
-BLOCK_ROWS = 1 << 13
-BLOCK_CHARACTERS = 1 << 20
 END = 0x110000
 """Ends a text, in arrays of code points."""
 SPACE = ord(" ")
@@ -93,9 +91,9 @@ class LeakIndex:
         if natives is None:
             return leaked
         leaked |= self._natives.hold(natives)
-        for block in _blocks(texts) if self._pairs.size else ():
-            found = _pair_hashes(texts[block], natives[block])
-            leaked[block] |= np.isin(found, self._pairs) & (found != 0)
+        for start, part, others in blocks(texts, natives) if self._pairs.size else ():
+            found = _pair_hashes(part, others or ())
+            leaked[start : start + len(part)] |= np.isin(found, self._pairs) & (found != 0)
         return leaked
 
     def captions(self, texts: Sequence[str]) -> Mask:
@@ -157,12 +155,12 @@ class _Sentences:
         leaked = np.zeros(len(texts), dtype=np.bool_)
         if not self.whole.size:
             return leaked
-        for block in _blocks(texts):
-            plain = _plain(list(texts[block]))
+        for start, part, _ in blocks(texts, None):
+            plain, block = _plain(part), slice(start, start + len(part))
             leaked[block] = np.isin(_hashes(plain), self.whole) & (plain.columns >= least)
             if self.sizes.size:
                 asked = (plain.columns >= least) & ~leaked[block]
-                leaked[block.start + self._near(plain, asked)] = True
+                leaked[start + self._near(plain, asked)] = True
         return leaked
 
     def _near(self, plain: _Plain, asked: Mask) -> Integers:
@@ -322,15 +320,3 @@ def _rarest(row: Integers, token: Integers, rows: int) -> tuple[Integers, Intege
     place = np.arange(len(row)) - (np.cumsum(sizes) - sizes)[row]
     rare = (token >= 0) & (place < np.ceil(LOOKED_UP * sizes)[row])
     return row[rare], token[rare], sizes
-
-
-def _blocks(texts: Sequence[str]) -> Iterator[slice]:
-    """Give slices of so many texts and characters; a longer text stands alone."""
-    start = size = 0
-    for row, text in enumerate(texts):
-        if row > start and (row - start == BLOCK_ROWS or size + len(text) > BLOCK_CHARACTERS):
-            yield slice(start, row)
-            start, size = row, 0
-        size += len(text)
-    if start < len(texts):
-        yield slice(start, len(texts))

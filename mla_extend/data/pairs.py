@@ -1,16 +1,24 @@
 """What the readers give: parallel text, and images with text."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import accumulate, compress
+from functools import reduce
+from itertools import accumulate, repeat
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mla_extend.flat import Texts, evenly
+
 Mask = NDArray[np.bool_]
 Integers = NDArray[np.int64]
+Small = NDArray[np.signedinteger[Any]]
+"""Numbers that are held for each row, in as few bytes as they need."""
+
+BLOCK_ROWS = 1 << 13
+BLOCK_CHARACTERS = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -26,8 +34,8 @@ class _OfSources:
     """What texts of several sources have in common."""
 
     parts: tuple[Part, ...]
-    part_of: Integers
-    rows: Integers
+    part_of: Small
+    rows: Small
 
     def __len__(self) -> int:
         """Return the number of pairs or texts, `N`."""
@@ -55,14 +63,17 @@ class MonolingualText(_OfSources):
     """Hold N texts of the language alone, `rows` and the rest as in `ParallelText`."""
 
     parts: tuple[Part, ...]
-    texts: list[str]
-    part_of: Integers
-    rows: Integers
+    texts: Texts
+    part_of: Small
+    rows: Small
+
+    def __post_init__(self) -> None:
+        """Take a list too."""
+        object.__setattr__(self, "texts", Texts.of(self.texts))
 
     def subset(self, mask: Mask) -> "MonolingualText":
         """Return the texts that a mask `[N]` names."""
-        texts = list(compress(self.texts, mask))
-        return replace(self, texts=texts, part_of=self.part_of[mask], rows=self.rows[mask])
+        return replace(self, texts=self.texts.take(mask), part_of=self.part_of[mask], rows=self.rows[mask])
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,20 +89,29 @@ class ParallelText(_OfSources):
     """
 
     parts: tuple[Part, ...]
-    native: list[str]
-    target: list[str]
-    part_of: Integers
-    rows: Integers
+    native: Texts
+    target: Texts
+    part_of: Small
+    rows: Small
+
+    def __post_init__(self) -> None:
+        """Take lists too."""
+        for side in ("native", "target"):
+            object.__setattr__(self, side, Texts.of(getattr(self, side)))
 
     @property
-    def texts(self) -> list[str]:
+    def texts(self) -> Texts:
         """Return the texts in the language."""
         return self.target
 
-    def subset(self, mask: Mask) -> "ParallelText":
-        """Return the pairs that a mask `[N]` names."""
-        native, target = list(compress(self.native, mask)), list(compress(self.target, mask))
-        return replace(self, native=native, target=target, part_of=self.part_of[mask], rows=self.rows[mask])
+    def subset(self, which: Mask | Small) -> "ParallelText":
+        """Return the pairs that a mask `[N]` or their numbers name."""
+        native, target = self.native.take(which), self.target.take(which)
+        return replace(self, native=native, target=target, part_of=self.part_of[which], rows=self.rows[which])
+
+    def evenly(self, most: int) -> "ParallelText":
+        """Return at most so many pairs, evenly taken, in their order."""
+        return self if len(self) <= most else self.subset(evenly(len(self), most))
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,8 +133,8 @@ class ImageText(_OfSources):
     images: list[Path]
     texts: list[str]
     image_of_text: list[int]
-    part_of: Integers
-    rows: Integers
+    part_of: Small
+    rows: Small
     native: list[str] | None = None
     native_image_of: list[int] | None = None
 
@@ -168,12 +188,12 @@ class ImageText(_OfSources):
 
 def join_parallel(texts: Sequence[ParallelText]) -> ParallelText:
     """Return the pairs of several sources as one."""
-    return ParallelText(**_joined(texts, "native", "target"))
+    return texts[0] if len(texts) == 1 else ParallelText(**_joined(texts, "native", "target"))
 
 
 def join_texts(texts: Sequence[MonolingualText]) -> MonolingualText:
     """Return the texts of several sources as one."""
-    return MonolingualText(**_joined(texts, "texts"))
+    return texts[0] if len(texts) == 1 else MonolingualText(**_joined(texts, "texts"))
 
 
 def join_images(texts: Sequence[ImageText]) -> ImageText:
@@ -200,5 +220,29 @@ def _joined(texts: Sequence[_OfSources], *columns: str) -> dict[str, Any]:
         "parts": tuple(part for text in texts for part in text.parts),
         "part_of": np.concatenate([text.part_of + start for text, start in zip(texts, starts, strict=False)]),
         "rows": np.concatenate([text.rows for text in texts]),
-        **{column: [one for text in texts for one in getattr(text, column)] for column in columns},
+        **{column: _chained([getattr(text, column) for text in texts]) for column in columns},
     }
+
+
+def _chained(columns: Sequence[Any]) -> Any:
+    first, *others = columns
+    if isinstance(first, Texts):
+        return reduce(Texts.followed_by, others, first)
+    return [one for column in columns for one in column]
+
+
+def blocks(target: Iterable[str], native: Iterable[str] | None) -> Iterator[tuple[int, list[str], list[str] | None]]:
+    """Give texts in blocks of so many rows and characters, with the first one's number; a longer text stands alone."""
+    start = size = 0
+    texts: list[str] = []
+    others: list[str] = []
+    for text, other in zip(target, repeat("") if native is None else native, strict=False):
+        length = len(text) + len(other)
+        if texts and (len(texts) == BLOCK_ROWS or size + length > BLOCK_CHARACTERS):
+            yield start, texts, None if native is None else others
+            start, size, texts, others = start + len(texts), 0, [], []
+        texts.append(text)
+        others.append(other)
+        size += length
+    if texts:
+        yield start, texts, None if native is None else others

@@ -1,6 +1,7 @@
 """A source of data: opened once, it gives a stream of rows, what they are, and the licence."""
 
 import functools
+from array import array
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
@@ -8,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mla_extend.data.cells import Cells, native_texts, native_value, size, without_bytes
 from mla_extend.data.columns import IMAGES, LABELLED, SAMPLE, check_pairs_read, kind_of
@@ -18,6 +20,7 @@ from mla_extend.data.pairs import ImageText, MonolingualText, ParallelText, Part
 from mla_extend.data.specification import parse_specification
 from mla_extend.errors import DataError
 from mla_extend.files import is_there, user_path
+from mla_extend.flat import TextWriter
 
 TRAINING_SPLITS = ("train", "training", "restval")
 LEAST = 2
@@ -160,20 +163,21 @@ class Source:
             DataError: the source or a row cannot be used; the message names it.
         """
         cells = Cells(self, "native", "target")
-        natives: list[str] = []
-        targets: list[str] = []
-        numbers: list[int] = []
+        natives, targets, numbers = TextWriter(), TextWriter(), array("i")
+        complete = 0
         for row in self.rows():
-            natives.append(cells.text(row, "native", "native text"))
-            targets.append(cells.text(row, "target", "target text"))
+            native, target = cells.text(row, "native", "native text"), cells.text(row, "target", "target text")
+            natives.append(native)
+            targets.append(target)
             numbers.append(row.number)
+            complete += bool(native and target)
         cells.refuse_odd(len(numbers))
+        pairs = ParallelText((self.part,), natives.done(), targets.done(), *_places(numbers))
         if numbers:
-            check_pairs_read(self.name, cells.chosen, natives, targets, self.mapping, cells.remedy)
-        complete = sum(bool(native and target) for native, target in zip(natives, targets, strict=True))
+            check_pairs_read(self.name, cells.chosen, pairs.native, pairs.target, self.mapping, cells.remedy)
         if complete < LEAST:
             raise DataError(f"{self.name} holds {complete} pair(s) of text. Give a file with pairs, one a line.")
-        return ParallelText((self.part,), natives, targets, np.zeros(len(targets), dtype=np.int64), np.array(numbers))
+        return pairs
 
     def captions(self, *, missing: float = MISSING) -> ImageText:
         """Read images with their texts.
@@ -225,7 +229,7 @@ class Source:
             images=list(images),
             texts=texts,
             image_of_text=owners,
-            part_of=np.zeros(len(texts), dtype=np.int64),
+            part_of=np.zeros(len(texts), dtype=np.int16),
             rows=np.array(numbers),
             native=natives if complete else None,
             # A string translates the row's text; a list holds captions that somebody wrote for the image on their own.
@@ -234,9 +238,11 @@ class Source:
 
     def sentences(self) -> MonolingualText:
         """Read text of the language alone."""
-        rows = [(" ".join(row.values["target"].split()), row.number) for row in self.rows()]
-        texts, numbers = [text for text, _ in rows], np.array([number for _, number in rows])
-        return MonolingualText((self.part,), texts, np.zeros(len(texts), dtype=np.int64), numbers)
+        texts, numbers = TextWriter(), array("i")
+        for row in self.rows():
+            texts.append(" ".join(row.values["target"].split()))
+            numbers.append(row.number)
+        return MonolingualText((self.part,), texts.done(), *_places(numbers))
 
     def record(self, role: str, rows: int, **more: Any) -> dict[str, Any]:
         """Return what the card says of it."""
@@ -272,6 +278,11 @@ class Source:
                 + (f" (nor do {len(missing) - 1} others)" if len(missing) > 1 else "")
                 + f". Paths are relative to {self.folder}; mend the path or take the line out."
             )
+
+
+def _places(numbers: "array[int]") -> tuple[NDArray[np.int16], NDArray[np.int32]]:
+    """Return the part and the number of each row of one source."""
+    return np.zeros(len(numbers), dtype=np.int16), np.array(numbers, dtype=np.int32)
 
 
 def parse_source(text: str | Path, mapping: ColumnMapping, format_name: str | None = None) -> Source:

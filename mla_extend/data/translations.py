@@ -11,6 +11,7 @@ from mla_extend.data.formats.tsv import Tsv
 from mla_extend.data.pairs import ImageText, ParallelText
 from mla_extend.data.test_sets import TestSet
 from mla_extend.errors import DataError
+from mla_extend.flat import Texts
 
 NAMED = 3
 """How many of several captions a message quotes."""
@@ -31,7 +32,10 @@ def translated(tests: TestSet, path: Path) -> TestSet:
     splits: dict[str, ImageText | ParallelText] = {}
     for name, data in tests.splits.items():
         own = list(islice(found, len(data)))
-        splits[name] = replace(data, texts=own) if isinstance(data, ImageText) else replace(data, target=own)
+        if isinstance(data, ImageText):
+            splits[name] = replace(data, texts=own)
+        else:
+            splits[name] = replace(data, target=Texts.of(own))
     return replace(tests, splits=splits)
 
 

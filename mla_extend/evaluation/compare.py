@@ -230,7 +230,7 @@ class _Shared:
         owner = number[self.owners[side]]
         kept = np.flatnonzero(owner >= 0)
         texts = data.texts if isinstance(data, ImageText) else data.target
-        vectors = model.text_vectors([texts[i] for i in kept], tag).numpy()
+        vectors = model.text_vectors([texts[i] for i in kept.tolist()], tag).numpy()
         if isinstance(data, ImageText):
             return evaluate_retrieval(image_vectors(data, features)[places], vectors, owner[kept])
         return evaluate_retrieval(features.text(self.galleries[side])[places], vectors, owner[kept])

@@ -4,23 +4,27 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
+from functools import partial, reduce
 from typing import Any
 
 import numpy as np
 import torch
 from tokenizers import Tokenizer
 
+from mla_extend.flat import IdRows, Texts
 from mla_extend.language.alignment import ROUNDS, align, occurrence
 from mla_extend.language.embedding import Start, StartInputs, aligned_start
 from mla_extend.language.model import MultilingualModel
 from mla_extend.language.native_words import NativeWords
 from mla_extend.language.normaliser import composed_first
 from mla_extend.language.peft_method import adapter_parameters
-from mla_extend.language.pieces import vocabulary_size
+from mla_extend.language.pieces import TRAINING_SENTENCES, vocabulary_size
 from mla_extend.language.pretrained import open_table
 from mla_extend.language.related import Related, check_related, copy_related, evidence
 from mla_extend.language.tokenizer import LanguageTokenizer
+
+ALIGNED = 400_000
+"""Pairs, evenly taken, that are aligned at most."""
 
 
 @dataclass(frozen=True)
@@ -96,9 +100,9 @@ def build_language(
         frozen = source or "" if start == "pretrained" else None
         return _build_without_table(model, tag, frozen, bottleneck, seed, related, started)
     base = model.base
-    texts = list(dict.fromkeys([*target, *more_text]))
+    texts = _learned_from([target, more_text])
     size = vocabulary or (vocabulary_size(texts) if text else None)
-    texts = list(dict.fromkeys([*texts, *text]))
+    texts = _learned_from([texts, text]) if text else texts
     words: list[tuple[str, list[int]]] = []
     if lexicon:
         words = list(zip((word for _, word in lexicon), base.native_ids([word for word, _ in lexicon]), strict=True))
@@ -108,12 +112,14 @@ def build_language(
         held = [*texts, *(word for word, _ in words)]
         tokenizer, added = tokenizer.with_native(base.tokenizer if native_words else None, held, words)
     alignment = None
-    ids = tokenizer.plain_ids(target)
+    # What the pieces mean shows in a part of very many pairs.
+    target, native = Texts.of(target).evenly(ALIGNED), Texts.of(native).evenly(ALIGNED)
+    ids = IdRows.read(target, tokenizer.plain_ids, tokenizer.size)
     counts = occurrence(ids, tokenizer.size).sum(axis=0)
     if start == "aligned":
         rows = base.embedding.num_embeddings
         both = partial(align, target_size=tokenizer.size, native_size=rows, power=power, rounds=rounds, best=best)
-        alignment = both(ids, base.native_ids(native))
+        alignment = both(ids, IdRows.read(native, base.native_ids, rows))
         if words:
             listed = both(tokenizer.plain_ids([word for word, _ in words]), [row for _, row in words])
             alignment = alignment.joined(listed, counts)
@@ -157,6 +163,11 @@ def build_language(
         copied,
         native_pieces=len(added.rows),
     )
+
+
+def _learned_from(texts: Sequence[Sequence[str]]) -> Texts:
+    """Return the different ones among texts, or as many as a tokenizer is learned from."""
+    return reduce(Texts.followed_by, map(Texts.of, texts)).different().evenly(TRAINING_SENTENCES)
 
 
 def _build_without_table(

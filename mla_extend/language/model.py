@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from difflib import get_close_matches
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from torch.nn import functional as F
 from mla_extend.bases.base import IMAGE_BATCH, Base, ImageLike, chunks
 from mla_extend.data.codes import adapter_name
 from mla_extend.errors import DataError, LanguageError, RegistryError
+from mla_extend.flat import IdRows
 from mla_extend.language.adapter_files import read_adapter
 from mla_extend.language.batches import encode_in_batches
 from mla_extend.language.peft_method import (
@@ -386,6 +388,12 @@ class MultilingualModel:
             encoded: Any = self.base.tokenizer(composed, truncation=True, max_length=self.base.max_tokens)
         ids: list[list[int]] = encoded["input_ids"]
         return ids
+
+    def id_rows(self, tag: str, texts: Sequence[str]) -> IdRows:
+        """Return what `tokenise` does, of as many texts as there may be."""
+        tokenizer = self.language(tag).tokenizer
+        size = tokenizer.size if tokenizer is not None else self.base.embedding.num_embeddings
+        return IdRows.read(texts, partial(self.tokenise, tag), size)
 
     def as_begun(self, rows: Sequence[list[int]]) -> list[list[int]]:
         """Return a language's rows of ids without their begin token where native text has none.

@@ -12,7 +12,7 @@ from typing import Any
 
 from tokenizers import Tokenizer, models
 
-from mla_extend.language.pieces import SPACE, TRAINING_SENTENCES, UNK_ID, evenly
+from mla_extend.language.pieces import SPACE, UNK_ID
 
 MOST = 60_000
 """Native words at most, the first of the native vocabulary, which are its most frequent ones."""
@@ -120,7 +120,7 @@ def add_native(
     listed = {piece: row for piece, row in (lexicon or {}).items() if piece not in own}
     cuts = _cut(own, list(listed))
     own |= {piece: score + LEXICON for piece, (score, _) in zip(listed, cuts, strict=True)}
-    words = _words(Tokenizer.from_str(content), evenly(texts, TRAINING_SENTENCES))
+    words = _words(Tokenizer.from_str(content), texts)
     held = set(words)
     whole = {piece: row for piece, row in pieces.items() if piece[0] == SPACE and piece not in held}
     new = [piece for piece in pieces if piece not in own and piece not in held]

@@ -14,13 +14,13 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import sentencepiece
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from sentencepiece import sentencepiece_model_pb2
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
 
 from mla_extend.errors import DataError
+from mla_extend.flat import Texts
 from mla_extend.language.normaliser import learn_normaliser, normalise_all
 
 CUTTING_RULE = 3
@@ -31,8 +31,8 @@ PAD_ID, UNK_ID, BEGIN_ID, END_ID = 0, 1, 2, 3
 BYTES = 256
 SPACE = "▁"
 SMALLEST, LARGEST = 600, 32_000
-TRAINING_SENTENCES = 2_000_000
-"""Sentences, evenly taken, that the pieces are learned from; more changes nothing but the time."""
+TRAINING_SENTENCES = 500_000
+"""Sentences, evenly taken, that a tokenizer is learned from; more changes nothing but the time."""
 MANY, COVERAGE = 100_000, 0.9999
 """From so many sentences on, pieces are learned from this share of all characters; any other is a piece by itself."""
 RARE, LACKING = 1.0, -11.0
@@ -65,12 +65,13 @@ def train_pieces(
 ) -> bytes:
     """Train a SentencePiece model and return its bytes.
 
-    The model knows every character that the sentences have or the language is usually written with, and those of ASCII,
-    so that bytes stand for nothing but foreign ones. For those who read it by itself it holds SentencePiece's own
-    normaliser, which knows all normal forms, but no language's rule.
+    The model knows every character that those sentences have or the language is usually written with, and those of
+    ASCII, so that bytes stand for nothing but foreign ones. For those who read it by itself it holds SentencePiece's
+    own normaliser, which knows all normal forms, but no language's rule.
 
     Args:
-        texts: sentences of the language; the order does not change between runs on the same data.
+        texts: sentences of the language, of which `TRAINING_SENTENCES` are taken; the order does not change between
+            runs on the same data.
         size: pieces wanted, `None` for `vocabulary_size(texts)`; fewer are made where the data has fewer.
         lower: fold case, which scripts without case are not changed by.
         normaliser: what the sentences go through before; `None` learns it from them.
@@ -80,13 +81,13 @@ def train_pieces(
         DataError: there is nothing to learn from.
     """
     normaliser = normaliser or learn_normaliser(texts, lower=lower)
-    kept = normalise_all(normaliser, texts)
+    kept = normalise_all(normaliser, Texts.of(texts).evenly(TRAINING_SENTENCES))
     if not kept:
         raise DataError("There is no text to build a tokenizer from: every target sentence is empty.")
     written = io.BytesIO()
     try:
         sentencepiece.SentencePieceTrainer.train(
-            sentence_iterator=iter(evenly(kept, TRAINING_SENTENCES)),
+            sentence_iterator=iter(kept),
             model_writer=written,
             model_type="unigram",
             vocab_size=size or vocabulary_size(kept),
@@ -157,13 +158,6 @@ def without_normaliser(pieces: bytes) -> bytes:
     model = _model(pieces)
     model.normalizer_spec.precompiled_charsmap = b""
     return bytes(model.SerializeToString())
-
-
-def evenly(texts: Sequence[str], most: int) -> Sequence[str]:
-    """Return at most so many texts, evenly taken, in their order."""
-    if len(texts) <= most:
-        return texts
-    return [texts[i] for i in np.linspace(0, len(texts) - 1, most).astype(int)]
 
 
 def with_pieces(pieces: bytes, more: Mapping[str, float]) -> bytes:

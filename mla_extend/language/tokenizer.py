@@ -131,7 +131,7 @@ class LanguageTokenizer:
         """Tokenise with begin and end, cut to the tower's positions."""
         tokenizer = self._tokenizer
         with language_errors():
-            return [encoding.ids for encoding in tokenizer.encode_batch(list(texts))]
+            return [encoding.ids for encoding in tokenizer.encode_batch_fast(list(texts))]
 
     def sampled_ids(self, texts: Sequence[str], alpha: float, seed: int) -> list[list[int]]:
         """Tokenise as `ids` does, each text cut in a way that is drawn at random (see `RandomCuts`).
@@ -161,7 +161,7 @@ class LanguageTokenizer:
         """Tokenise without special tokens and without cutting, for alignment and counts."""
         with language_errors():
             plain = _ready(self._packed, None)
-            return [encoding.ids for encoding in plain.encode_batch(list(texts), add_special_tokens=False)]
+            return [encoding.ids for encoding in plain.encode_batch_fast(list(texts), add_special_tokens=False)]
 
     def save(self, folder: Path) -> None:
         """Write `tokenizer.json` and, where known, `sentencepiece.model`."""

@@ -39,6 +39,8 @@ from mla_extend.training.teacher import EqualVectors
 from mla_extend.training.validation import SENTENCES, Score
 
 TIMED_STEPS = 3
+TIMED_PAIRS = 50_000
+"""Pairs, evenly taken, that stand for all of them in the timed steps."""
 SAMPLE = 192
 """Texts that are encoded to know how long all will take."""
 
@@ -77,16 +79,14 @@ def estimate(
     `before` is the seconds that opening the base and reading the data took.
     """
     started = time.monotonic()
-    kept = np.flatnonzero(~held_out.pairs)
-    native = [parallel.native[i] for i in kept]
-    target = [parallel.target[i] for i in kept]
+    kept = parallel.subset(~held_out.pairs)
     shown = np.flatnonzero(~held_out.captions) if held_out.captions is not None else np.empty(0, dtype=np.int64)
     captions = [image_text.texts[i] for i in shown] if image_text is not None else []
     built = build_language(
         model,
         tag,
-        native=native,
-        target=target,
+        native=kept.native,
+        target=kept.target,
         more_text=captions,
         lexicon=held_out.words,
         text=held_out.text,
@@ -95,19 +95,21 @@ def estimate(
         **recipe.build_arguments(),
     )
     dim = model.base.native_vectors(["a"]).shape[1]
-    train = training_pairs(parallel.subset(~held_out.pairs), held_out.lexicon, recipe.transfer.lexicon)
+    train = training_pairs(kept, held_out.lexicon, recipe.transfer.lexicon)
+    timed = train.evenly(TIMED_PAIRS)
     pairs = TransferTask(
-        model.tokenise(tag, train.target),
+        model.id_rows(tag, timed.target),
         EqualVectors(dim),
-        train.native,
-        train.weights,
-        drawn=subword_sampling(model, tag, train.target),
-        native_rows=NativeRows(partial(model.tokenise, tag), train.native, partners(model, tag)),
+        timed.native,
+        timed.weights,
+        drawn=subword_sampling(model, tag, timed.target),
+        native_rows=NativeRows(partial(model.tokenise, tag), timed.native, partners(model, tag)),
     )
     seconds = before + time.monotonic() - started
-    texts = list(dict.fromkeys(train.native))
+    texts = train.native.different()
     text_seconds = _encode_seconds(model.base, texts)
-    teacher_seconds = text_seconds * features.lacks_text(texts) / len(texts)
+    looked_up = texts.evenly(TIMED_PAIRS)
+    teacher_seconds = text_seconds * features.lacks_text(looked_up) / len(looked_up)
     row_seconds = _row_seconds(model, tag, pairs)
     stages = {"transfer": recipe.transfer.steps(len(kept))}
     terms = {"transfer": transfer_terms(pairs, recipe)}
@@ -194,7 +196,7 @@ def _step_seconds(
     return float(np.median(taken[times::times]) * tokens.mean())
 
 
-def _encode_seconds(base: Base, texts: list[str]) -> float:
+def _encode_seconds(base: Base, texts: Sequence[str]) -> float:
     """Return the seconds that encoding a native text takes."""
     sample = texts[:: max(1, len(texts) // SAMPLE)][:SAMPLE]
     started = time.monotonic()

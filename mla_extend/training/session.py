@@ -94,15 +94,15 @@ class Session:
         return built
 
     def _build(self, start: Path, parallel: ParallelText, image_text: ImageText | None, split: Split) -> BuildResult:
-        kept = [i for i, held in enumerate(split.pairs) if not held]
+        kept = parallel.subset(~split.pairs)
         captions: list[str] = []
         if image_text is not None and split.captions is not None:
             captions = [text for text, held in zip(image_text.texts, split.captions, strict=True) if not held]
         built = build_language(
             self.model,
             self.tag,
-            native=[parallel.native[i] for i in kept],
-            target=[parallel.target[i] for i in kept],
+            native=kept.native,
+            target=kept.target,
             more_text=captions,
             lexicon=split.words,
             text=split.text,

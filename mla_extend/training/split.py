@@ -1,13 +1,13 @@
 """What is held out of training, and what is left of the data."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from mla_extend.data.hold_out import hold_out, normalised
 from mla_extend.data.pairs import ImageText, Mask, ParallelText
 from mla_extend.errors import DataError
+from mla_extend.flat import Texts
 from mla_extend.training.recipe import Recipe
 
 
@@ -27,7 +27,7 @@ class Split:
     captions: Mask | None
     image_text: ImageText | None = None
     lexicon: ParallelText | None = None
-    text: Sequence[str] = ()
+    text: Texts = field(default_factory=lambda: Texts.of([]))
 
     @property
     def words(self) -> list[tuple[str, str]]:
@@ -40,7 +40,7 @@ def split(
     image_text: ImageText | None,
     recipe: Recipe,
     lexicon: ParallelText | None = None,
-    text: Sequence[str] = (),
+    text: Texts | None = None,
 ) -> Split:
     """Hold out a slice of the training data: images with all their captions, and the same sentences in both files.
 
@@ -57,10 +57,11 @@ def split(
     _enough(parallel.source, pairs)
     if image_text is not None and captions is not None and recipe.exposure.max_steps:
         _enough(image_text.source, captions)
+    text = Texts.of(text or [])
     if lexicon is not None or text:
         shown = image_text.subset(captions).texts if image_text is not None and captions is not None else []
-        held = {normalised(one) for one in (*parallel.subset(pairs).target, *shown)}
-        text = [one for one in text if normalised(one) not in held]
+        held = set(map(normalised, (*parallel.subset(pairs).target, *shown)))
+        text = text.take(np.fromiter((normalised(one) not in held for one in text), np.bool_, len(text)))
         if lexicon is not None:
             lexicon = lexicon.subset(np.array([normalised(one) not in held for one in lexicon.target]))
     return Split(pairs, captions, image_text, lexicon if lexicon is not None and len(lexicon) else None, text)

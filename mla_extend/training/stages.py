@@ -4,9 +4,10 @@ Both hold everything that is constant: ids, native sentence vectors, image vecto
 """
 
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Protocol
 
@@ -18,6 +19,7 @@ from torch import Tensor
 from mla_extend.bases.features import Features
 from mla_extend.data.pairs import ImageText, Mask, ParallelText, join_parallel
 from mla_extend.errors import DataError, ImageError
+from mla_extend.flat import IdRows, Texts
 from mla_extend.language.model import MultilingualModel
 from mla_extend.language.tokenizer import LanguageTokenizer
 from mla_extend.training.forward import Ids
@@ -106,12 +108,12 @@ class TransferTask:
         drawn: SubwordSampling | None = None,
         native_rows: NativeRows | None = None,
     ) -> None:
-        self.ids = ids
+        self.ids = IdRows.of(ids)
         self.drawn = drawn
         self.native_rows = native_rows
         self.teacher = teacher
-        self.lengths = np.array([len(row) for row in ids], dtype=np.int64)
-        self.meaning = _numbered(native)
+        self.lengths = self.ids.lengths
+        self.meaning = Texts.of(native).numbers()
         self.weights = weights
 
     def prepare(self, rows: Rows) -> None:
@@ -152,12 +154,12 @@ class ExposureTask:
         weights: Weights = None,
         drawn: SubwordSampling | None = None,
     ) -> None:
-        self.ids = ids
+        self.ids = IdRows.of(ids)
         self.drawn = drawn
         self.images = images
         self.image_of_text = image_of_text
-        self.lengths = np.array([len(row) for row in ids], dtype=np.int64)
-        self.meaning = _numbered(texts)
+        self.lengths = self.ids.lengths
+        self.meaning = Texts.of(texts).numbers()
         self.weights = weights
 
     def prepare(self, rows: Rows) -> None:
@@ -201,7 +203,7 @@ def transfer_stage(
     sentences, hold = parallel.subset(~held_out), parallel.subset(held_out)
     train = training_pairs(sentences, lexicon, rule.lexicon)
     task = TransferTask(
-        model.tokenise(tag, train.target),
+        model.id_rows(tag, train.target),
         Teacher(model, features, train.native),
         train.native,
         train.weights,
@@ -209,7 +211,7 @@ def transfer_stage(
         NativeRows(partial(model.tokenise, tag), train.native, partners(model, tag)),
     )
     held = set(hold.native)
-    others = [text for text in dict.fromkeys(sentences.native) if text not in held][: max(0, SENTENCES - len(held))]
+    others = list(islice(_unlike(sentences.native, held), max(0, SENTENCES - len(held))))
     vectors = features.text([*hold.native, *others])
     validation = TransferValidation(model.tokenise(tag, hold.target), hold.native, *np.split(vectors, [len(hold)]))
     return Stage("transfer", transfer_terms(task, recipe), rule, validation, rule.steps(len(sentences)))
@@ -273,7 +275,10 @@ def training_pairs(parallel: ParallelText, lexicon: ParallelText | None, share: 
     """Return the pairs to train on, and beside them a word list's, which are that share of all that is drawn."""
     if lexicon is None or not share:
         return parallel
-    drawn = [sum(data.parts[part].weight for part in data.part_of) for data in (parallel, lexicon)]
+    drawn = [
+        float(np.bincount(data.part_of, minlength=len(data.parts)) @ [part.weight for part in data.parts])
+        for data in (parallel, lexicon)
+    ]
     scale = share / (1 - share) * drawn[0] / drawn[1]
     parts = tuple(replace(part, weight=part.weight * scale) for part in lexicon.parts)
     return join_parallel([parallel, replace(lexicon, parts=parts)])
@@ -302,9 +307,12 @@ def smaller_batches(stage: str, terms: Sequence[Term]) -> list[str]:
     ]
 
 
-def _numbered(texts: Sequence[str]) -> Rows:
-    number = {text: i for i, text in enumerate(dict.fromkeys(texts))}
-    return np.array([number[text] for text in texts], dtype=np.int64)
+def _unlike(texts: Iterable[str], known: set[str]) -> Iterator[str]:
+    """Give the texts that are not known, each once; these are known then."""
+    for text in texts:
+        if text not in known:
+            known.add(text)
+            yield text
 
 
 def _equal(numbers: Rows, device: torch.device) -> Tensor:
