@@ -43,6 +43,9 @@ class FakeModel:
         assert tag == "sw"
         yield self.tensors
 
+    def own_table(self, _: str) -> None:
+        """Say that there is no table of many rows."""
+
     def forward(self, batch: Any) -> Tensor:
         """Return a vector a row, which says nothing."""
         return torch.zeros(len(batch.ids), 1)

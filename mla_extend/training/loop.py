@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,6 +22,7 @@ from mla_extend.training.memory import FreedMemory
 from mla_extend.training.optimiser import adam, add_gradients
 from mla_extend.training.precision import fuses_adam
 from mla_extend.training.stages import Stage
+from mla_extend.training.table import TableAdam
 from mla_extend.training.teacher import encoded_with
 from mla_extend.training.validation import Score
 
@@ -120,7 +122,6 @@ class Run:
         self.stage = stage
         self.recipe = stage.recipe
         self.tensors = tensors
-        self.optimiser = adam(tensors, stage.recipe, fused=fuses_adam(trainer.model.base.device))
         self.freed = FreedMemory()
         self.sources = [
             (term, BucketedBatches(term.task.lengths, term.rows, trainer.seed + place, term.task.weights))
@@ -139,6 +140,14 @@ class Run:
             {name: tensor.detach().clone() for name, tensor in self.tensors.items()} if self._averages else {}
         )
         self.kept_weights: dict[str, Tensor] = {}
+        fused = fuses_adam(trainer.model.base.device)
+        table = trainer.model.own_table(trainer.tag)
+        self.table_name = next((n for n, t in tensors.items() if table is not None and t is table.weight), "")
+        self.table = (
+            TableAdam(table, self.average.get(self.table_name), self.recipe, fused=fused) if table is not None else None
+        )
+        self.dense = {name: tensor for name, tensor in tensors.items() if name != self.table_name}
+        self.optimiser = adam(self.dense, self.recipe, fused=fused)
         if resume is not None:
             self._restore(resume)
 
@@ -201,10 +210,16 @@ class Run:
         terms = [(term, batches.rows(self.step)) for term, batches in self.sources]
         self.freed.make_room(max(int(term.task.lengths[rows].sum()) for term, rows in terms))
         trainer = self.trainer
-        total = sum(add_gradients(trainer.model, *term, trainer.precision, trainer.processes) for term in terms)
+        reads = [term.task.reads(trainer.model, rows, term.recipe) for term, rows in terms]
+        with nullcontext() if self.table is None else self.table.lend(reads) as lent:
+            total = sum(
+                add_gradients(trainer.model, term, rows, ids, trainer.precision, trainer.processes)
+                for (term, rows), ids in zip(terms, reads, strict=True)
+            )
         self.pairs += sum(len(rows) for _, rows in terms)
-        self.trainer.processes.sum_gradients(self.tensors.values())
-        norm = torch.nn.utils.clip_grad_norm_(self.tensors.values(), self.recipe.clip_norm)
+        trained = [*self.dense.values(), *([] if lent is None else [lent])]
+        trainer.processes.sum_gradients(trained)
+        norm = torch.nn.utils.clip_grad_norm_(trained, self.recipe.clip_norm)
         if not (math.isfinite(total) and math.isfinite(float(norm))):
             raise TrainingError(
                 f"{self.stage.name} diverged at step {self.step + 1}: the loss is {total}, the gradient norm "
@@ -214,15 +229,19 @@ class Run:
             )
         self.optimiser.step()
         self.step += 1
+        decay = min(self.recipe.average, self.step / (self.step + 10))
         if self._averages:
-            decay = min(self.recipe.average, self.step / (self.step + 10))
             with torch.no_grad():
-                for name, tensor in self.tensors.items():
+                for name, tensor in self.dense.items():
                     self.average[name].lerp_(tensor, 1 - decay)
+        if self.table is not None:
+            self.table.step(decay)
         return total
 
     def _evaluate(self) -> None:
         """Score the held-out slice, keep the best weights, and stop a run that is none."""
+        if self.table is not None:
+            self.table.settle()
         weights = self.average if self._averages else {name: t.detach() for name, t in self.tensors.items()}
         kept = {name: tensor.detach().clone() for name, tensor in self.tensors.items()} if self._averages else {}
         self._put(weights)
@@ -301,6 +320,8 @@ class Run:
             factor = 0.5 * (1 + math.cos(math.pi * (self.step - warmup) / max(1.0, self.stage.steps - warmup)))
         for group in self.optimiser.param_groups:
             group["lr"] = group["peak"] * min(1.0, factor)
+        if self.table is not None:
+            self.table.rate = self.table.peak * min(1.0, factor)
 
     @torch.no_grad()
     def _put(self, weights: dict[str, Tensor]) -> None:
@@ -318,6 +339,8 @@ class Run:
         for name, tensor in self.tensors.items():
             for key, value in self.optimiser.state.get(tensor, {}).items():
                 tensors[f"optimiser/{key}/{name}"] = torch.as_tensor(value)
+        if self.table is not None:
+            tensors |= {f"optimiser/{key}/{self.table_name}": value for key, value in self.table.state().items()}
         self.trainer.checkpoints.save(
             Checkpoint(
                 tensors={name: tensor.cpu().contiguous() for name, tensor in tensors.items()},
@@ -345,10 +368,13 @@ class Run:
             average.copy_(tensors[f"average/{name}"])
         names = {tensor: name for name, tensor in self.tensors.items()}
         trained = [names[tensor] for group in self.optimiser.param_groups for tensor in group["params"]]
-        moments: dict[int, dict[str, Tensor]] = {}
+        moments: dict[str, dict[str, Tensor]] = {}
         for key in tensors:
             kind, _, rest = key.partition("/")
             if kind == "optimiser":
                 moment, _, name = rest.partition("/")
-                moments.setdefault(trained.index(name), {})[moment] = tensors[key]
-        self.optimiser.load_state_dict({**self.optimiser.state_dict(), "state": moments})
+                moments.setdefault(name, {})[moment] = tensors[key]
+        if self.table is not None:
+            self.table.restore(moments.pop(self.table_name))
+        numbered = {trained.index(name): state for name, state in moments.items()}
+        self.optimiser.load_state_dict({**self.optimiser.state_dict(), "state": numbered})

@@ -104,6 +104,15 @@ class StageRecipe(_Part):
     evaluations: int = Field(default=10, ge=1)
     patience: int = Field(default=4, ge=1)
 
+    @model_validator(mode="after")
+    def _momentum_fades(self) -> "StageRecipe":
+        if self.betas[0] > self.betas[1]:
+            raise ValueError(
+                f"betas: {list(self.betas)}: the first must not be larger than the second, or what a row "
+                "is moved by grows where it has no gradient"
+            )
+        return self
+
     @property
     def pairs_beside(self) -> int:
         """Return the pairs of parallel text in a step whose captions the transfer loss is kept on beside."""

@@ -124,6 +124,8 @@ class OwnTable(nn.Module):
 
     native: nn.Embedding
     native_rows: Tensor | None
+    lent: tuple[Tensor, Tensor] | None = None
+    """In training, rows of the own table that stand for it, and each id's place among them."""
 
     def __init__(self, native: nn.Embedding, vocabulary: int, native_pieces: int, width: int) -> None:
         super().__init__()
@@ -134,12 +136,18 @@ class OwnTable(nn.Module):
     def forward(self, ids: Tensor) -> Tensor:
         """Map ids `[B, T]` to vectors `[B, T, W]`."""
         if self.native_rows is None:
-            return F.embedding(ids, self.weight)
+            return self._own(ids)
         size = len(self.weight)
-        own = F.embedding(ids.clamp(max=size - 1), self.weight)
+        own = self._own(ids.clamp(max=size - 1))
         rows = self.native_rows[(ids - size).clamp(min=0)]
         native: Tensor = self.native(rows)
         return torch.where((ids < size).unsqueeze(-1), own, native.to(own.dtype))
+
+    def _own(self, ids: Tensor) -> Tensor:
+        if self.lent is None:
+            return F.embedding(ids, self.weight)
+        rows, places = self.lent
+        return F.embedding(places[ids], rows)
 
     def table(self) -> Tensor:
         """Return the vectors of all ids, `[S + R, W]`."""
