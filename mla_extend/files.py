@@ -124,6 +124,16 @@ def sync_file(path: Path) -> None:
         os.close(descriptor)
 
 
+def sync_tree(folder: Path) -> None:
+    """Make everything in a folder durable."""
+    for path in sorted(folder.rglob("*")):
+        if path.is_file():
+            sync_file(path)
+        elif path.is_dir():
+            sync_folder(path)
+    sync_folder(folder)
+
+
 def make_folder(folder: Path) -> None:
     """Make a folder and those above it that are not there, all of them durable."""
     if folder.is_dir():
@@ -203,12 +213,7 @@ def publish_folder(temporary: Path, folder: Path, *, replace: bool = False) -> b
 
     Where it is to be replaced, what had the name takes the temporary one.
     """
-    for path in sorted(temporary.rglob("*")):
-        if path.is_file():
-            sync_file(path)
-        elif path.is_dir():
-            sync_folder(path)
-    sync_folder(temporary)
+    sync_tree(temporary)
     try:
         if replace and folder.exists():
             swap_folders(temporary, folder)

@@ -537,7 +537,7 @@ def test_a_rollback_moves_no_other_language_and_records_the_proof(real: BaseRegi
     english, swahili = vectors(real, "en"), vectors(real, "sw")
     code, out = run("rollback", "sw", "--yes", registry=real.folder.parent)
     assert code == 0
-    assert f"sw uses {first} now, {second} before. Vectors of en, am, de bit-equal" in " ".join(out.split())
+    assert f"sw uses {first} now, {second} before. Isolation: vectors of en, am, de bit-equal" in " ".join(out.split())
     assert real.current("sw").name == first
     assert vectors(real, "sw") != swahili
     assert vectors(real, "en") == english

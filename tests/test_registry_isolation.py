@@ -1,6 +1,7 @@
 """The proof of isolation lets pass what moved nothing, and names what did."""
 
 import hashlib
+import os
 from pathlib import Path
 
 import numpy as np
@@ -9,9 +10,12 @@ import pytest
 from test_registry_store import make_base, make_card, publish, stage
 
 from mla_extend.errors import IsolationError, RegistryError
-from mla_extend.files import write_json
+from mla_extend.files import sha256_file, write_json
+from mla_extend.images import contents
 from mla_extend.registry.isolation import PROBES, compare, prove_isolation, take_snapshot
 from mla_extend.registry.languages import BaseRegistry
+from mla_extend.registry.untouched import hash_others
+from mla_extend.registry.verify import verify
 
 Array = npt.NDArray[np.float32]
 
@@ -64,6 +68,45 @@ def test_the_proof_is_part_of_publishing(base: BaseRegistry) -> None:
         prove=lambda folder: prove_isolation(base, "am", folder, encode, encode).to_json(),
     )
     assert base.card("am").isolation["ok"] is True
+
+
+@pytest.mark.parametrize("change", ["another publishes", "another writes", "nothing"])
+def test_what_moves_between_the_proof_and_the_lock_is_proven_again(base: BaseRegistry, change: str) -> None:
+    made: list[dict[str, object]] = []
+
+    def prove(folder: Path) -> dict[str, object]:
+        made.append(prove_isolation(base, "am", folder, encode, encode).to_json())
+        if change == "another publishes" and len(made) == 1:
+            publish(base, "zu")
+        elif change == "another writes" and len(made) == 1:
+            (base.current("sw").folder / "notes.json").write_text("{}")
+        return made[-1]
+
+    base.publish("am", stage(base, "am"), make_card("am"), prove=prove)
+    assert len(made) == (1 if change == "nothing" else 2)
+    assert base.card("am").isolation == made[-1]
+    assert ("zu" in base.card("am").isolation["languages"]) == (change == "another publishes")
+    assert verify(base.folder.parent) == [] or change == "another writes"
+
+
+def test_a_file_is_read_once_and_again_where_anything_wrote_it(
+    base: BaseRegistry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[str] = []
+    monkeypatch.setattr(contents, "sha256_file", lambda path: read.append(path.name) or sha256_file(path))
+    monkeypatch.setattr(contents, "TOO_YOUNG", 0.0)
+    path = base.current("sw").folder / "adapter_model.safetensors"
+    before = hash_others(base, None)
+    assert len(read) == sum(map(len, before.values()))
+    read.clear()
+    assert hash_others(base, None) == before
+    assert read == []
+    times, content = path.stat(), path.read_bytes()
+    path.chmod(0o644)
+    path.write_bytes(content[:-1] + b"!")
+    os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))  # as a careful hand would
+    assert hash_others(base, None) != before
+    assert read == [path.name]
 
 
 def test_the_language_that_is_replaced_is_not_looked_at(base: BaseRegistry) -> None:

@@ -181,21 +181,35 @@ def test_processes_add_the_same_language_at_once(
     assert verify(tmp_path) == []
 
 
-def test_the_proof_is_taken_under_the_lock_and_can_refuse(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_proof_that_fails_is_made_again_under_the_lock_and_can_refuse(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(locking, "LOCK_SECONDS", 0.1)
     base = make_base(tmp_path)
-    staged = stage(base, "sw")
+    staged, held = stage(base, "sw"), []
 
     def prove(folder: Path) -> dict[str, object]:
         assert folder == staged
-        with pytest.raises(RegistryError, match="Another process has held"), locking.lock(base.folder):
-            pass
+        try:
+            with locking.lock(base.folder):
+                held.append(False)
+        except RegistryError as error:
+            held.append("Another process has held" in str(error))
         raise IsolationError("yo moved")
 
     with pytest.raises(IsolationError, match="yo moved"):
         base.publish("sw", staged, make_card("sw"), prove=prove)
+    assert held == [False, True]
     assert base.tags() == []
     assert sorted(path.name for path in staged.iterdir()) == ["adapter_config.json", "adapter_model.safetensors"]
+    publish(base, "yo")
+    publish(base, "yo", replace=True)
+    staged = base.versions("yo")[0].folder
+    for change in (lambda: base.use("yo", "v1", prove=prove), lambda: base.remove("yo", prove=lambda: prove(staged))):
+        with pytest.raises(IsolationError, match="yo moved"):
+            change()
+        assert held[-2:] == [False, True]
+    assert len(base.versions("yo")) == 2
     with locking.lock(base.folder):
         pass
 

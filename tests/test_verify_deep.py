@@ -27,7 +27,7 @@ from mla_extend.registry.card import Card
 from mla_extend.registry.languages import BaseRegistry
 from mla_extend.registry.layout import Version
 from mla_extend.registry.load import RegistryModel
-from mla_extend.registry.prove import prove
+from mla_extend.registry.prove import SAMPLE, prove
 from mla_extend.registry.recorded import native_probe
 from mla_extend.registry.store import Registry
 from mla_extend.registry.verify import verify
@@ -57,6 +57,22 @@ def publish_real(base_folder: Path, root: Path, language: str, seed: int) -> Bas
     card = Card(language, language, vars(opened.identity), {}, [], {}, {}, seed, cost, 0)
     home.publish(language, staged, card, replace=True, prove=lambda path: prove(model, home, language, path, bare))
     return home
+
+
+def test_a_publish_encodes_a_few_others_in_turn_and_looks_at_the_files_of_all(
+    dual_folder: Path, tmp_path: Path
+) -> None:
+    tags = ["am", "de", "fr", "ja", "sw", "yo", "zu"]
+    for seed, tag in enumerate(tags):
+        home = publish_real(dual_folder, tmp_path / "adapters", tag, seed)
+    lines = {tag: home.card(tag).isolation["languages"] for tag in tags}
+    compared = {tag: {other for other, line in lines[tag].items() if line["vectors_equal"]} for tag in tags}
+    assert compared["sw"] == {"en", "am", "de", "fr", "ja"}
+    assert len(compared["yo"]) == len(compared["zu"]) == 1 + SAMPLE
+    assert "sw" in compared["yo"]  # what never was compared comes first
+    assert {"yo", "ja"} & compared["zu"]
+    assert all(line["files"] and line["files_equal"] for tag, line in lines["zu"].items() if tag != "en")
+    assert set(lines["zu"]) == {"en", *tags} - {"zu"}
 
 
 def edit_card(version: Version, change: Callable[[dict[str, Any]], None]) -> None:

@@ -11,6 +11,7 @@ from rich.table import Table
 
 from mla_extend.cli.console import ERR, OUT, print_json, progress, size
 from mla_extend.cli.options import BaseSource, Device, Json, RegistryFolder, languages_there
+from mla_extend.cli.tables import isolated
 
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 PLAIN: dict[str, Any] = {"box": box.SIMPLE_HEAD, "pad_edge": False, "show_edge": False}
@@ -76,7 +77,7 @@ def rollback(
         OUT.print(f"{tag} uses {chosen.name} already.", highlight=False)
         return
     OUT.print(
-        f"{tag} uses {chosen.name} now, {done['before'] or 'none'} before. {isolated(done['isolation'])}",
+        f"{tag} uses {chosen.name} now, {done['before'] or 'none'} before. Isolation: {isolated(done['isolation'])}.",
         highlight=False,
     )
 
@@ -134,12 +135,6 @@ def prune(
                 for home, tag, version in old
             ]
         )
-
-
-def isolated(proof: Mapping[str, Any]) -> str:
-    """Say what an isolation proof covers."""
-    compared = [tag for tag, line in proof["languages"].items() if line["vectors_equal"]]
-    return f"Vectors of {', '.join(compared)} bit-equal before and after, files untouched."
 
 
 def versions_table(found: Mapping[str, Any], width: int = WIDE) -> Table:

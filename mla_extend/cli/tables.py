@@ -183,18 +183,22 @@ def print_card(console: Console, card: Mapping[str, Any]) -> None:
         table.add_row(*_stage(stage))
     seconds, memory = _shown(cost.get("seconds"), duration), _shown(cost.get("peak_memory_bytes"), size)
     table.add_row("cost", f"{seconds}, peak memory {memory}, seed {card['seed']}")
-    table.add_row("isolation", _isolation(base["native"], proof))
+    table.add_row("isolation", _isolation(proof))
     console.print(table)
 
 
-def _isolation(native: str, proof: Mapping[str, Any]) -> str:
+def _isolation(proof: Mapping[str, Any]) -> str:
     if not proof.get("ok"):
         return "[red]✗[/] not proven"
-    tags = [native, *(tag for tag in proof.get("languages", {}) if tag != native)]
-    return (
-        f"[green]✓[/] vectors of {escape(', '.join(tags))} bit-equal before and after, files untouched "
-        f"({proof.get('seconds') or 0:.1f} s)"
-    )
+    return f"[green]✓[/] {escape(isolated(proof))} ({proof.get('seconds') or 0:.1f} s)"
+
+
+def isolated(proof: Mapping[str, Any]) -> str:
+    """Say what an isolation proof covers."""
+    lines = proof.get("languages", {})
+    compared = [tag for tag, line in lines.items() if line.get("vectors_equal")]
+    others = sum(bool(line.get("files")) for line in lines.values())
+    return f"vectors of {', '.join(compared) or 'none'} bit-equal before and after, files of {others} others untouched"
 
 
 def _role(record: Mapping[str, Any]) -> str:

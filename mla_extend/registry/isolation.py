@@ -1,15 +1,14 @@
 """The proof, at each change of the registry, that it moved nothing else: not one bit of a vector, not one of a file.
 
-A fixed set of probe texts is encoded in the base's own language and in every other language, before the language at
-hand is loaded and after (when one is removed: with it and without), with the same calls; every file of every other
-language is hashed before and after.
+A fixed set of probe texts is encoded in the base's own language and in a few others, before the language at hand is
+loaded and after (when one is removed: with it and without), with the same calls; the files of every other language are
+compared before and after, and once more under the lock.
 """
 
 import hashlib
 import json
 import time
 from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from mla_extend.files import sha256_file
 from mla_extend.registry import layout
 from mla_extend.registry.card import read_card
 from mla_extend.registry.languages import BaseRegistry
+from mla_extend.registry.untouched import hash_others, manifest_hash
 
 Encoder = Callable[[list[str], list[str]], npt.NDArray[np.float32]]
 """Texts and the language of each, to vectors `[B, D]`."""
@@ -38,7 +38,6 @@ PROBES = (
 )
 """Short, of several scripts, with digits, a joined emoji and next to nothing; the proof records their hash."""
 
-HASHING_THREADS = 4
 _RETRY = "Nothing was changed. Try again; if it happens again, it is a fault of this package: please report it."
 
 
@@ -70,7 +69,7 @@ class IsolationProof:
             are as its cards say. `files` is empty for the base's own language, which has none here.
         seconds: how long both snapshots took.
         ok: nothing moved.
-        staged: SHA-256 of all files of the language that was added, as they were when this was proven.
+        staged: SHA-256 of all files of the language that was added, but its two cards, when this was proven.
     """
 
     probes: str
@@ -96,7 +95,7 @@ def prove_isolation(
     """Prove that adding a language moves nothing else.
 
     Args:
-        registry: of the base; the caller holds its lock, as inside `publish`.
+        registry: of the base.
         language: the language that is added; its own earlier versions are not looked at.
         staged: the folder of the new version.
         encode_before: encodes without the new language loaded.
@@ -119,7 +118,7 @@ def prove_isolation(
 def take_snapshot(
     registry: BaseRegistry, encoder: Encoder | None, *, skip: str | None = None, languages: Iterable[str] | None = None
 ) -> Snapshot:
-    """Encode the probes in the base's own language and every other, and hash every file of every language.
+    """Encode the probes in the base's own language and in others, and take the hash of every file of every language.
 
     Args:
         registry: of the base.
@@ -131,12 +130,11 @@ def take_snapshot(
         RegistryError: the encoder gives vectors of a wrong shape.
     """
     start = time.perf_counter()
-    others = [tag for tag in registry.tags() if tag != skip]
-    encoded = [registry.base.native, *(others if languages is None else languages)]
+    others = [tag for tag in registry.tags() if tag != skip] if languages is None else languages
+    encoded = [registry.base.native, *others]
     vectors = _encode(encoder, encoded) if encoder is not None else {}
-    with ThreadPoolExecutor(HASHING_THREADS) as pool:
-        files = dict(zip(others, pool.map(_hashes, map(registry.folder_of, others)), strict=True))
-    damaged = {tag: what for tag in others if (what := _unlike_cards(registry, tag, files[tag])) is not None}
+    files = hash_others(registry, skip)
+    damaged = {tag: what for tag in files if (what := _unlike_cards(registry, tag, files[tag])) is not None}
     return Snapshot(files, vectors, damaged, time.perf_counter() - start)
 
 
@@ -159,11 +157,6 @@ def compare(before: Snapshot, after: Snapshot) -> IsolationProof:
 def probes_hash() -> str:
     """Return the SHA-256 of the probe texts."""
     return hashlib.sha256(json.dumps(PROBES).encode()).hexdigest()
-
-
-def manifest_hash(files: Mapping[str, str]) -> str:
-    """Return the SHA-256 over the paths and hashes of files, in order."""
-    return hashlib.sha256(json.dumps(sorted(files.items())).encode()).hexdigest()
 
 
 def _line(snapshot: Snapshot, language: str) -> dict[str, Any]:
@@ -219,8 +212,9 @@ def _check_files(language: str, before: Mapping[str, str], after: Mapping[str, s
             )
 
 
-def _hashes(folder: Path) -> dict[str, str]:
-    return {name: sha256_file(path) for name, path in layout.files_in(folder).items()}
+def _hashes(staged: Path) -> dict[str, str]:
+    later = {layout.CARD, layout.README}  # written when this is proven; where it is proven again, they are there
+    return {name: sha256_file(path) for name, path in layout.files_in(staged).items() if name not in later}
 
 
 def _unlike_cards(registry: BaseRegistry, language: str, hashes: Mapping[str, str]) -> str | None:

@@ -187,15 +187,16 @@ class BaseRegistry:
     ) -> Version:
         """Publish a staged folder as the new version in use of a language.
 
-        Other processes wait while it is proven and published. If anything fails, the registry is as it was and
-        `staged` stays where it is, so that publishing can be tried again.
+        It is proven and made complete beside other processes, which wait while it is put in its place. If one of them
+        has changed a file of another language meanwhile, it is proven again while they wait. If anything fails, the
+        registry is as it was and `staged` stays where it is, so that publishing can be tried again.
 
         Args:
             language: its tag.
             staged: a folder in `work_folder(language)` with the adapter's files; it becomes the version.
             card: what is known of it; version, time, hashes and proof are filled in.
             replace: the language may be there already.
-            prove: called with `staged`; returns the isolation proof as JSON, or raises IsolationError.
+            prove: called with `staged`, at most twice; returns the isolation proof as JSON, or raises IsolationError.
 
         Raises:
             LanguageError: it is no tag, or the base's own language.
@@ -204,13 +205,21 @@ class BaseRegistry:
             RegistryError: the language is there and is not to be replaced, a file is of a kind that is not
                 published, the disk is full, or another process holds the registry for too long.
         """
+        from mla_extend.registry import untouched  # noqa: PLC0415 - listing needs none of it
+
         self.check_name(language, replace=replace)
-        with self.changing(language, "was not published"):
-            self.check_name(language, replace=replace)
+        folder = self.folder_of(language)
+        with self.preparing(language, "was not published"):
             publish.check_staged(staged, self.work)
             publish.check_card(card, language, self.base)
+            proof = untouched.try_proof(lambda: prove(staged))
+            name = publish.complete(folder, staged, card, proof) if proof is not None else ""
+        with self.changing(language, "was not published"):
+            self.check_name(language, replace=replace)
             publish.sweep(self.folder, language)
-            return publish.publish(self.folder_of(language), staged, card, prove)
+            if not untouched.holds(self, language, proof) or (folder / name).exists():
+                name = publish.complete(folder, staged, card, prove(staged))
+            return publish.put(folder, staged, language, name)
 
     def use(self, language: str, version: str, *, prove: Callable[[Path], Mapping[str, Any]] | None = None) -> Version:
         """Put another version of a language into use, for example the one before, and record it.
@@ -218,7 +227,8 @@ class BaseRegistry:
         Args:
             language: its tag.
             version: as `find` takes it. Its files are checked first.
-            prove: called with the version's folder; returns the isolation proof as JSON, or raises IsolationError.
+            prove: called with the version's folder, at most twice; returns the isolation proof as JSON, or raises
+                IsolationError.
 
         Raises:
             LanguageError: there is no such language.
@@ -226,16 +236,25 @@ class BaseRegistry:
             IsolationError: something else moved.
             RegistryError: it has no such version, the version is damaged, or the folder cannot be written.
         """
+        from mla_extend.registry import untouched  # noqa: PLC0415 - listing needs none of it
+
+        folder = self.folder_of(language)
+        with self.preparing(language, "was not switched"):
+            chosen = self.find(language, version)
+            check_version(chosen, self)
+            proof = None
+            if prove is not None and in_use(folder) != chosen.name:
+                proof = untouched.try_proof(lambda: prove(chosen.folder))
         with self.changing(language, "was not switched"):
             self.check_there(language)
-            folder = self.folder_of(language)
             publish.settle(folder)
-            chosen = self.find(language, version)
+            proven, chosen = chosen, self.find(language, version)
             check_version(chosen, self)
             before = in_use(folder)
             if before == chosen.name:
                 return chosen
-            proof = prove(chosen.folder) if prove is not None else None
+            if prove is not None and not (proven == chosen and untouched.holds(self, language, proof)):
+                proof = dict(prove(chosen.folder))
             with recorded(folder, language, SWITCH, before, chosen.name, isolation=proof):
                 publish.set_current(folder, chosen.name)
             return chosen
@@ -276,18 +295,24 @@ class BaseRegistry:
 
         Args:
             language: its tag.
-            prove: returns the isolation proof as JSON, or raises IsolationError.
+            prove: called at most twice; returns the isolation proof as JSON, or raises IsolationError.
 
         Raises:
             LanguageError: there is no such language.
             IsolationError: something else moved.
             RegistryError: the folder cannot be written.
         """
+        from mla_extend.registry import untouched  # noqa: PLC0415 - listing needs none of it
+
+        with self.preparing(language, "was not removed"):
+            self.check_there(language)
+            proof = untouched.try_proof(prove) if prove is not None else None
         with self.changing(language, "was not removed"):
             publish.sweep_removed(self.work)
             self.check_there(language)
             folder = self.folder_of(language)
-            proof = prove() if prove is not None else None
+            if prove is not None and not untouched.holds(self, language, proof):
+                proof = dict(prove())
             with recorded(folder, language, REMOVE, in_use(folder), None, isolation=proof):
                 publish.remove(folder, self.work)
 
@@ -303,6 +328,12 @@ class BaseRegistry:
         """Return the working folders of a language's runs, the newest last."""
         found = [path for path in self.work.glob("*-*") if path.name.rpartition("-")[0] == language]
         return sorted(found, key=lambda path: path.stat().st_mtime_ns)
+
+    @contextlib.contextmanager
+    def preparing(self, language: str, failed: str) -> Iterator[None]:
+        """Let an error of the disk or Ctrl-C before a change tell that nothing was changed; as `changing`."""
+        with telling(lambda: (f"{language!r} {failed}", "The registry is as it was.")), writing_to(self.folder):
+            yield
 
     @contextlib.contextmanager
     def changing(self, language: str, failed: str) -> Iterator[None]:

@@ -8,7 +8,7 @@ from mla_extend.errors import Interrupted, RegistryError, fault, remedy
 from mla_extend.registry.layout import LOCK
 
 LOCK_SECONDS = 600.0
-"""How long to wait for another process that publishes: its isolation proof takes seconds, a slow disk more."""
+"""How long to wait for others that publish: each takes a moment, and seconds where it proves again."""
 
 
 @contextlib.contextmanager

@@ -5,6 +5,7 @@ What a version's own vectors were is recorded on its card when it is published; 
 
 from collections.abc import Sequence
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -15,16 +16,20 @@ from mla_extend.registry.check import check_version
 from mla_extend.registry.history import in_use
 from mla_extend.registry.isolation import compare, prove_isolation, take_snapshot
 from mla_extend.registry.languages import BaseRegistry
+from mla_extend.registry.layout import is_foreign
 from mla_extend.registry.load import RegistryModel
 from mla_extend.registry.recorded import Vectors, encode_texts, native_probe, record_vectors
+
+SAMPLE = 4
+"""How many other languages are encoded at a change; `verify --deep` encodes all."""
 
 
 def prove(model: RegistryModel, home: BaseRegistry, tag: str, staged: Path, native_before: Vectors) -> dict[str, Any]:
     """Return the isolation proof of a version, as JSON, with the record of its own vectors as `recorded`.
 
     Args:
-        model: holds the base; the language must not be loaded.
-        home: the registry of the base; the caller holds its lock.
+        model: holds the base.
+        home: the registry of the base.
         tag: the language that is added, or whose other version is put into use.
         staged: the folder of that version.
         native_before: the native probe from before anything was attached.
@@ -33,7 +38,9 @@ def prove(model: RegistryModel, home: BaseRegistry, tag: str, staged: Path, nati
         IsolationError: something moved.
         RegistryError: the adapter cannot be loaded.
     """
-    others = _others(model, home, tag)
+    if model.is_loaded(tag):
+        model.remove(tag)  # where this is tried again
+    others = _sample(model, home, tag)
 
     def encode_with(texts: Sequence[str], languages: Sequence[str]) -> Vectors:
         if not model.is_loaded(tag):
@@ -119,7 +126,7 @@ def _prove_removal(model: RegistryModel | None, home: BaseRegistry, tag: str) ->
     """Encode the others with the language loaded, if it loads, and without it."""
     if model is None:
         return compare(take_snapshot(home, None, skip=tag), take_snapshot(home, None, skip=tag)).to_json()
-    others = _others(model, home, tag)
+    others = _sample(model, home, tag)
     _loads(model, tag)
     encode = partial(encode_texts, model)
     before = take_snapshot(home, encode, skip=tag, languages=others)
@@ -144,14 +151,22 @@ def open_model(home: BaseRegistry, device: str, progress: Progress) -> RegistryM
     return RegistryModel(opened, home)
 
 
-def _others(model: RegistryModel, home: BaseRegistry, tag: str) -> list[str]:
-    return [other for other in home.tags() if other != tag and _loads(model, other)]
+def _sample(model: RegistryModel, home: BaseRegistry, tag: str) -> list[str]:
+    """Return the other languages to encode: a few that load, those that were compared longest ago by what cards say."""
+    last: dict[str, str] = {}
+    for entry in home.languages():
+        if entry.card is not None and entry.version is not None and not is_foreign(entry.version.folder):
+            for other, line in entry.card.isolation.get("languages", {}).items():
+                if line.get("vectors_equal"):
+                    last[other] = max(last.get(other, ""), entry.card.created)
+    others = sorted((other for other in home.tags() if other != tag), key=lambda other: (last.get(other, ""), other))
+    return list(islice((other for other in others if _loads(model, other)), SAMPLE))
 
 
 def _loads(model: RegistryModel, other: str) -> bool:
     """Load another language; one that is damaged already cannot be encoded, and does not keep others from coming."""
     try:
         model.require(other)
-    except MlaExtendError:
+    except (MlaExtendError, OSError):
         return False
     return True

@@ -1,9 +1,12 @@
-"""The steps of publishing and removing, each safe to be cut off at any moment. The caller holds the lock."""
+"""The steps of publishing and removing, each safe to be cut off at any moment.
+
+The caller holds the lock, but for the checks and `complete`, which touch the staged folder alone.
+"""
 
 import contextlib
 import secrets
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from fnmatch import fnmatchcase
@@ -12,7 +15,7 @@ from typing import Any
 
 from mla_extend.bases.identity import BaseIdentity
 from mla_extend.errors import RegistryError
-from mla_extend.files import atomic_path, make_folder, publish_folder, sha256_file, sync_folder
+from mla_extend.files import atomic_path, make_folder, publish_folder, sha256_file, sync_folder, sync_tree
 from mla_extend.registry import layout
 from mla_extend.registry.card import SCHEMA, Card, card_text, check_base
 from mla_extend.registry.history import ADD, REPLACE, in_use, recorded
@@ -56,18 +59,6 @@ def check_card(card: Card, language: str, base: BaseIdentity) -> None:
             f"The card is of {card.language!r}, and {language!r} is to be published. Give its own card."
         )
     check_base(card, base.name, base.fingerprint)
-
-
-def publish(folder: Path, staged: Path, card: Card, prove: Callable[[Path], Mapping[str, Any]]) -> Version:
-    """Prove, complete and publish a staged folder as the version in use of the language that lies in `folder`.
-
-    The version is there and in use when `current` is replaced: until then it is pending, and a language has its old
-    version. If that fails, the staged folder is put back.
-    """
-    proof = dict(prove(staged))
-    name = _new_name(folder)
-    _complete(staged, replace(card, version=name, isolation=proof))
-    return put(folder, staged, card.language, name)
 
 
 def put(folder: Path, staged: Path, language: str, name: str, *, isolation: Mapping[str, Any] | None = None) -> Version:
@@ -170,16 +161,26 @@ def _new_name(folder: Path) -> str:
     return f"{second}{digits:04x}"
 
 
-def _complete(staged: Path, card: Card) -> None:
-    """Write the model card and the card, with the size and hash of every other file."""
+def complete(folder: Path, staged: Path, card: Card, proof: Mapping[str, Any]) -> str:
+    """Write the model card and the card of a staged folder, and make all durable; return the name of the version.
+
+    Args:
+        folder: where the language lies, or will lie.
+        staged: becomes the version.
+        card: what is known of it, without name, time, sizes, hashes and proof.
+        proof: that nothing else moved.
+    """
+    name = _new_name(folder)
     files = layout.files_in(staged)
     size = sum(path.stat().st_size for name, path in files.items() if name not in {layout.CARD, layout.README})
     created = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
-    card = replace(card, created=created, bytes=size, schema=SCHEMA)
+    card = replace(card, version=name, isolation=dict(proof), created=created, bytes=size, schema=SCHEMA)
     card = Card(**card.to_json())  # as it will be read; what is wrong in it is said before anything is written
     (staged / layout.README).write_text(model_card(card), encoding="utf-8")
     hashes = {name: sha256_file(path) for name, path in layout.files_in(staged).items() if name != layout.CARD}
     (staged / layout.CARD).write_text(card_text(replace(card, files=hashes).to_json()), encoding="utf-8")
+    sync_tree(staged)
+    return name
 
 
 def _set_modes(folder: Path, mode: int) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mla_extend.errors import BaseMismatchError, IsolationError, LanguageError, RegistryError
-from mla_extend.files import dump_json, folder_beside, parse_json
+from mla_extend.files import dump_json, folder_beside, parse_json, sync_tree
 from mla_extend.plain import first_line
 from mla_extend.progress import SILENT, Progress
 from mla_extend.registry import layout, publish
@@ -144,18 +144,23 @@ def _publish(
     model: "RegistryModel", home: BaseRegistry, staged: Path, card: Card, origin: Mapping[str, Any], *, replace: bool
 ) -> tuple[Version, bool]:
     """Publish a staged version with its own name and card; return it, and whether this has put it into use."""
+    from mla_extend.registry import untouched  # noqa: PLC0415 - the command line needs it nowhere else
     from mla_extend.registry.recorded import native_probe  # noqa: PLC0415 - imports torch
 
     tag = card.language
     native_before = native_probe(model)
-    with home.changing(tag, "was not published"):
+    with home.preparing(tag, "was not published"):
         publish.check_staged(staged, home.work)
         publish.check_card(card, tag, home.base)
+        proof = untouched.try_proof(lambda: _prove(model, home, staged, card, native_before))
+        sync_tree(staged)
+    with home.changing(tag, "was not published"):
         there = already_there(card, staged, home, replace=replace)
         if there is not None:
             return there, False  # another process has published the same one meanwhile
         publish.sweep(home.folder, tag)
-        proof = _prove(model, home, staged, card, native_before)
+        if proof is None or not untouched.holds(home, tag, proof):
+            proof = _prove(model, home, staged, card, native_before)
         folder = home.folder_of(tag)
         version = Version(tag, card.version, folder / card.version)
         if version.folder.is_dir():  # it is there, whole, and not in use
