@@ -5,6 +5,7 @@ import ctypes
 import os
 import signal
 import sys
+from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,15 @@ def cores() -> int:
     """Return the processors that this process may use."""
     own = getattr(os, "sched_getaffinity", None)  # Linux
     return len(own(0)) if own else os.cpu_count() or 1
+
+
+def malloc_trim() -> Callable[[int], int] | None:
+    """Return the function by which glibc gives freed memory back, `None` where another C library is used."""
+    try:
+        found: Callable[[int], int] = ctypes.CDLL(None).malloc_trim
+    except (OSError, TypeError, AttributeError):  # no glibc
+        return None
+    return found
 
 
 def open_folder(folder: os.PathLike[str]) -> int | None:

@@ -118,13 +118,10 @@ class VectorStore:
     ) -> Vectors:
         """Return the vectors `[N, D]` of items in their order, encoding those that are not held yet.
 
-        A row is NaN where an item has no vector.
-
         Args:
-            items: texts or paths.
+            items: texts.
             key: returns the content keys of some items.
-            encode: returns unnormalised vectors `[n, D]` of some items; a row of NaN (of any width, where all are) for
-                one that has none, which is not kept.
+            encode: returns unnormalised vectors `[n, D]` of some items.
             task: what the progress is called.
             progress: told of what is encoded.
             step: items handed to `encode` at a time; between two steps a stop is heard.
@@ -158,20 +155,18 @@ class VectorStore:
         try:
             for start in range(0, len(order), keep):
                 part = order[start : start + keep]
-                done, vectors = self._encode([items[i] for i in missing[part]], encode, progress, step, stop)
-                made = np.flatnonzero(np.isfinite(vectors).all(axis=1)) if vectors.size else np.empty(0, dtype=np.int64)
-                self.add([bytes(absent[i * KEY_BYTES : (i + 1) * KEY_BYTES]) for i in part[made]], vectors[made])
-                if stop is not None and done < len(part):
+                made = self._encode([items[i] for i in missing[part]], encode, progress, step, stop)
+                done = len(made)
+                self.add([bytes(absent[i * KEY_BYTES : (i + 1) * KEY_BYTES]) for i in part[:done]], made)
+                if done < len(part):
+                    remedy = "" if stop is None else stop.remedy
                     raise Interrupted(
-                        f"Stopped while encoding, with {start + done} of {len(order)} done and kept. {stop.remedy}"
+                        f"Stopped while encoding, with {start + done} of {len(order)} done and kept. {remedy}"
                     )
-                if made.size:
-                    result = _room(result, len(items), vectors[made[0]])
-                    result[missing[part[made]]] = vectors[made]
+                result = _room(result, len(items), made[0])
+                result[missing[part]] = made
         finally:
             progress.finish()
-        if not result.size:
-            return np.full((len(items), 0), np.nan, dtype=np.float32)
         result[missing] = result[missing[first[same.reshape(-1)]]]
         return result
 
@@ -182,20 +177,16 @@ class VectorStore:
         progress: Progress,
         step: int,
         stop: StopRequest | None,
-    ) -> tuple[int, Vectors]:
-        """Return how many items were gone through before the user asked to stop, and their vectors `[n, D]`."""
+    ) -> list[Vectors]:
+        """Return the vector `[D]` of each of the items that were gone through before the user asked to stop."""
         made: list[Vectors] = []
-        done = 0
-        while done < len(items) and not (stop is not None and stop.requested):
-            chunk = items[done : done + step]
-            made.append(encode(chunk).astype(np.float32, copy=False))
-            done += len(chunk)
-            progress.advance(len(chunk))
-        width = max((part.shape[1] for part in made), default=0)
-        whole = [
-            part if part.shape[1] == width else np.full((len(part), width), np.nan, dtype=np.float32) for part in made
-        ]
-        return done, np.concatenate(whole) if whole else np.empty((0, 0), dtype=np.float32)
+        for start in range(0, len(items), step):
+            if stop is not None and stop.requested:
+                break
+            vectors = encode(items[start : start + step])
+            made += list(vectors)
+            progress.advance(len(vectors))
+        return made
 
     def find(self, keys: Sequence[bytes]) -> dict[bytes, Vectors]:
         """Return the vectors `[D]` that are held, by key; one whose checksum is wrong is not held."""
@@ -220,9 +211,9 @@ class VectorStore:
             lacking.update(set(keys) - self.find(keys).keys())
         return len(lacking)
 
-    def add(self, keys: Sequence[bytes], vectors: Vectors) -> None:
+    def add(self, keys: Sequence[bytes], vectors: Vectors | Sequence[Vectors]) -> None:
         """Keep vectors `[n, D]`, in one commit."""
-        contents = [row.tobytes() for row in np.ascontiguousarray(vectors, dtype="<f4")]
+        contents = [np.asarray(row, dtype="<f4").tobytes() for row in vectors]
         self._database.write(
             "INSERT OR REPLACE INTO vectors VALUES (?, ?, ?)",
             [(k, row, zlib.crc32(row, zlib.crc32(k))) for k, row in zip(keys, contents, strict=True)],

@@ -16,12 +16,13 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
+from mla_extend.bases import base as base_module
 from mla_extend.bases.base import Base
 from mla_extend.bases.open import open_base
 from mla_extend.cli.app import app
-from mla_extend.errors import BaseError, BaseMismatchError, DataError
+from mla_extend.errors import BaseError, BaseMismatchError, DataError, Interrupted
 from mla_extend.progress import Silent
-from mla_extend.search.index import ImageIndex, ahead, graph, store
+from mla_extend.search.index import ImageIndex, graph, store
 from mla_extend.search.index import about as about_file
 from mla_extend.search.index import shards as shards_file
 from mla_extend.search.index.about import About
@@ -301,20 +302,24 @@ def test_a_writer_killed_over_the_first_image_leaves_an_index_or_none(tmp_path: 
     index.close()
 
 
+class Stopping(Silent):
+    """Press Ctrl-C over the third picture."""
+
+    def __init__(self) -> None:
+        self.done = 0
+
+    def advance(self, amount: int = 1, **figures: float) -> None:
+        """Count."""
+        self.done += amount
+        if self.done == 3:
+            signal.raise_signal(signal.SIGINT)
+
+
 def test_a_stopped_run_keeps_what_was_encoded(
     base: Base, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    class Stopping:
-        """Press Ctrl-C in the middle."""
-
-        def start(self, task: str, total: int | None = None, unit: str = "") -> None: ...
-        def note(self, text: str) -> None: ...
-        def finish(self) -> None: ...
-        def advance(self, amount: int = 1, **figures: float) -> None:
-            raise KeyboardInterrupt
-
-    monkeypatch.setattr(ahead, "BATCH", 3)
-    with pytest.raises(KeyboardInterrupt):
+    monkeypatch.setattr(base_module, "IMAGE_BATCH", 3)
+    with pytest.raises(Interrupted, match="Stopped with 3 of 8 images done and kept"):
         index_images(photos, tmp_path / "index", base, Stopping())
     assert len(names(tmp_path / "index")) == 3
     summary = index_images(photos, tmp_path / "index", base)

@@ -3,10 +3,7 @@
 import json
 import shutil
 import sqlite3
-import threading
-import weakref
 import zlib
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -14,21 +11,19 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from mla_extend.bases import base as base_module
 from mla_extend.bases.base import Base
 from mla_extend.bases.open import open_base
-from mla_extend.errors import DataError
-from mla_extend.images import open as opening
-from mla_extend.images.budget import Budget
+from mla_extend.errors import DataError, Interrupted
 from mla_extend.progress import Silent
-from mla_extend.search.index import ImageIndex, ahead, exclude, kinds
+from mla_extend.search.index import ImageIndex, exclude, kinds
 from mla_extend.search.index import about as about_file
 from mla_extend.search.index import shards as shards_file
-from mla_extend.search.index.ahead import opened_ahead
 from mla_extend.search.index.build import index_images
 from mla_extend.search.index.exclude import Excludes
 from mla_extend.search.index.make import make_index
-from mla_extend.search.index.walk import Found, find_images
-from tests.test_index import names, picture, run, unit
+from mla_extend.search.index.walk import find_images
+from tests.test_index import Stopping, names, picture, run, unit
 
 HEIC = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic"
 
@@ -241,79 +236,7 @@ def test_whatever_a_decoder_raises_the_others_are_indexed(
     assert index_images(photos, tmp_path / "index", base).added == 3
 
 
-# Memory -----------------------------------------------------------------------------------------------------------
-
-
-def files(folder: Path, count: int, size: tuple[int, int]) -> list[Found]:
-    """Write grey pictures of a size."""
-    folder.mkdir(exist_ok=True)
-    for number in range(count):
-        Image.new("RGB", size, (number, 0, 0)).save(folder / f"{number:03}.png")
-    return find_images(folder, Excludes()).files
-
-
-def test_few_pixels_are_held_however_many_pictures_there_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """At most a batch and what waits are held, each of the bound and one picture more for each reader."""
-    found = files(tmp_path, 60, (100, 100))
-    monkeypatch.setattr(ahead, "HELD", 30_000)
-    alive, most, lock = 0, 0, threading.RLock()
-    real = ahead.open_image
-
-    def count(change: int) -> None:
-        nonlocal alive, most
-        with lock:
-            alive += change
-            most = max(most, alive)
-
-    def watched(path: Path) -> Image.Image:
-        shown = real(path)
-        weakref.finalize(shown, count, -1)
-        count(1)
-        return shown
-
-    monkeypatch.setattr(ahead, "open_image", watched)
-    order = []
-    for batch in opened_ahead(found):
-        assert len(batch) <= 3
-        order += [one.found for one in batch]
-        threading.Event().wait(0.01)
-        del batch
-    assert order == found
-    assert most <= 3 + 3 + ahead.READERS + 1
-
-
-def test_no_more_is_decoded_at_once_than_the_budget_lets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    found = files(tmp_path, 12, (100, 100))
-    beside, most, lock = 0, Counter[int](), threading.Lock()
-
-    def watched(*_: Any) -> Image.Image:
-        nonlocal beside
-        with lock:
-            beside += 1
-            most[beside] += 1
-        threading.Event().wait(0.01)
-        with lock:
-            beside -= 1
-        return Image.new("RGB", (2, 2))
-
-    monkeypatch.setattr(opening, "_decoded", watched)
-    for at_once, expected in ((400_000, 2), (160_000, 1), (1_000, 1)):  # a picture takes 160,000 bytes with its copies
-        monkeypatch.setattr(opening, "BUDGET", Budget(500_000, at_once))
-        most.clear()
-        assert sum(len(batch) for batch in opened_ahead(found)) == 12
-        assert max(most) == expected
-    monkeypatch.setattr(opening, "BUDGET", Budget(100_000))
-    assert all("too large" in one.reason for batch in opened_ahead(found) for one in batch)
-
-
-def test_freed_memory_is_given_back_after_large_pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    found = files(tmp_path, 3, (100, 100))
-    files(tmp_path, 2, (200, 200))
-    trimmed: list[int] = []
-    monkeypatch.setattr(ahead, "LARGE", 20_000)
-    monkeypatch.setattr(ahead, "malloc_trim", lambda: trimmed.append)
-    assert sum(len(batch) for batch in opened_ahead(found)) == 3
-    assert trimmed == [0, 0]
+# The picture -----------------------------------------------------------------------------------------------------
 
 
 def test_the_size_is_that_before_the_picture_is_reduced(base: Base, tmp_path: Path) -> None:
@@ -326,15 +249,6 @@ def test_the_size_is_that_before_the_picture_is_reduced(base: Base, tmp_path: Pa
     entry = index.entry(1)
     assert (entry.width, entry.height) == (2400, 3000)
     index.close()
-
-
-def test_a_stop_waits_for_no_file_that_is_not_yet_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    found = files(tmp_path, 60, (10, 10))
-    monkeypatch.setattr(ahead, "HELD", 1)
-    batches = opened_ahead(found)
-    next(batches)
-    batches.close()
-    assert threading.active_count() < ahead.READERS
 
 
 # An older preparation ---------------------------------------------------------------------------------------------
@@ -384,14 +298,8 @@ def test_a_stopped_renewal_goes_on_where_it_was(base: Base, tmp_path: Path, monk
     with sqlite3.connect(index / about_file.FILE) as database:
         database.execute("DELETE FROM about WHERE name IN ('preparation', 'prepared_since')")  # as they were before
 
-    class Stopping(Silent):
-        """Press Ctrl-C in the middle."""
-
-        def advance(self, amount: int = 1, **figures: float) -> None:
-            raise KeyboardInterrupt
-
-    monkeypatch.setattr(ahead, "BATCH", 3)
-    with pytest.raises(KeyboardInterrupt):
+    monkeypatch.setattr(base_module, "IMAGE_BATCH", 3)
+    with pytest.raises(Interrupted, match="Stopped with 3 of 8 images done and kept"):
         index_images(photos, index, base, Stopping())
     opened = ImageIndex.open(index)
     assert (opened.count, opened.is_older()) == (8, True)

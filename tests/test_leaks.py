@@ -233,8 +233,8 @@ def test_unchanged_pictures_are_decoded_once(gallery, tmp_path, monkeypatch):
     paths = list(gallery)
     found = LeakIndex([], images=paths[:3]).images(paths)
 
-    def fail(path):
-        raise AssertionError(path)
+    def fail(image):
+        raise AssertionError(image)
 
-    monkeypatch.setattr(same_pictures, "_look", fail)
+    monkeypatch.setattr(same_pictures, "look", fail)
     assert LeakIndex([], images=paths[:3]).images(paths).tolist() == found.tolist()

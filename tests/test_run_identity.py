@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,10 +16,10 @@ from PIL import Image
 from mla_extend.add import job as workflow
 from mla_extend.add.request import Request
 from mla_extend.add.run_identity import run_identity
+from mla_extend.bases import base as base_module
 from mla_extend.bases.base import Base
 from mla_extend.data.pairs import ParallelText, Part
 from mla_extend.errors import DataError, Interrupted, TrainingError
-from mla_extend.stop import StopRequest
 from mla_extend.training.recipe import load_recipe
 from mla_extend.training.session import Session
 from mla_extend.training.split import split
@@ -250,26 +251,20 @@ def test_images_of_which_none_can_be_read_are_refused_with_the_reason(add: Add, 
 
 
 def test_a_stop_is_heard_while_images_are_encoded(add: Add, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mla_extend.bases.features.IMAGE_STEP", 8)
-    encode, stops, encoded = Base.image_vectors, [], []
-    made = StopRequest.__init__ if "__init__" in vars(StopRequest) else object.__init__
+    encode, encoded = Base._encoded, []
 
-    def remember(self: StopRequest) -> None:
-        made(self)
-        stops.append(self)
+    def stop_in_the_third(self: Base, pictures: Any, size: int) -> Any:
+        encoded.append(sum(one.made is not None for one in pictures))
+        if len(encoded) == 3:
+            signal.raise_signal(signal.SIGINT)
+        return encode(self, pictures, size)
 
-    def stop_in_the_third(self: Base, images: Any) -> Any:
-        encoded.append(len(list(images)))
-        stops[-1].requested = len(encoded) == 3
-        return encode(self, images)
-
-    monkeypatch.setattr(StopRequest, "__init__", remember)
-    monkeypatch.setattr(Base, "image_vectors", stop_in_the_third)
+    monkeypatch.setattr(base_module, "IMAGE_BATCH", 8)
+    monkeypatch.setattr(Base, "_encoded", stop_in_the_third)
     with pytest.raises(Interrupted, match=r"24 of 50 done and kept\. Run the same command again"):
         add(test_set=None)
     assert not list((tmp_path / "adapters").glob("*/.work/*"))
-    encoded.clear()
-    monkeypatch.setattr(StopRequest, "__init__", made)
+    encoded[:] = [0] * 3
     add(test_set=None)
     assert sum(encoded) == 26
 

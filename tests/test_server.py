@@ -24,9 +24,9 @@ from PIL import Image
 from served import QUERIES, Site, add, build, serving
 from typer.testing import CliRunner
 
-from mla_extend.bases.base import open_image
 from mla_extend.cli.app import app as cli
 from mla_extend.errors import DataError, LanguageError, RegistryError
+from mla_extend.images.open import open_image
 from mla_extend.registry.languages import BaseRegistry
 from mla_extend.registry.load import RegistryModel, load_model
 from mla_extend.registry.store import Registry

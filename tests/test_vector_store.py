@@ -9,6 +9,7 @@ import time
 import tracemalloc
 from collections.abc import Sequence
 from pathlib import Path
+from typing import BinaryIO
 from unittest.mock import Mock
 
 import numpy as np
@@ -19,8 +20,8 @@ from mla_extend.bases import encoding
 from mla_extend.bases.features import Features
 from mla_extend.bases.open import open_base
 from mla_extend.errors import CacheError, Interrupted
-from mla_extend.files import sha256_file
-from mla_extend.images import contents
+from mla_extend.files import open_plain, sha256_file
+from mla_extend.images import pipeline
 from mla_extend.images.contents import content_hashes
 from mla_extend.processes import Processes
 from mla_extend.stop import StopRequest
@@ -41,7 +42,7 @@ class Encoder:
 
     def __call__(self, texts: list[str]) -> np.ndarray:
         self.asked += texts
-        return np.array([[len(text), 1] if text != "none" else [np.nan] * 2 for text in texts], dtype=np.float32)
+        return np.array([[len(text), 1] for text in texts], dtype=np.float32)
 
 
 def test_each_content_is_encoded_once_and_found_by_whoever_opens_the_store_next(tmp_path: Path) -> None:
@@ -61,17 +62,6 @@ def test_vectors_that_were_made_otherwise_are_not_found(tmp_path: Path, space: d
     VectorStore(tmp_path, "text", SPACE).vectors(["a"], keys, Encoder())
     assert VectorStore(tmp_path, "text", space).lacks(["a"], keys) == 1
     assert VectorStore(tmp_path, "images", SPACE).lacks(["a"], keys) == 1
-
-
-def test_what_has_no_vector_is_nan_and_asked_for_again(tmp_path: Path) -> None:
-    encode = Encoder()
-    store = VectorStore(tmp_path, "text", SPACE)
-    for _ in range(2):
-        found = store.vectors(["none", "bb", "none"], keys, encode, step=1)
-        assert np.isnan(found[[0, 2]]).all()
-        assert found[1].tolist() == [2, 1]
-    assert encode.asked == ["none", "bb", "none"]
-    assert store.vectors(["none"], keys, encode).shape == (1, 0)
 
 
 def test_many_items_come_back_in_their_order(tmp_path: Path) -> None:
@@ -227,11 +217,11 @@ def read(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     """Return the files whose content was read, as they are."""
     found: list[Path] = []
 
-    def count(path: Path) -> str:
+    def count(path: Path) -> BinaryIO:
         found.append(path)
-        return sha256_file(path)
+        return open_plain(path)
 
-    monkeypatch.setattr(contents, "sha256_file", count)
+    monkeypatch.setattr(pipeline, "open_plain", count)
     return found
 
 
@@ -244,7 +234,7 @@ def old(path: Path, content: bytes) -> Path:
 def test_an_unchanged_file_is_read_once_and_a_changed_one_again(
     tmp_path: Path, read: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(contents, "TOO_YOUNG", -1.0)
+    monkeypatch.setattr(pipeline, "TOO_YOUNG", -1.0)
     paths = [old(tmp_path / name, name.encode()) for name in "abc"]
     first = content_hashes([*paths, paths[0]])
     assert first == [bytes.fromhex(sha256_file(path)) for path in [*paths, paths[0]]]

@@ -13,7 +13,7 @@ import torch
 from clips import encode, speak
 from PIL import Image, ImageDraw
 
-from mla_extend.bases.base import IMAGE_BATCH, open_image
+from mla_extend.bases.base import IMAGE_BATCH
 from mla_extend.bases.features import Features
 from mla_extend.bases.open import open_base
 from mla_extend.data.formats.format import ColumnMapping
@@ -22,6 +22,7 @@ from mla_extend.errors import DataError, ImageError
 from mla_extend.files import sha256_file
 from mla_extend.images import video
 from mla_extend.images.contents import image_keys
+from mla_extend.images.open import open_image
 from mla_extend.images.video import FRAMES, is_video, pool_frames, read_frames
 from mla_extend.training.stages import image_vectors
 

@@ -237,7 +237,7 @@ def leak_index(tests: TestSet, progress: Progress = SILENT) -> LeakIndex:
     )
 
 
-def drop_unreadable(request: Request, unreadable: Mapping[Path, str]) -> Request:
+def drop_unreadable(request: Request, unreadable: Mapping[Path, object]) -> Request:
     """Return a request without the rows of images that cannot be read; its records say how many were dropped.
 
     Args:

@@ -1,13 +1,12 @@
 """The frozen base: an image-text model opened, fingerprinted and never trained."""
 
 import threading
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from functools import cached_property
-from itertools import islice
-from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
+import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor, nn
@@ -16,12 +15,12 @@ from torch.nn import functional as F
 from mla_extend.bases.family import Family
 from mla_extend.bases.identity import BaseIdentity
 from mla_extend.errors import BaseError, DataError, base_errors
-from mla_extend.images.open import open_image
-from mla_extend.images.video import is_video, pool_frames, read_frames
+from mla_extend.images.pipeline import ImageLike, Picture, Wanted, always, read_pictures
+from mla_extend.images.video import is_video, pool_frames
+from mla_extend.stop import StopRequest
+from mla_extend.vector_store import Vectors
 
 T = TypeVar("T")
-
-ImageLike = str | Path | Image.Image
 
 TEXT_BATCH, CPU_TEXT_BATCH = 256, 64
 IMAGE_BATCH = 16
@@ -121,13 +120,42 @@ class Base:
                 rows[i] = vector
         return torch.stack(rows)
 
-    @torch.no_grad()
-    def image_vectors(self, images: Iterable[ImageLike], batch_size: int = IMAGE_BATCH) -> Tensor:
+    def image_vectors(self, images: Iterable[ImageLike], batch_size: int | None = None) -> Tensor:
         """Encode images and videos (paths, or PIL images): unnormalised vectors `[B, D]` in float32.
 
         Raises:
             BaseError: the base has no image tower, or does not say how images are prepared.
             DataError: an image cannot be read; the message names it.
+        """
+        vectors = []
+        with closing(self.encoded(images, batch_size)) as pictures:
+            for one in pictures:
+                if one.error is not None:
+                    raise one.error
+                if one.made is not None:
+                    vectors.append(one.made)
+        if not vectors:
+            raise DataError("There is no image to encode: the list is empty.")
+        return torch.from_numpy(np.stack(vectors))
+
+    def encoded(
+        self,
+        images: Iterable[ImageLike],
+        batch_size: int | None = None,
+        *,
+        wanted: Wanted = always,
+        stop: StopRequest | None = None,
+    ) -> Generator[Picture[Vectors], None, None]:
+        """Give images and videos in their order with their unnormalised vectors `[D]`, or why there is none.
+
+        Args:
+            images: paths, or PIL images.
+            batch_size: images a step at most; as many as the device takes where it is `None`.
+            wanted: says whether a file of this content is to be encoded.
+            stop: ends it between two images.
+
+        Raises:
+            BaseError: the base has no image tower, or does not say how images are prepared.
         """
         if not self.family.has_images:
             raise BaseError(
@@ -139,26 +167,44 @@ class Base:
                 f"The base {self.identity.name!r} has no image preprocessing: there is no preprocessor_config.json in "
                 "its folder. Copy that file from where the model came from."
             )
-        items = list(images)
-        sizes: list[int] = []
+        size = batch_size or IMAGE_BATCH
 
-        def opened() -> Iterator[Image.Image]:
-            for item in items:
-                frames = read_frames(item) if is_video(item) else [open_image(item)]
-                sizes.append(len(frames))
-                yield from frames
+        def prepared(frames: list[Image.Image]) -> tuple[Any, int]:
+            return self.family.pixels(self.processor, frames), len(frames)
 
-        frames, vectors = opened(), []
-        while chunk := list(islice(frames, batch_size)):
-            pixels = self.family.pixels(self.processor, chunk).to(self.device)
-            vectors.append(self.family.image_features(self.model, pixels).float().cpu())
-        if not vectors:
-            raise DataError("There is no image to encode: the list is empty.")
-        found = torch.cat(vectors)
-        if not any(map(is_video, items)):
-            return found
-        parts = zip(items, torch.split(found, sizes), strict=True)
-        return torch.stack([pool_frames(part) if is_video(item) else part[0] for item, part in parts])
+        waiting: list[Picture[tuple[Any, int]]] = []
+        with closing(read_pictures(images, prepared, wanted=wanted, stop=stop)) as pictures:
+            for one in pictures:
+                waiting.append(one)
+                if sum(other.made[1] for other in waiting if other.made is not None) >= size:
+                    yield from self._encoded(waiting, size)
+                    waiting = []
+        if stop is None or not stop.requested:
+            yield from self._encoded(waiting, size)
+
+    @torch.no_grad()
+    def _encoded(self, pictures: list[Picture[tuple[Any, int]]], size: int) -> list[Picture[Vectors]]:
+        """Encode what was prepared, a video's frames together."""
+        made = [one.made for one in pictures if one.made is not None]
+        if not made:
+            return cast(list[Picture[Vectors]], pictures)
+        pixels = _joined([part for part, _ in made])
+        counts = [count for _, count in made]
+        vectors = torch.cat(
+            [
+                self.family.image_features(self.model, _rows(pixels, start, start + size).to(self.device)).float().cpu()
+                for start in range(0, sum(counts), size)
+            ]
+        )
+        parts = iter(torch.split(vectors, counts))
+
+        def own(one: Picture[tuple[Any, int]]) -> Vectors | None:
+            if one.made is None:
+                return None
+            vector = pool_frames(next(parts)) if is_video(one.item) else next(parts)[0]
+            return vector.numpy()
+
+        return [Picture(one.item, one.content, one.stamp, own(one), one.size, one.error) for one in pictures]
 
     def encode_native(self, texts: Sequence[str]) -> Tensor:
         """Encode native text: L2-normalised vectors `[B, D]`."""
@@ -167,6 +213,20 @@ class Base:
     def encode_images(self, images: Iterable[ImageLike]) -> Tensor:
         """Encode images: L2-normalised vectors `[B, D]`."""
         return F.normalize(self.image_vectors(images), dim=-1)
+
+
+def _joined(parts: list[Any]) -> Any:
+    """Return what `Family.pixels` gave for several lists of images as it gives it for one."""
+    if isinstance(parts[0], Tensor):
+        return torch.cat(parts)
+    return type(parts[0])({name: torch.cat([part[name] for part in parts]) for name in parts[0]})
+
+
+def _rows(pixels: Any, start: int, end: int) -> Any:
+    """Return some images of what `Family.pixels` gave."""
+    if isinstance(pixels, Tensor):
+        return pixels[start:end]
+    return type(pixels)({name: values[start:end] for name, values in pixels.items()})
 
 
 def chunks(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:

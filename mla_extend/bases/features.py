@@ -1,12 +1,9 @@
 """The constants of a base and its data: vectors of native text and of images, encoded once and kept."""
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from typing import TypeVar
-
-import numpy as np
 
 from mla_extend.bases.base import Base
 from mla_extend.bases.encoding import image_encoding, text_encoding
@@ -14,6 +11,7 @@ from mla_extend.bases.source import DEMO
 from mla_extend.cache import FEATURES, cache_folder
 from mla_extend.errors import ImageError, Interrupted
 from mla_extend.images.contents import image_keys
+from mla_extend.images.stored import stored_pictures
 from mla_extend.processes import ALONE, Processes
 from mla_extend.progress import SILENT, Progress
 from mla_extend.stop import StopRequest
@@ -21,8 +19,8 @@ from mla_extend.vector_store import Vectors, VectorStore, text_key
 
 T = TypeVar("T")
 
-TEXT_STEP, IMAGE_STEP = 1024, 64
-"""Texts and images between two looks at whether the user wants to stop."""
+TEXT_STEP = 1024
+"""Texts between two looks at whether the user wants to stop."""
 TEXTS_KEPT = 20_000
 """Texts that are kept at a time. A batch's teachers are fewer: they are kept together or not at all, since a vector's
 last bits depend on the texts that it was encoded beside, and a run goes on as if it had not been interrupted."""
@@ -113,37 +111,28 @@ class Features:
         Raises:
             ImageError: one cannot be read.
         """
+        vectors, errors = self.readable_images(paths)
+        for error in errors.values():
+            raise error
+        return vectors
 
-        def encode(part: list[Path]) -> Vectors:
-            return self.base.image_vectors(part).numpy()
-
-        return self._stored_images(paths, encode)
-
-    def readable_images(self, paths: Sequence[Path]) -> tuple[Vectors, dict[Path, str]]:
+    def readable_images(self, paths: Sequence[Path]) -> tuple[Vectors, dict[Path, ImageError]]:
         """Return vectors `[N, D]`, a row of NaN for each image that cannot be read, and why those cannot."""
-        reasons: dict[Path, str] = {}
+        errors: dict[Path, ImageError] = {}
 
-        def encode(part: list[Path]) -> Vectors:
-            with suppress(ImageError):
-                return self.base.image_vectors(part).numpy()
-            # Each by itself, since one that is broken tells nothing of those behind it.
-            rows = [self._readable(path, reasons) for path in part]
-            width = max(map(len, rows))
-            return np.stack([row if len(row) else np.full(width, np.nan, dtype=np.float32) for row in rows])
+        def stored(part: Sequence[Path]) -> Vectors:
+            found = stored_pictures(
+                self._images,
+                part,
+                lambda some, wanted: self.base.encoded(some, wanted=wanted, stop=self.stop),
+                task="Encoding images",
+                progress=self.progress,
+                stop=self.stop,
+            )
+            errors.update(found.errors)
+            return found.vectors
 
-        vectors = self._stored_images(paths, encode)
-        without = ~np.isfinite(vectors).all(axis=1) if vectors.size else np.ones(len(paths), dtype=np.bool_)
-        copies = "It has the content of another picture that cannot be read."
-        return vectors, {paths[i]: reasons.get(paths[i], copies) for i in np.flatnonzero(without).tolist()}
-
-    def _readable(self, path: Path, reasons: dict[Path, str]) -> Vectors:
-        """Return the vector `[D]` of an image; of one that cannot be read nothing, and its reason is noted."""
-        try:
-            vector: Vectors = self.base.image_vectors([path]).numpy()[0]
-        except ImageError as error:
-            reasons[path] = str(error)
-            return np.empty(0, dtype=np.float32)
-        return vector
+        return self._share(paths, stored), errors
 
     def lacks_text(self, texts: Sequence[str]) -> int:
         """Return how many different ones of some native texts would have to be encoded."""
@@ -157,23 +146,6 @@ class Features:
     def keep_images(self, paths: Sequence[Path], vectors: Vectors) -> None:
         """Keep vectors `[N, D]` of images that were encoded elsewhere, in the very same way."""
         self._images.add(image_keys(paths), vectors)
-
-    def _stored_images(self, paths: Sequence[Path], encode: Callable[[list[Path]], Vectors]) -> Vectors:
-        keys = dict(zip(paths, image_keys(paths, self.progress), strict=True))
-
-        def stored(part: Sequence[Path]) -> Vectors:
-            return self._images.vectors(
-                part,
-                lambda some: [keys[path] for path in some],
-                encode,
-                task="Encoding images",
-                progress=self.progress,
-                step=IMAGE_STEP,
-                keep=IMAGE_STEP,
-                stop=self.stop,
-            )
-
-        return self._share(paths, stored)
 
     def _share(self, items: Sequence[T], stored: Callable[[Sequence[T]], Vectors]) -> Vectors:
         """Return the vectors of items, of which each process has encoded its part into the store.

@@ -3,19 +3,20 @@
 What a picture looks like is kept by its content, so that unchanged pictures are decoded once and not at each run.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Collection, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from mla_extend.cache import cache_folder
 from mla_extend.data.pairs import Mask
-from mla_extend.errors import ImageError
 from mla_extend.images import PREPARATION
 from mla_extend.images.contents import image_keys
+from mla_extend.images.pipeline import Picture, Wanted, read_pictures
+from mla_extend.images.stored import Stored, stored_pictures
 from mla_extend.images.video import is_video
 from mla_extend.progress import SILENT, Progress
 from mla_extend.vector_store import VectorStore
@@ -34,7 +35,6 @@ BITS = 64
 RULE = "1"
 """Counts the ways in which looks have been taken."""
 LOOKS = "looks"
-READERS = 2
 
 Looks = NDArray[np.float32]
 
@@ -48,34 +48,36 @@ class Pictures:
     """
 
     def __init__(self, paths: Sequence[Path], progress: Progress = SILENT) -> None:
-        different = list(dict.fromkeys(paths))
-        keys = image_keys(different, progress)
-        self.contents = frozenset(keys)
-        with _looking(len(different), progress) as look:
-            looks = look(different, keys)
-        self.looks = looks[np.isfinite(looks).all(axis=1)] if looks.size else looks
+        with _looking(len(paths), progress) as look:
+            found = look(paths)
+        self.contents = frozenset(found.keys)
+        self.looks = found.vectors[_seen(found.vectors)]
 
     def hold(self, paths: Sequence[Path], progress: Progress = SILENT) -> Mask:
         """Say of each picture `[N]` whether it is here."""
-        keys = image_keys(paths, progress)
-        leaked = np.array([key in self.contents for key in keys], dtype=np.bool_)
         if not self.looks.size:
-            return leaked
-        with _looking(len(paths), progress) as look:
+            return np.array([key in self.contents for key in image_keys(paths, progress)], dtype=np.bool_)
+        leaked = np.zeros(len(paths), dtype=np.bool_)
+        with _looking(len(paths), progress, self.contents) as look:
             for start in range(0, len(paths), BLOCK_PICTURES):
-                rows = np.arange(start, min(start + BLOCK_PICTURES, len(paths)))
-                progress.advance(int(leaked[rows].sum()))
-                rows = rows[~leaked[rows]]
-                looks = look([paths[row] for row in rows.tolist()], [keys[row] for row in rows.tolist()])
-                if not looks.size:
+                found = look(paths[start : start + BLOCK_PICTURES])
+                block = leaked[start : start + BLOCK_PICTURES]
+                block |= [key in self.contents for key in found.keys]
+                rows = np.flatnonzero(_seen(found.vectors) & ~block)
+                if not rows.size:
                     continue
-                seen = np.isfinite(looks).all(axis=1)
-                rows, looks = rows[seen], looks[seen]
+                looks = found.vectors[rows]
                 # Of vectors of 1 and -1, the product is the bits less twice those that differ.
                 distance = (BITS - looks[:, :BITS] @ self.looks[:, :BITS].T) / 2
                 for i, j in zip(*np.nonzero(distance <= HASH_DISTANCE), strict=True):
-                    leaked[rows[i]] |= bool(np.abs(looks[i, BITS:] - self.looks[j, BITS:]).mean() <= PIXEL_DISTANCE)
+                    block[rows[i]] |= bool(np.abs(looks[i, BITS:] - self.looks[j, BITS:]).mean() <= PIXEL_DISTANCE)
         return leaked
+
+
+def _seen(looks: Looks) -> Mask:
+    """Say of each picture `[N]` whether it has a look."""
+    seen: Mask = np.isfinite(looks).all(axis=1) & (looks.shape[1] > 0)
+    return seen
 
 
 def look_space() -> dict[str, str]:
@@ -84,40 +86,37 @@ def look_space() -> dict[str, str]:
 
 
 @contextmanager
-def _looking(count: int, progress: Progress) -> Iterator[Callable[[Sequence[Path], Sequence[bytes]], Looks]]:
-    """Give what returns how some of `count` pictures look `[n, 832]`, by their keys: NaN for one without a look."""
+def _looking(
+    count: int, progress: Progress, without: Collection[bytes] = ()
+) -> Iterator[Callable[[Sequence[Path]], Stored]]:
+    """Give what returns how some of `count` pictures look `[n, 832]`, but for those of some contents."""
     store = VectorStore(cache_folder() / LOOKS, LOOKS, look_space())
     progress.start("Comparing pictures", total=count)
+
+    def look(paths: Sequence[Path]) -> Stored:
+        found = stored_pictures(store, paths, _looks, without=without)
+        progress.advance(len(paths))
+        return found
+
     try:
-        with ThreadPoolExecutor(READERS) as readers:
-
-            def make(part: list[Path]) -> Looks:
-                return np.stack(list(readers.map(_look, part)))
-
-            def look(paths: Sequence[Path], keys: Sequence[bytes]) -> Looks:
-                key = dict(zip(paths, keys, strict=True))
-                looks = store.vectors(paths, lambda some: [key[path] for path in some], make)
-                progress.advance(len(paths))
-                return looks
-
-            yield look
+        yield look
     finally:
         progress.finish()
         store.close()
 
 
-def _look(path: Path) -> Looks:
+def _looks(paths: Sequence[Path], wanted: Wanted) -> Generator[Picture[Looks], None, None]:
+    return read_pictures(
+        paths,
+        lambda frames: look(frames[0]),
+        wanted=lambda path, content: not is_video(path) and wanted(path, content),
+        least_side=64,
+        few_pixels=0,
+    )
+
+
+def look(image: Image.Image) -> Looks:
     """Return a picture's difference hash as 64 values of 1 and -1, and its copy of 16 x 16 pixels in three colours."""
-    from PIL import Image  # noqa: PLC0415 - slow to import
-
-    from mla_extend.images.open import open_image  # noqa: PLC0415
-
-    try:
-        if is_video(path):
-            raise ImageError(path, "A video is no picture.")
-        image = open_image(path, least_side=64, few_pixels=0)
-    except ImageError:
-        return np.full(BITS + 3 * 16 * 16, np.nan, dtype=np.float32)
     grey = np.asarray(image.convert("L").resize((9, 8), Image.Resampling.BOX), dtype=np.int16)
     rising = (grey[:, 1:] > grey[:, :-1]).reshape(-1)
     pixels = np.asarray(image.resize((16, 16), Image.Resampling.BOX), dtype=np.float32)

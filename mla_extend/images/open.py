@@ -6,16 +6,16 @@ Everything that reads pictures (training, evaluation, the index, the leak check,
 import io
 import math
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, TypeVar
 
 import numpy as np
 from PIL import Image, ImageCms, UnidentifiedImageError
 
-from mla_extend.errors import ImageError
+from mla_extend.errors import ImageError, MlaExtendError
 from mla_extend.images.budget import BUDGET, OverBudget, decoded_bytes
 
 FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "AVIF", "GIF", "BMP", "DIB", "TIFF", "JPEG2000", "PPM", "HEIF")
@@ -42,6 +42,8 @@ UPRIGHT = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+ON_ITS_SIDE = {UPRIGHT[number] for number in (5, 6, 7, 8)}
+"""Turns that exchange width and height."""
 DEPTHS = (1_023.0, 4_095.0, 16_383.0, 65_535.0)
 """The largest values of 10, 12, 14 and 16 bits."""
 CLEAR = ("RGBA", "LA", "PA", "La", "RGBa")
@@ -53,7 +55,13 @@ Image.core.set_block_size(1 << 30)  # type: ignore[attr-defined]
 _HEADER = threading.Lock()
 """Held while Pillow reads a header: what it holds against large pictures is a setting of the whole process."""
 
+
+class TooManyPixels(ImageError):  # noqa: N818 - a bound, not a fault
+    """Say that an image has more pixels than are to be decoded."""
+
+
 Source = str | Path | bytes | Image.Image
+T = TypeVar("T")
 
 
 def open_image(source: Source, *, least_side: int = LEAST_SIDE, few_pixels: int = FEW_PIXELS) -> Image.Image:
@@ -67,11 +75,41 @@ def open_image(source: Source, *, least_side: int = LEAST_SIDE, few_pixels: int 
     Raises:
         ImageError: it is not there, of no known format, damaged, or too large.
     """
-    with _wall(source):
+    return make_of_image(source, lambda image: image, least_side=least_side, few_pixels=few_pixels)[0]
+
+
+def make_of_image(
+    source: Source,
+    make: Callable[[Image.Image], T],
+    *,
+    name: object = None,
+    least_side: int = LEAST_SIDE,
+    few_pixels: int = FEW_PIXELS,
+    most_pixels: int | None = None,
+) -> tuple[T, tuple[int, int]]:
+    """Return what is made of a picture in RGB, and its width and height as people see it, before it was reduced.
+
+    Args:
+        source, least_side, few_pixels: as `open_image` has them.
+        make: is given the picture while its memory counts.
+        name: what bytes are called in errors.
+        most_pixels: an image with more is not decoded.
+
+    Raises:
+        TooManyPixels: it has more than `most_pixels`.
+        ImageError: as `open_image`, or `make` fails.
+    """
+    with image_errors(source if name is None else name):
         if isinstance(source, Image.Image):
-            return _as_seen(source, least_side, few_pixels)
+            return _as_seen(source, make, least_side, few_pixels)
         with _opened(source) as image:
-            return _as_seen(image, least_side, few_pixels)
+            if most_pixels is not None and image.width * image.height > most_pixels:
+                raise TooManyPixels(
+                    name,
+                    f"The image has {image.width} x {image.height} pixels, and at most {most_pixels:,} are read. Make "
+                    "it smaller.",
+                )
+            return _as_seen(image, make, least_side, few_pixels)
 
 
 def image_header(source: str | Path | bytes) -> tuple[str, tuple[int, int]]:
@@ -80,18 +118,18 @@ def image_header(source: str | Path | bytes) -> tuple[str, tuple[int, int]]:
     Raises:
         ImageError: it is not there or of no known format.
     """
-    with _wall(source), _opened(source) as image:
+    with image_errors(source), _opened(source) as image:
         return Image.MIME.get(image.format or "", "application/octet-stream"), image.size
 
 
 @contextmanager
-def _wall(source: Source) -> Iterator[None]:
-    """Turn whatever a decoder raises into an ImageError."""
+def image_errors(source: object) -> Iterator[None]:
+    """Turn whatever is raised over a picture's file, or by a decoder, into an ImageError."""
     what = "what was sent" if isinstance(source, bytes) else f"the image {source}"
     what = "an image" if isinstance(source, Image.Image) else what
     try:
         yield
-    except ImageError:
+    except MlaExtendError:
         raise
     except FileNotFoundError as error:
         raise ImageError(source, f"{_capital(what)} does not exist. Check the path.") from error
@@ -135,8 +173,10 @@ def _opened(source: str | Path | bytes) -> Iterator[Image.Image]:
         yield image
 
 
-def _as_seen(image: Image.Image, least_side: int, few_pixels: int) -> Image.Image:
-    """Reduce, turn upright, and put on white."""
+def _as_seen(
+    image: Image.Image, make: Callable[[Image.Image], T], least_side: int, few_pixels: int
+) -> tuple[T, tuple[int, int]]:
+    """Reduce, turn upright, put on white, and make of it what is wanted."""
     factor, stored = _factor(image.size, least_side, few_pixels), image.size
     if factor > 1:
         image.draft(None, (image.width // factor, image.height // factor))  # JPEG alone does less for less
@@ -151,10 +191,12 @@ def _as_seen(image: Image.Image, least_side: int, few_pixels: int) -> Image.Imag
         copied=pixels if whole else min(pixels, STRIP_PIXELS),
     )
     with BUDGET.taken(size):
-        return _decoded(image, least_side, few_pixels)
+        shown, turn = _decoded(image, least_side, few_pixels)
+        return make(shown), stored[::-1] if turn in ON_ITS_SIDE else stored
 
 
-def _decoded(image: Image.Image, least_side: int, few_pixels: int) -> Image.Image:
+def _decoded(image: Image.Image, least_side: int, few_pixels: int) -> tuple[Image.Image, Image.Transpose | None]:
+    """Return a picture as people see it, and how it was turned."""
     image.load()
     turn = UPRIGHT.get(_orientation(image))
     factor = _factor(image.size, least_side, few_pixels)
@@ -163,7 +205,7 @@ def _decoded(image: Image.Image, least_side: int, few_pixels: int) -> Image.Imag
     longest = LONGEST * min(shown.size)
     if max(shown.size) > longest:
         shown = shown.resize((min(shown.width, longest), min(shown.height, longest)), Image.Resampling.BOX)
-    return shown if turn is None else shown.transpose(turn)
+    return (shown if turn is None else shown.transpose(turn)), turn
 
 
 def _reduced(image: Image.Image, factor: int, span: tuple[float, float]) -> Image.Image:

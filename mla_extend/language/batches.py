@@ -1,6 +1,6 @@
 """Encode item after item in batches, with a progress bar, as sentence-transformers' `encode` does."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TypeVar
 
 import numpy as np
@@ -38,10 +38,23 @@ def encode_in_batches(
     Raises:
         DataError: the batch size is less than 1.
     """
-    if batch_size < 1:
-        raise DataError(f"A batch of {batch_size} items cannot be encoded. Give a batch_size of 1 or more.")
+    check_batch(batch_size)
     order = sorted(range(len(items)), key=lambda i: length(items[i]))
     batches = [list(batch) for batch in chunks(order, batch_size)] or [[]]  # `encode` refuses an empty one
-    shown = track(batches, "Encoding", console=Console(stderr=True), disable=not show_progress_bar)
-    vectors = torch.cat([encode(batch) for batch in shown])[torch.tensor(order).argsort()]
+    vectors = torch.cat([encode(batch) for batch in shown(batches, show_progress_bar)])[torch.tensor(order).argsort()]
     return vectors.numpy() if convert_to_numpy else vectors
+
+
+def check_batch(batch_size: int | None) -> None:
+    """Check the size of a batch that a user gave.
+
+    Raises:
+        DataError: it is less than 1.
+    """
+    if batch_size is not None and batch_size < 1:
+        raise DataError(f"A batch of {batch_size} items cannot be encoded. Give a batch_size of 1 or more.")
+
+
+def shown(items: Sequence[T], bar: bool) -> Iterable[T]:
+    """Return items, with a bar on standard error of how far they are gone through if it is asked for."""
+    return track(items, "Encoding", console=Console(stderr=True), disable=not bar)

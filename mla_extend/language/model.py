@@ -21,12 +21,13 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mla_extend.bases.base import IMAGE_BATCH, Base, ImageLike, chunks
+from mla_extend.bases.base import Base, chunks
 from mla_extend.data.codes import adapter_name
 from mla_extend.errors import DataError, LanguageError, RegistryError
 from mla_extend.flat import IdRows
+from mla_extend.images.pipeline import ImageLike
 from mla_extend.language.adapter_files import read_adapter
-from mla_extend.language.batches import encode_in_batches
+from mla_extend.language.batches import check_batch, encode_in_batches, shown
 from mla_extend.language.peft_method import (
     BASE_PATH,
     AcquirerConfig,
@@ -304,7 +305,7 @@ class MultilingualModel:
     def encode_images(
         self,
         images: ImageLike | Iterable[ImageLike],
-        batch_size: int = IMAGE_BATCH,
+        batch_size: int | None = None,
         *,
         convert_to_numpy: bool = True,
         show_progress_bar: bool = False,
@@ -317,7 +318,7 @@ class MultilingualModel:
 
         Args:
             images: any number of paths or PIL images, or one.
-            batch_size: images at once.
+            batch_size: images at once, at most; as many as the device takes where it is `None`.
             convert_to_numpy: return a numpy array; else a tensor on the CPU.
             show_progress_bar: draw one on standard error.
 
@@ -329,15 +330,11 @@ class MultilingualModel:
             DataError: an image cannot be read, there is none, or the batch size is less than 1.
         """
         asked = [images] if isinstance(images, str | Path | Image.Image) else list(images)
-        found = encode_in_batches(
-            asked,
-            lambda rows: F.normalize(self.base.image_vectors([asked[i] for i in rows], batch_size), dim=-1),
-            lambda _: 0,
-            batch_size=batch_size,
-            convert_to_numpy=convert_to_numpy,
-            show_progress_bar=show_progress_bar,
-        )
-        return found[0] if isinstance(images, str | Path | Image.Image) else found
+        check_batch(batch_size)
+        found = F.normalize(self.base.image_vectors(shown(asked, show_progress_bar), batch_size), dim=-1)
+        if isinstance(images, str | Path | Image.Image):
+            found = found[0]
+        return found.numpy() if convert_to_numpy else found
 
     @contextmanager
     def native_path(self) -> Iterator[None]:

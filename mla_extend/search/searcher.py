@@ -22,7 +22,7 @@ from mla_extend.settings import index_folder
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from mla_extend.bases.base import ImageLike
+    from mla_extend.images.pipeline import ImageLike
     from mla_extend.registry.load import RegistryModel
     from mla_extend.search.route import Router
 

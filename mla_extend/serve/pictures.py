@@ -10,7 +10,7 @@ from PIL import Image
 
 from mla_extend.errors import DataError, ImageError, MissingExtraError, MlaExtendError
 from mla_extend.extras import install
-from mla_extend.images.open import image_header, open_image
+from mla_extend.images.open import TooManyPixels, image_header, make_of_image
 from mla_extend.images.video import check_video, is_video, read_frames
 from mla_extend.search.index import ImageIndex
 from mla_extend.serve.limits import Limits
@@ -99,10 +99,9 @@ def draw(path: Path, pixels: int) -> bytes:
     try:
         if is_video(path):
             return _small(read_frames(path, 1)[0])
-        _, (width, height) = image_header(path)
-        if width * height > pixels:
-            raise NoPicture(f"The picture has {width} x {height} pixels, too many to be drawn small.")
-        return _small(open_image(path, least_side=SIDE, few_pixels=0))
+        return make_of_image(path, _small, least_side=SIDE, few_pixels=0, most_pixels=pixels)[0]
+    except TooManyPixels as error:
+        raise NoPicture(str(error)) from error
     except DataError as error:
         raise _unreadable(path.name, error) from error
 
@@ -115,12 +114,9 @@ def read_query(content: bytes, pixels: int) -> Image.Image:
         ImageError: it is no image, or damaged.
     """
     try:
-        _, (width, height) = image_header(content)
-        if width * height > pixels:
-            raise TooLarge(
-                f"The image has {width} x {height} pixels, and at most {pixels:,} are read. Send a smaller one."
-            )
-        return open_image(content)
+        return make_of_image(content, lambda image: image, most_pixels=pixels)[0]
+    except TooManyPixels as error:
+        raise TooLarge(str(error)) from error
     except ImageError as error:
         raise ImageError(
             "query",

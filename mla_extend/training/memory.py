@@ -1,9 +1,9 @@
 """Give freed memory back to the system while a run goes on."""
 
-import ctypes
 import mmap
-from collections.abc import Callable
 from pathlib import Path
+
+from mla_extend.platform import malloc_trim
 
 GROWTH, GROWTH_OF_SMALL = 2**28, 2**30
 """Bytes that the process may grow by, before a large step and before others: giving memory back costs time, too."""
@@ -38,12 +38,3 @@ class FreedMemory:
 def _resident() -> int:
     """Return the bytes of this process that are in memory."""
     return int(STATM.read_text().split()[1]) * mmap.PAGESIZE
-
-
-def malloc_trim() -> Callable[[int], int] | None:
-    """Return the function by which glibc gives freed memory back, `None` where another C library is used."""
-    try:
-        found: Callable[[int], int] = ctypes.CDLL(None).malloc_trim
-    except (OSError, TypeError, AttributeError):  # no glibc
-        return None
-    return found

@@ -12,26 +12,29 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mla_extend.errors import DataError
+from mla_extend.errors import DataError, Interrupted
 from mla_extend.progress import SILENT, Progress
 from mla_extend.search.index.about import About
-from mla_extend.search.index.ahead import Opened, opened_ahead
 from mla_extend.search.index.exclude import Excludes
 from mla_extend.search.index.graph import refresh_graph
 from mla_extend.search.index.kinds import passed_over, readable
 from mla_extend.search.index.preparation import preparation_of, what_changed
 from mla_extend.search.index.shards import Vectors
-from mla_extend.search.index.store import Item, Known, Store, writing
+from mla_extend.search.index.store import Item, Known, Same, Store, writing
 from mla_extend.search.index.summary import Summary
 from mla_extend.search.index.walk import Findings, Found, absolute, find_images, gone
+from mla_extend.stop import StopRequest
 
 if TYPE_CHECKING:  # it imports torch
     from mla_extend.bases.base import Base
+    from mla_extend.images.pipeline import Picture
 
-KEPT = 256
+KEPT = 1024
 """Images after which the index is written."""
 SECONDS = 30.0
 """Seconds after which it is written where images take long."""
+TINY = 1e-12
+"""Length that a vector is taken to have at least."""
 
 
 def index_images(
@@ -50,6 +53,7 @@ def index_images(
         DataError: there is no image at `source`, or the index cannot be used.
         BaseMismatchError: the index was made with another base.
         BaseError: the base has no image tower.
+        Interrupted: the user asked to stop; what was encoded is kept.
     """
     began = time.perf_counter()
     identity = base.identity
@@ -62,7 +66,8 @@ def index_images(
     with writing(folder) as store:
         store.check(identity.name, identity.fingerprint)
         _prepare(store, preparation_of(base), progress)
-        _Run(store, base, summary, progress).bring_up_to_date(findings.files)
+        with StopRequest().listening() as stop:
+            _Run(store, base, summary, progress).bring_up_to_date(findings.files, stop)
         if root.is_dir():
             there = {str(found.path) for found in findings.files}
             missing = [name for name in store.below(root) if name not in there]
@@ -131,102 +136,93 @@ class _Run:
         self.progress = progress
         self.items: list[Item] = []
         self.vectors: list[Vectors] = []
+        self.touched: list[tuple[int, int]] = []
+        self.broken: list[str] = []
+        self.coming: dict[bytes, Same | None] = {}  # by content, until it is written; `None` until it is encoded
         self.written = time.monotonic()
 
-    def bring_up_to_date(self, files: list[Found]) -> None:
-        """Encode what is new or changed, and write it every now and then; what was encoded is kept if it is stopped."""
-        wanted = [found for found in files if not self._is_unchanged(found)]
+    def bring_up_to_date(self, files: list[Found], stop: StopRequest) -> None:
+        """Encode what is new or changed, and write it every now and then.
+
+        Raises:
+            Interrupted: the user asked to stop; what was encoded is kept.
+        """
+        wanted = {found.path: found for found in files if not self._is_unchanged(found)}
+        done = 0
         self.progress.start("Encoding images", total=len(wanted))
         try:
-            with closing(opened_ahead(wanted)) as batches:
-                for opened in batches:
-                    self._take(opened)
-                    self.progress.advance(len(opened))
-                    if len(self.items) >= KEPT or time.monotonic() - self.written > SECONDS:
+            with closing(self.base.encoded(wanted, wanted=self._is_new, stop=stop)) as pictures:
+                for one in pictures:
+                    self._take(wanted[Path(str(one.item))], one)
+                    self.progress.advance()
+                    done += 1
+                    if self._waiting() >= KEPT or time.monotonic() - self.written > SECONDS:
                         self._write()
-        except KeyboardInterrupt:
-            self._write()
-            raise
         finally:
             self.progress.finish()
         self._write()
+        if done < len(wanted):
+            raise Interrupted(f"Stopped with {done:,} of {len(wanted):,} images done and kept. {stop.remedy}")
 
-    def _known(self, found: Found) -> Known | None:
+    def _waiting(self) -> int:
+        return len(self.items) + len(self.touched) + len(self.broken)
+
+    def _known(self, path: object) -> Known | None:
         """Return what is known of a file whose vector still counts."""
-        known = self.store.known(str(found.path))
+        known = self.store.known(str(path))
         return None if known is None or self.store.is_older(known.key) else known
 
     def _is_unchanged(self, found: Found) -> bool:
-        known = self._known(found)
+        known = self._known(found.path)
         unchanged = known is not None and (known.size, known.mtime_ns) == (found.size, found.mtime_ns)
         self.summary.unchanged += unchanged
         return unchanged
 
-    def _take(self, opened: list[Opened]) -> None:
-        """Take a batch of files: by hash where their content is known, else by the base."""
-        touched, broken, new = [], [], []
-        for one in opened:
-            name = str(one.found.path)
-            known = self._known(one.found)
-            if one.hash is not None and known is not None and known.hash == one.hash:
-                self.summary.unchanged += 1
-                touched.append((one.found.mtime_ns, known.key))
-            elif one.reason:
-                self.summary.failed.append((name, one.reason))
-                broken.append(name)
-            else:
-                new.append(one)
-        for one, vector in zip(new, self._vectors(new), strict=True):
-            if isinstance(vector, str):
-                self.summary.failed.append((str(one.found.path), vector))
-                broken.append(str(one.found.path))
-            else:
-                self.items.append(
-                    Item(str(one.found.path), True, one.found.size, one.found.mtime_ns, one.hash, *one.size)
-                )
-                self.vectors.append(vector)
-        if touched:
-            self.store.touch(touched)
-        if broken:
-            self.summary.dropped += self.store.drop(broken)
+    def _is_new(self, path: object, content: bytes) -> bool:
+        """Say whether a file's content has to be encoded: no file of the index has it, nor one on the way there."""
+        known = self._known(path)
+        if (known is not None and known.hash == content) or content in self.coming:
+            return False
+        self.coming[content] = same = self.store.same_content(content)
+        return same is None
 
-    def _vectors(self, new: list[Opened]) -> list[Vectors | str]:
-        """Return the unit vector `[D]` of each file, or the reason why there is none."""
-        found: dict[int, Vectors | str] = {}
-        pictures = []
-        for place, one in enumerate(new):
-            same = self.store.same_content(one.hash) if one.hash is not None else None
-            if same is not None:
-                self.summary.reused += 1
-                found[place] = same
-            elif one.picture is not None:
-                pictures.append((place, one.picture))
-            else:
-                found[place] = self._video(one.found.path)
-                self._count(one, found[place])
-        if pictures:
-            vectors = self.base.encode_images([picture for _, picture in pictures]).numpy()
-            for (place, _), vector in zip(pictures, vectors, strict=True):
-                found[place] = vector
-                self._count(new[place], vector)
-        return [found[place] for place in range(len(new))]
+    def _take(self, found: Found, one: "Picture[Vectors]") -> None:
+        """Take a file: as it was, with the vector of one of the same content, or with its own."""
+        name, known = str(found.path), self._known(found.path)
+        if one.content is not None and known is not None and known.hash == one.content:
+            self.summary.unchanged += 1
+            self.touched.append((found.mtime_ns, known.key))
+            return
+        same = None if one.content is None else self.coming.get(one.content)
+        if one.made is not None:
+            same = Same(one.made / max(float(np.linalg.norm(one.made)), TINY), *one.size)
+            self._count(name, one.content)
+        elif same is not None:
+            self.summary.reused += 1
+        if same is None:
+            reason = str(one.error or "It has the content of another picture that cannot be read.")
+            self.summary.failed.append((name, reason))
+            self.broken.append(name)
+            return
+        if one.content is not None:
+            self.coming[one.content] = same
+        size = same.width, same.height
+        self.items.append(Item(name, True, found.size, found.mtime_ns, one.content, *size))
+        self.vectors.append(same.vector)
 
-    def _count(self, one: Opened, vector: Vectors | str) -> None:
+    def _count(self, name: str, content: bytes | None) -> None:
         """Count a file that was encoded: new, changed, or as it was and prepared otherwise."""
-        known = self.store.known(str(one.found.path))
-        renewed = known is not None and self.store.is_older(known.key) and known.hash in (one.hash, None)
-        self.summary.renewed += renewed and not isinstance(vector, str)
-        self.summary.added += not renewed and not isinstance(vector, str)
-
-    def _video(self, path: Path) -> Vectors | str:
-        try:
-            vector: Vectors = self.base.encode_images([path]).numpy()[0]
-        except DataError as error:
-            return str(error)
-        return vector
+        known = self.store.known(name)
+        renewed = known is not None and self.store.is_older(known.key) and known.hash in (content, None)
+        self.summary.renewed += renewed
+        self.summary.added += not renewed
 
     def _write(self) -> None:
         self.written = time.monotonic()
+        if self.touched:
+            self.store.touch(self.touched)
+        if self.broken:
+            self.summary.dropped += self.store.drop(self.broken)
         if self.items:
             identity = self.base.identity
             vectors = np.stack(self.vectors)
@@ -234,4 +230,6 @@ class _Run:
                 identity.name, identity.fingerprint, identity.source, True, vectors.shape[1], preparation_of(self.base)
             )
             self.store.add(self.items, [self.store.write(vectors)], about)
-            self.items, self.vectors = [], []
+        self.items, self.vectors, self.touched, self.broken = [], [], [], []
+        # What is written is found in the store from now on.
+        self.coming = {content: same for content, same in self.coming.items() if same is None}

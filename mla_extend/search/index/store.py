@@ -74,6 +74,15 @@ class Item:
 
 
 @dataclass(frozen=True)
+class Same:
+    """Hold what a file shares with others of the same bytes: its vector `[D]`, and the picture's width and height."""
+
+    vector: Vectors
+    width: int
+    height: int
+
+
+@dataclass(frozen=True)
 class Known:
     """Hold what tells whether a file has changed."""
 
@@ -133,16 +142,16 @@ class Store:
             return []
         return [name for (name,) in self.database.execute("SELECT name FROM sources")]
 
-    def same_content(self, hash_: bytes) -> Vectors | None:
-        """Return the vector `[D]` of a file with the same bytes, of the index's preparation."""
+    def same_content(self, hash_: bytes) -> Same | None:
+        """Return what is kept of a file with the same bytes, of the index's preparation."""
         since = self.about.prepared_since if self.about else 0
-        row = self._one("SELECT key FROM entries WHERE hash = ? AND key >= ?", hash_, since)
+        row = self._one("SELECT key, width, height FROM entries WHERE hash = ? AND key >= ?", hash_, since)
         if row is None:
             return None
         for keys, vectors in self._opened().values():
             place = int(np.searchsorted(keys, row[0]))
             if place < len(keys) and keys[place] == row[0]:
-                return np.asarray(vectors[place])
+                return Same(np.asarray(vectors[place]), *row[1:])
         return None
 
     def below(self, folder: Path) -> list[str]:
