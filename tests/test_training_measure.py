@@ -235,7 +235,7 @@ def test_a_step_takes_as_long_as_its_tokens(
     task.lengths = np.array([9] * 4 + [3] * 12)
     first: list[int] = []
 
-    def add(given: Any, term: Term, rows: Any, _: Any, precision: str, processes: Any) -> float:
+    def add(given: Any, term: Term, rows: Any, _: Any, precision: str, *__: Any) -> float:
         assert (given, term, precision) == (model, terms[0], "fp32")
         longest = fixed or int(task.lengths[rows].max())
         first.append(longest)

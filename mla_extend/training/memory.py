@@ -1,7 +1,10 @@
-"""Give freed memory back to the system while a run goes on."""
+"""How much memory a device has, and giving what was freed back to the system while a run goes on."""
 
 import mmap
 from pathlib import Path
+
+import psutil
+import torch
 
 from mla_extend.platform import malloc_trim
 
@@ -33,6 +36,13 @@ class FreedMemory:
         if self._trim is not None and _resident() > self._size + growth:
             self._trim(0)
             self._size = _resident()
+
+
+def device_memory(device: torch.device) -> int:
+    """Return the bytes of memory that a device has: all of it, so that the same machine does the same each time."""
+    if device.type == "cuda":
+        return int(torch.cuda.get_device_properties(device).total_memory)
+    return int(psutil.virtual_memory().total)
 
 
 def _resident() -> int:

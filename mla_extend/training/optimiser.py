@@ -7,7 +7,7 @@ from torch import Tensor
 
 from mla_extend.language.model import MultilingualModel
 from mla_extend.processes import ALONE, Processes
-from mla_extend.training.forward import Ids, run_rows
+from mla_extend.training.forward import Ids, own_rows, padded_tokens, passes, run_passes
 from mla_extend.training.precision import autocast
 from mla_extend.training.recipe import StageRecipe
 from mla_extend.training.stages import Term
@@ -15,13 +15,37 @@ from mla_extend.training.validation import Rows
 
 
 def add_gradients(
-    model: MultilingualModel, term: Term, rows: Rows, ids: Ids, precision: str, processes: Processes = ALONE
+    model: MultilingualModel,
+    term: Term,
+    rows: Rows,
+    ids: Ids,
+    precision: str,
+    processes: Processes = ALONE,
+    most: int | None = None,
 ) -> float:
-    """Add the gradients of a term's weighted loss on some rows, which read those ids, and return that loss."""
+    """Add the gradients of a term's weighted loss on some rows, which read those ids, and return that loss.
+
+    Where this process's rows are more tokens than `most`, each vector is computed twice (GradCache, Gao et al. 2021,
+    arXiv 2101.06983): all of them for the loss and its gradient with respect to them, then so many at a time, to take
+    that gradient on to the weights. The loss is the same, its contrasts over the whole batch among it.
+    """
+    own, run = own_rows(ids, processes)
+    lengths = [*map(len, run)]
+    at_once = most is None or padded_tokens(model, lengths) <= most
+    groups = passes(model, lengths, None if at_once else most)
     with autocast(precision, model):
-        vectors = run_rows(model, ids, processes)
-        loss = term.weight * term.task.loss(model, vectors, rows, term.recipe)
+        with torch.set_grad_enabled(at_once):
+            vectors = run_passes(model, run, groups)
+        if not at_once:
+            vectors.requires_grad_()
+        joined = processes.join(vectors[:own], len(ids))
+        loss = term.weight * term.task.loss(model, joined, rows, term.recipe)
     loss.backward()  # type: ignore[no-untyped-call]
+    for group in () if at_once else groups:
+        with autocast(precision, model):
+            again = run_passes(model, run, [group])
+        assert vectors.grad is not None
+        again.backward(vectors.grad[sorted(group)])  # type: ignore[no-untyped-call]
     return float(loss.detach())
 
 
