@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from mla_extend.errors import DataError
+from mla_extend.registry.load import RegistryModel
 from tests.conftest import sentences
 from tests.test_cli_end_to_end import add, run
 
@@ -70,6 +71,27 @@ def test_protocols_differ_where_an_image_has_several_captions(
     assert splits["standard"]["ratio"] is not None
     with pytest.raises(DataError, match="no protocol 'best'"):
         run("evaluate", "sw", "--protocol", "best", registry=registry)
+
+
+def test_a_text_of_several_splits_is_encoded_once(
+    registry: Path, tmp_path: Path, pictures: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    native, target = sentences(60, seed=7)
+    rows = [{"image": str(pictures[i]), "caption": target[i], "english": native[i]} for i in range(30)]
+    (tmp_path / "test").mkdir()
+    for name, some in (("all", rows), ("few", rows[:10])):
+        (tmp_path / "test" / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in some))
+    encoded: list[str] = []
+    encode = RegistryModel.text_vectors
+    monkeypatch.setattr(
+        RegistryModel,
+        "text_vectors",
+        lambda model, texts, *more: encoded.extend(texts) or encode(model, texts, *more),
+    )
+    splits = evaluate(registry, "--test-set", str(tmp_path / "test"))["splits"]
+    assert len(encoded) == 2 * len(set(target[:30]))
+    alone = evaluate(registry, "--test-set", str(tmp_path / "test" / "few.jsonl"))["splits"]
+    assert splits["few"]["metrics"] == alone["test"]["metrics"]
 
 
 def test_several_sources_with_weights_and_licences(data: dict[str, Path], dual_folder: Path, tmp_path: Path) -> None:

@@ -1,10 +1,11 @@
 """Evaluate a language: encode a test set, and measure."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mla_extend.bases.features import Features
 from mla_extend.bases.open import open_base
@@ -25,6 +26,8 @@ from mla_extend.registry.load import RegistryModel
 from mla_extend.registry.summary import find_version
 from mla_extend.training.split import Split
 from mla_extend.training.stages import image_vectors
+
+Encode = Callable[[Sequence[str]], NDArray[np.float32]]
 
 
 def evaluate(
@@ -145,11 +148,14 @@ def evaluate_model(
         DataError: an image cannot be read.
     """
     reports: dict[str, SplitReport | TextTransfer] = {}
-    for name, data in test_set.splits.items():
+    splits = test_set.splits
+    texts = [text for data in splits.values() for text in (data.texts if isinstance(data, ImageText) else data.target)]
+    own, floor = (_encoded(model, texts, language) for language in (tag, model.native))
+    for name, data in splits.items():
         if isinstance(data, ImageText):
-            reports[name] = _retrieval(model, tag, data, features, seed, protocol)
+            reports[name] = _retrieval(own, floor, data, features, seed, protocol)
         else:
-            reports[name] = _transfer(model, tag, data, features, distractors)
+            reports[name] = _transfer(own, floor, data, features, distractors)
     return evaluation_json(tag, model.base.identity.name, test_set.name, reports, seed=seed, protocol=protocol)
 
 
@@ -174,31 +180,38 @@ def evaluate_held_out(
     return evaluate_model(model, tag, TestSet("held-out", splits), features, seed=seed)
 
 
+def _encoded(model: MultilingualModel, texts: Sequence[str], language: str) -> Encode:
+    """Encode each text once, however many splits hold it; return what gives the vectors of some of them."""
+    rows = {text: row for row, text in enumerate(dict.fromkeys(texts))}
+    vectors = model.text_vectors(list(rows), language).numpy()
+    return lambda some: vectors[[rows[text] for text in some]]
+
+
 def _retrieval(
-    model: MultilingualModel, tag: str, data: ImageText, features: Features, seed: int, protocol: Protocol
+    own: Encode, floor: Encode, data: ImageText, features: Features, seed: int, protocol: Protocol
 ) -> SplitReport:
     native = features.text(data.native) if data.native is not None else None
     return split_report(
         image_vectors(data, features),
-        model.text_vectors(data.texts, tag).numpy(),
+        own(data.texts),
         np.asarray(data.image_of_text),
         native_text_vectors=native,
         native_image_of_text=np.asarray(data.native_image_of) if data.native_image_of is not None else None,
-        floor_text_vectors=model.text_vectors(data.texts, model.native).numpy(),
+        floor_text_vectors=floor(data.texts),
         seed=seed,
         protocol=protocol,
     )
 
 
 def _transfer(
-    model: MultilingualModel, tag: str, data: ParallelText, features: Features, distractors: Sequence[str]
+    own: Encode, floor: Encode, data: ParallelText, features: Features, distractors: Sequence[str]
 ) -> TextTransfer:
     number = {text: i for i, text in enumerate(dict.fromkeys(data.native))}
     more = [text for text in dict.fromkeys(distractors) if text not in number]
     return text_transfer(
-        model.text_vectors(data.target, tag).numpy(),
+        own(data.target),
         features.text(list(number)),
         np.array([number[text] for text in data.native]),
         native_distractors=features.text(more) if more else None,
-        floor_vectors=model.text_vectors(data.target, model.native).numpy(),
+        floor_vectors=floor(data.target),
     )
