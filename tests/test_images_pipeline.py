@@ -12,6 +12,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from mla_extend.bases.features import Features
@@ -27,6 +28,7 @@ from mla_extend.images.open import make_of_image
 from mla_extend.images.pipeline import ImageLike, read_pictures
 from mla_extend.search.index.build import index_images
 from mla_extend.stop import StopRequest
+from tests.conftest import assert_close
 
 
 def files(folder: Path, count: int, size: tuple[int, int] = (100, 100)) -> list[Path]:
@@ -236,3 +238,65 @@ def test_a_stop_keeps_what_was_encoded(tmp_path: Path, dual_folder: Path, monkey
     with pytest.raises(Interrupted, match="16 of 40 done and kept"):
         Features(base, stop=stop).images(paths)
     assert Features(base).lacks_images(paths) == 24
+
+
+# Encoding ---------------------------------------------------------------------------------------------------------
+
+
+def test_batches_are_halved_until_the_device_has_memory_for_them(
+    tmp_path: Path, dual_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base, asked = open_base(str(dual_folder)), []
+    paths = files(tmp_path, 20)
+    expected = base.image_vectors(paths)
+    real = base.family.image_features
+
+    def small(model: Any, pixels: Any) -> Any:
+        asked.append(len(pixels))
+        if len(pixels) > 5:
+            raise torch.OutOfMemoryError
+        return real(model, pixels)
+
+    monkeypatch.setattr(base.family, "image_features", small)
+    assert_close(base.image_vectors(paths), expected)
+    assert asked == [16, 8, 4, 4, 4, 4, 4]
+    monkeypatch.setattr(base.family, "image_features", lambda *_: small(None, range(6)))
+    with pytest.raises(torch.OutOfMemoryError):
+        base.image_vectors(paths)
+
+
+def test_many_pictures_are_encoded_in_bf16_where_that_is_fast_and_kept_apart(
+    tmp_path: Path, dual_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base, seen = open_base(str(dual_folder)), []
+    paths = files(tmp_path, 3)
+    real = base.family.image_features
+    monkeypatch.setattr(
+        base.family, "image_features", lambda *a: seen.append(torch.is_autocast_enabled("cpu")) or real(*a)
+    )
+    for fast in (False, True):
+        for module in ("base", "precision"):
+            monkeypatch.setattr(f"mla_extend.bases.{module}.computes_bf16", lambda _, fast=fast: fast)
+        assert Features(base).lacks_images(paths) == 3
+        vectors = torch.from_numpy(Features(base).images(paths))
+        exact = base.image_vectors(paths)
+        assert torch.nn.functional.cosine_similarity(vectors, exact).min() > 0.99
+    assert seen == [False, False, True, False]
+
+
+def test_a_jpeg_is_decoded_at_the_size_that_the_model_needs(
+    tmp_path: Path, base_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base = open_base(str(base_folder))
+    assert base.family.image_side(base.processor) == 16
+    Image.effect_noise((640, 480), 60).convert("RGB").save(tmp_path / "a.jpg")
+    sizes: list[tuple[int, int]] = []
+    real = base.family.pixels
+    monkeypatch.setattr(
+        base.family, "pixels", lambda processor, frames: sizes.append(frames[0].size) or real(processor, frames)
+    )
+    base.image_vectors([tmp_path / "a.jpg"])
+    assert sizes == [(80, 60)]  # an eighth, the least that a JPEG is decoded to
+    base.processor.do_resize = False
+    base.image_vectors([Image.open(tmp_path / "a.jpg").crop((0, 0, 16, 16))])
+    assert base.family.image_side(base.processor) is None

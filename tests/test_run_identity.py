@@ -253,11 +253,11 @@ def test_images_of_which_none_can_be_read_are_refused_with_the_reason(add: Add, 
 def test_a_stop_is_heard_while_images_are_encoded(add: Add, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     encode, encoded = Base._encoded, []
 
-    def stop_in_the_third(self: Base, pictures: Any, size: int) -> Any:
+    def stop_in_the_third(self: Base, pictures: Any, *more: Any) -> Any:
         encoded.append(sum(one.made is not None for one in pictures))
         if len(encoded) == 3:
             signal.raise_signal(signal.SIGINT)
-        return encode(self, pictures, size)
+        return encode(self, pictures, *more)
 
     monkeypatch.setattr(base_module, "IMAGE_BATCH", 8)
     monkeypatch.setattr(Base, "_encoded", stop_in_the_third)

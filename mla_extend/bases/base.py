@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Generator, Iterable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, nullcontext
 from functools import cached_property
 from typing import Any, TypeVar, cast
 
@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 from mla_extend.bases.family import Family
 from mla_extend.bases.identity import BaseIdentity
+from mla_extend.bases.precision import computes_bf16
 from mla_extend.errors import BaseError, DataError, base_errors
 from mla_extend.images.pipeline import ImageLike, Picture, Wanted, always, read_pictures
 from mla_extend.images.video import is_video, pool_frames
@@ -23,8 +24,14 @@ from mla_extend.vector_store import Vectors
 T = TypeVar("T")
 
 TEXT_BATCH, CPU_TEXT_BATCH = 256, 64
-IMAGE_BATCH = 16
+IMAGE_BATCH, GPU_IMAGE_BATCH = 16, 256
 """Texts and images a step: on a CPU small batches stay in the cache, and are faster than large ones."""
+TIMES_SIDE = 3
+"""Times as long as a model takes it that a picture's shorter side stays where the picture is reduced as it is read.
+
+Of 24 photographs of 3 and 12 megapixels, the demo base's vectors then have a cosine of 0.999 with those of the whole
+pictures on average, and 0.997 at least; reading and preparing takes half of the time at 3 megapixels. At twice the
+side the cosines are 0.998 and 0.993."""
 _TOKENIZING = threading.Lock()
 """Held while a base's tokenizer runs: each call tells it anew how to cut, which two threads may not do at once."""
 
@@ -47,6 +54,7 @@ class Base:
         self.tokenizer = tokenizer
         self.processor = processor
         self.max_tokens = family.max_tokens(model)
+        self._image_batch = GPU_IMAGE_BATCH
 
     @property
     def text_tower(self) -> nn.Module:
@@ -128,7 +136,7 @@ class Base:
             DataError: an image cannot be read; the message names it.
         """
         vectors = []
-        with closing(self.encoded(images, batch_size)) as pictures:
+        with closing(self.encoded(images, batch_size, exact=True)) as pictures:
             for one in pictures:
                 if one.error is not None:
                     raise one.error
@@ -143,6 +151,7 @@ class Base:
         images: Iterable[ImageLike],
         batch_size: int | None = None,
         *,
+        exact: bool = False,
         wanted: Wanted = always,
         stop: StopRequest | None = None,
     ) -> Generator[Picture[Vectors], None, None]:
@@ -151,6 +160,7 @@ class Base:
         Args:
             images: paths, or PIL images.
             batch_size: images a step at most; as many as the device takes where it is `None`.
+            exact: compute in fp32 on a device that is faster in bf16, too.
             wanted: says whether a file of this content is to be encoded.
             stop: ends it between two images.
 
@@ -167,35 +177,30 @@ class Base:
                 f"The base {self.identity.name!r} has no image preprocessing: there is no preprocessor_config.json in "
                 "its folder. Copy that file from where the model came from."
             )
-        size = batch_size or IMAGE_BATCH
+        size = batch_size or (IMAGE_BATCH if self.device.type == "cpu" else self._image_batch)
+        side = self.family.image_side(self.processor)
+        reduced = {} if side is None else {"least_side": TIMES_SIDE * side, "few_pixels": 0}
 
         def prepared(frames: list[Image.Image]) -> tuple[Any, int]:
             return self.family.pixels(self.processor, frames), len(frames)
 
         waiting: list[Picture[tuple[Any, int]]] = []
-        with closing(read_pictures(images, prepared, wanted=wanted, stop=stop)) as pictures:
+        with closing(read_pictures(images, prepared, wanted=wanted, stop=stop, **reduced)) as pictures:
             for one in pictures:
                 waiting.append(one)
                 if sum(other.made[1] for other in waiting if other.made is not None) >= size:
-                    yield from self._encoded(waiting, size)
+                    yield from self._encoded(waiting, size, exact)
                     waiting = []
         if stop is None or not stop.requested:
-            yield from self._encoded(waiting, size)
+            yield from self._encoded(waiting, size, exact)
 
-    @torch.no_grad()
-    def _encoded(self, pictures: list[Picture[tuple[Any, int]]], size: int) -> list[Picture[Vectors]]:
+    def _encoded(self, pictures: list[Picture[tuple[Any, int]]], size: int, exact: bool) -> list[Picture[Vectors]]:
         """Encode what was prepared, a video's frames together."""
         made = [one.made for one in pictures if one.made is not None]
         if not made:
             return cast(list[Picture[Vectors]], pictures)
-        pixels = _joined([part for part, _ in made])
         counts = [count for _, count in made]
-        vectors = torch.cat(
-            [
-                self.family.image_features(self.model, _rows(pixels, start, start + size).to(self.device)).float().cpu()
-                for start in range(0, sum(counts), size)
-            ]
-        )
+        vectors = self._image_features(_joined([part for part, _ in made]), sum(counts), size, exact)
         parts = iter(torch.split(vectors, counts))
 
         def own(one: Picture[tuple[Any, int]]) -> Vectors | None:
@@ -205,6 +210,25 @@ class Base:
             return vector.numpy()
 
         return [Picture(one.item, one.content, one.stamp, own(one), one.size, one.error) for one in pictures]
+
+    @torch.no_grad()
+    def _image_features(self, pixels: Any, count: int, size: int, exact: bool) -> Tensor:
+        """Return unnormalised vectors `[count, D]`, in batches that the device has memory for."""
+        vectors: list[Tensor] = []
+        start = 0
+        fast = not exact and computes_bf16(self.device)
+        with torch.autocast(self.device.type, torch.bfloat16) if fast else nullcontext():
+            while start < count:
+                try:
+                    part = _rows(pixels, start, start + size).to(self.device)
+                    vectors.append(self.family.image_features(self.model, part).float().cpu())
+                except torch.OutOfMemoryError:
+                    if size == 1:
+                        raise
+                    size = self._image_batch = size // 2
+                    continue
+                start += size
+        return torch.cat(vectors)
 
     def encode_native(self, texts: Sequence[str]) -> Tensor:
         """Encode native text: L2-normalised vectors `[B, D]`."""

@@ -14,7 +14,7 @@ if TYPE_CHECKING:  # it imports torch, which a look at the cache does without
 
 TEXT_RULE = "1"
 """Counts the ways in which this package has handed native text to a base."""
-OWN = frozenset({"base", "rule", "video", "processor"})
+OWN = frozenset({"base", "rule", "video", "processor", "precision"})
 """What stands in an encoding beside versions of libraries."""
 ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
 """Where an object lies in memory, as functions among a processor's steps tell."""
@@ -27,6 +27,8 @@ def text_encoding(base: "Base") -> dict[str, str]:
 
 def image_encoding(base: "Base") -> dict[str, str]:
     """Return what decides the vector of an image: the base, how it is prepared, and the libraries that prepare it."""
+    from mla_extend.bases.precision import computes_bf16  # noqa: PLC0415 - as above
+
     processor = base.processor
     values = processor.to_dict() if hasattr(processor, "to_dict") else repr(processor)
     kinds = type(processor).__mro__
@@ -35,6 +37,7 @@ def image_encoding(base: "Base") -> dict[str, str]:
         "base": base.identity.fingerprint,
         "rule": PREPARATION,
         "video": VIDEO_RULE,
+        **({"precision": "bf16"} if computes_bf16(base.device) else {}),
         "processor": f"{kinds[0].__qualname__} {ADDRESS.sub('', json.dumps(values, sort_keys=True, default=str))}",
         **_versions("transformers", "pillow", *(["torchvision"] if torchvision else [])),
     }

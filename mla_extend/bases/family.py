@@ -117,6 +117,14 @@ class Family(ABC):
         """
         return processor(images=images, return_tensors="pt")["pixel_values"]
 
+    def image_side(self, processor: Any) -> int | None:
+        """Return to how many pixels the processor resizes an image's shorter side; `None` where the image decides."""
+        size = getattr(processor, "size", None)
+        if not getattr(processor, "do_resize", False) or size is None:
+            return None
+        sides = [dict(size).get(name) for name in ("shortest_edge", "height", "width")]
+        return max((side for side in sides if side), default=None)
+
     def native_encoding(self, tokenizer: Any, texts: list[str], max_tokens: int) -> tuple[Tensor, Tensor]:
         """Tokenise native text as the family's users do: ids and mask, both `[B, T]`."""
         encoding = tokenizer(texts, padding=True, truncation=True, max_length=max_tokens, return_tensors="pt")

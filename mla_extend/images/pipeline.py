@@ -115,7 +115,7 @@ def read_pictures(
         items: paths, or opened images.
         prepare: makes what is wanted of a picture in RGB, or of a video's frames, in any thread.
         wanted: is asked in the caller's thread.
-        least_side, few_pixels: as `open_image` has them.
+        least_side, few_pixels: as `open_image` has them, for files; an opened image is reduced where it is large.
         frames: of a video; of none, only whether it is one is looked at.
         stop: ends it before the next picture.
 
@@ -123,6 +123,7 @@ def read_pictures(
         DataError: there are videos, and PyAV is not installed.
     """
     trim = malloc_trim()
+    reduced = {"least_side": least_side, "few_pixels": few_pixels}
 
     def chosen(reads: Iterator[_Read]) -> Iterator[_Read]:
         for read in reads:
@@ -141,8 +142,7 @@ def read_pictures(
                     read.source,
                     lambda image: prepare([image]),
                     name=read.item if isinstance(read.source, bytes) else None,
-                    least_side=least_side,
-                    few_pixels=few_pixels,
+                    **({} if isinstance(read.source, Image.Image) else reduced),
                 )
                 if size[0] * size[1] > LARGE and trim is not None:
                     trim(0)

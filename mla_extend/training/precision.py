@@ -6,6 +6,7 @@ from contextlib import ExitStack, contextmanager
 import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from mla_extend.bases.precision import computes_bf16
 from mla_extend.language.model import MultilingualModel
 
 
@@ -13,11 +14,7 @@ def pick_precision(wanted: str, device: torch.device) -> str:
     """Return `bf16` or `fp32` for a recipe's `precision` on a device."""
     if wanted != "auto":
         return wanted
-    if device.type == "cuda":
-        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
-    if device.type == "cpu":
-        return "bf16" if _cpu_computes_bf16() else "fp32"
-    return "fp32"
+    return "bf16" if computes_bf16(device) else "fp32"
 
 
 @contextmanager
@@ -54,11 +51,3 @@ def _attention_in_bf16() -> Iterator[None]:
 def fuses_adam(device: torch.device) -> bool:
     """Say whether Adam's step is one pass over the weights on a device."""
     return device.type in ("cpu", "cuda")
-
-
-def _cpu_computes_bf16() -> bool:
-    """Say whether the processor multiplies bf16 in hardware; without it autocast is slower than fp32."""
-    return any(
-        bool(getattr(torch.cpu, check, lambda: False)())
-        for check in ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
-    )

@@ -200,6 +200,11 @@ class OpenClip(Family):
         """Prepare each image: `[B, 3, H, W]`."""
         return torch.stack([processor(image) for image in images])
 
+    def image_side(self, processor: Any) -> int | None:
+        """Return to how many pixels torchvision's step of resizing brings the shorter side."""
+        sizes = [step.size for step in processor.transforms if type(step).__name__ == "Resize"]
+        return None if not sizes else int(sizes[0]) if isinstance(sizes[0], int) else max(map(int, sizes[0]))
+
     def native_encoding(self, tokenizer: Any, texts: list[str], max_tokens: int) -> tuple[Tensor, Tensor]:
         """Tokenise native text, padded to the fixed length as open_clip does."""
         ids, mask = tokenizer.padded(texts)
