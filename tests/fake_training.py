@@ -31,7 +31,7 @@ class FakeModel:
     def __init__(self, matrix: float = 1.0, bias: float = 1.0, table: float = 1.0) -> None:
         family = SimpleNamespace(padded_length=lambda _: 1)
         self.base = SimpleNamespace(device=torch.device("cpu"), family=family, model=None, width=1)
-        self.tuner = SimpleNamespace(blocks_in=lambda _: nullcontext(), layers=dict)
+        self.tuner = SimpleNamespace(blocks_in=lambda _: nullcontext(), layers=dict, matrices=list)
         self.tensors = {
             name: torch.tensor([[value]], dtype=torch.float64, requires_grad=True)
             for name, value in ((MATRIX, matrix), (BIAS, bias), (TABLE, table))

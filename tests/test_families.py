@@ -30,7 +30,7 @@ from mla_extend.language.tokenizer import LanguageTokenizer, pad, widen
 from mla_extend.processes import ALONE
 from mla_extend.training.forward import padded_tokens, run_rows
 from mla_extend.training.losses import contrast_loss, sigmoid_loss
-from mla_extend.training.precision import autocast
+from mla_extend.training.precision import Autocast
 from mla_extend.training.recipe import StageRecipe, load_recipe
 from mla_extend.training.stages import ExposureTask, SubwordSampling, TransferTask, batch_ids
 from tests import families_hf
@@ -263,7 +263,7 @@ def test_a_training_step_in_bf16_runs_every_block_in_it_and_leaves_nothing(base:
         exact = model.forward(batch).detach()
         assert set(found) == {torch.float32}
         found.clear()
-        with autocast("bf16", model):
+        with Autocast("bf16", model)():
             near = model.forward(batch).float()
         assert found == [torch.bfloat16] * len(blocks)
         near.square().sum().backward()

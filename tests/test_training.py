@@ -16,7 +16,7 @@ from mla_extend.language.model import MultilingualModel
 from mla_extend.language.tokenizer import LanguageTokenizer
 from mla_extend.training.checkpoint import Checkpoint, CheckpointFile
 from mla_extend.training.forward import PART_ROWS, split_by_length
-from mla_extend.training.precision import autocast
+from mla_extend.training.precision import Autocast
 from mla_extend.training.recipe import StageRecipe
 from mla_extend.training.stages import SubwordSampling
 from mla_extend.training.teacher import Teacher
@@ -128,8 +128,8 @@ def test_plain_attention_keeps_to_bf16_in_a_step_on_a_cpu_and_nowhere_else(dual_
     build_language(model, "sw", native=native, target=target, seed=0)
     allowed = torch.backends.cuda.fp16_bf16_reduction_math_sdp_allowed
     before = allowed()
-    with autocast("fp32", model):
+    with Autocast("fp32", model)():
         assert allowed() == before
-    with autocast("bf16", model):
+    with Autocast("bf16", model)():
         assert allowed()
     assert allowed() == before

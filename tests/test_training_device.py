@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from torch import nn
 
 from mla_extend.training import memory, precision
 from mla_extend.training.precision import fuses_adam, pick_precision
@@ -51,25 +52,33 @@ def test_adam_is_fused_where_it_can_be() -> None:
 def test_a_step_computes_in_bf16_only_where_it_is_asked_to() -> None:
     """On a CPU with plain attention and blocks in bf16; all of it ends with the step."""
     entered: list[Any] = []
+    matrix = nn.Linear(2, 2)
+    own = matrix.weight
 
     class Tuner:
         def blocks_in(self, dtype: torch.dtype) -> Any:
             entered.append(dtype)
             return torch.no_grad()
 
+        def matrices(self) -> Any:
+            return [matrix]
+
     model: Any = SimpleNamespace(base=SimpleNamespace(device=CPU), tuner=Tuner())
-    with precision.autocast("fp32", model):
+    with precision.Autocast("fp32", model)():
         assert not torch.is_autocast_enabled("cpu")
     assert entered == []
-    with precision.autocast("bf16", model):
+    with precision.Autocast("bf16", model)():
         assert torch.is_autocast_enabled("cpu")
         assert torch.get_autocast_dtype("cpu") is torch.bfloat16
         assert not torch.backends.cuda.flash_sdp_enabled()
         assert not torch.backends.cuda.mem_efficient_sdp_enabled()
         assert torch.backends.cuda.math_sdp_enabled()
+        assert {one.dtype for one in matrix.parameters()} == {torch.bfloat16}
+        assert not any(one.requires_grad for one in matrix.parameters())
     assert entered == [torch.bfloat16]
     assert not torch.is_autocast_enabled("cpu")
     assert torch.backends.cuda.flash_sdp_enabled()
+    assert matrix.weight is own
 
 
 def test_memory_is_given_back_before_large_steps_of_a_process_that_has_grown(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -235,8 +235,8 @@ def test_a_step_takes_as_long_as_its_tokens(
     task.lengths = np.array([9] * 4 + [3] * 12)
     first: list[int] = []
 
-    def add(given: Any, term: Term, rows: Any, _: Any, precision: str, *__: Any) -> float:
-        assert (given, term, precision) == (model, terms[0], "fp32")
+    def add(given: Any, term: Term, rows: Any, *_: Any) -> float:
+        assert (given, term) == (model, terms[0])
         longest = fixed or int(task.lengths[rows].max())
         first.append(longest)
         model.tensors[MATRIX].grad = torch.ones(1, 1, dtype=torch.float64)

@@ -14,6 +14,7 @@ from mla_extend.language.model import MultilingualModel
 from mla_extend.training import forward
 from mla_extend.training.forward import passes, tokens_that_fit
 from mla_extend.training.optimiser import add_gradients
+from mla_extend.training.precision import Autocast
 from mla_extend.training.recipe import load_recipe
 from mla_extend.training.stages import ExposureTask, Term, TransferTask
 from tests.conftest import sentences
@@ -51,7 +52,7 @@ def test_parts_with_cached_gradients_give_those_of_the_whole_batch(terms: Any, m
             for tensor in tensors.values():
                 tensor.grad = None
             ids = term.task.reads(model, rows, term.recipe)
-            loss = add_gradients(model, term, rows, ids, "fp32", most=most)
+            loss = add_gradients(model, term, rows, ids, Autocast("fp32", model), most=most)
             return loss, {name: tensor.grad for name, tensor in tensors.items() if tensor.grad is not None}
 
     for term in tasks:

@@ -21,7 +21,7 @@ from mla_extend.training.checkpoint import Checkpoint, CheckpointFile
 from mla_extend.training.forward import tokens_that_fit
 from mla_extend.training.memory import FreedMemory
 from mla_extend.training.optimiser import adam, add_gradients
-from mla_extend.training.precision import fuses_adam
+from mla_extend.training.precision import Autocast, fuses_adam
 from mla_extend.training.stages import Stage
 from mla_extend.training.table import TableAdam
 from mla_extend.training.teacher import encoded_with
@@ -124,6 +124,7 @@ class Run:
         self.recipe = stage.recipe
         self.tensors = tensors
         self.freed = FreedMemory()
+        self.autocast = Autocast(trainer.precision, trainer.model)
         self.most = tokens_that_fit(trainer.model, trainer.precision)
         self.sources = [
             (term, BucketedBatches(term.task.lengths, term.rows, trainer.seed + place, term.task.weights))
@@ -215,7 +216,7 @@ class Run:
         reads = [term.task.reads(trainer.model, rows, term.recipe) for term, rows in terms]
         with nullcontext() if self.table is None else self.table.lend(reads) as lent:
             total = sum(
-                add_gradients(trainer.model, term, rows, ids, trainer.precision, trainer.processes, self.most)
+                add_gradients(trainer.model, term, rows, ids, self.autocast, trainer.processes, self.most)
                 for (term, rows), ids in zip(terms, reads, strict=True)
             )
         self.pairs += sum(len(rows) for _, rows in terms)

@@ -8,7 +8,7 @@ from torch import Tensor
 from mla_extend.language.model import MultilingualModel
 from mla_extend.processes import ALONE, Processes
 from mla_extend.training.forward import Ids, own_rows, padded_tokens, passes, run_passes
-from mla_extend.training.precision import autocast
+from mla_extend.training.precision import Autocast
 from mla_extend.training.recipe import StageRecipe
 from mla_extend.training.stages import Term
 from mla_extend.training.validation import Rows
@@ -19,7 +19,7 @@ def add_gradients(
     term: Term,
     rows: Rows,
     ids: Ids,
-    precision: str,
+    autocast: Autocast,
     processes: Processes = ALONE,
     most: int | None = None,
 ) -> float:
@@ -33,7 +33,7 @@ def add_gradients(
     lengths = [*map(len, run)]
     at_once = most is None or padded_tokens(model, lengths) <= most
     groups = passes(model, lengths, None if at_once else most)
-    with autocast(precision, model):
+    with autocast():
         with torch.set_grad_enabled(at_once):
             vectors = run_passes(model, run, groups)
         if not at_once:
@@ -42,7 +42,7 @@ def add_gradients(
         loss = term.weight * term.task.loss(model, joined, rows, term.recipe)
     loss.backward()  # type: ignore[no-untyped-call]
     for group in () if at_once else groups:
-        with autocast(precision, model):
+        with autocast():
             again = run_passes(model, run, [group])
         assert vectors.grad is not None
         again.backward(vectors.grad[sorted(group)])  # type: ignore[no-untyped-call]

@@ -106,6 +106,11 @@ class AcquirerModel(BaseTuner):  # type: ignore[misc]
         finally:
             self.routing.plan = before
 
+    def matrices(self) -> list[nn.Linear]:
+        """Return the blocks' own linear layers, which nothing trains."""
+        blocks = [layer.base_layer for layer in self.layers().values() if isinstance(layer, AcquirerBlock)]
+        return [module for block in blocks for module in block.modules() if isinstance(module, nn.Linear)]
+
     @contextmanager
     def blocks_in(self, dtype: torch.dtype) -> Iterator[None]:
         """Give each block its hidden states in a dtype while the context lasts."""
