@@ -46,11 +46,12 @@ class DataError(MlaExtendError):
 
 
 class ImageError(DataError):
-    """Name the image that cannot be read; `image` is its path."""
+    """Name the image that cannot be read; `image` is its path, `kind` says in a word or two what is wrong."""
 
-    def __init__(self, image: object, message: str) -> None:
+    def __init__(self, image: object, message: str, kind: str = "damaged") -> None:
         super().__init__(message)
         self.image = image
+        self.kind = kind
 
 
 class MissingExtraError(DataError):

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any, BinaryIO
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -28,6 +29,7 @@ from mla_extend.images.open import make_of_image
 from mla_extend.images.pipeline import ImageLike, read_pictures
 from mla_extend.search.index.build import index_images
 from mla_extend.stop import StopRequest
+from mla_extend.training.measure import _image_seconds
 from tests.conftest import assert_close
 
 
@@ -238,6 +240,13 @@ def test_a_stop_keeps_what_was_encoded(tmp_path: Path, dual_folder: Path, monkey
     with pytest.raises(Interrupted, match="16 of 40 done and kept"):
         Features(base, stop=stop).images(paths)
     assert Features(base).lacks_images(paths) == 24
+
+
+def test_an_estimate_is_not_refused_over_a_broken_picture(tmp_path: Path, dual_folder: Path) -> None:
+    paths = files(tmp_path, 3)
+    paths[1].write_bytes(b"broken")
+    seconds = _image_seconds(open_base(str(dual_folder)), Mock(images=paths), 30)
+    assert 0 < seconds < 30
 
 
 # Encoding ---------------------------------------------------------------------------------------------------------

@@ -170,6 +170,8 @@ def test_what_cannot_be_read_is_named_with_the_reason(base: Base, photos: Path, 
     assert "cannot be read" in failed["cut.png"]
     assert "not valid UTF-8" in failed["caf?.png"]
     assert summary.count == len(NAMES)
+    assert summary.unreadable[".png", "damaged"] == summary.unreadable[".mp4", "damaged"] == 1
+    assert summary.unreadable[".jpg", "of no known format"] >= 2
 
 
 def test_a_picture_that_breaks_later_is_dropped_and_named(base: Base, photos: Path, tmp_path: Path) -> None:
@@ -719,6 +721,7 @@ def test_the_command_indexes_and_says_what_it_did(
     code, out, err = run("index", str(photos), "--base", str(dual_folder), folder=tmp_path)
     assert code == 0
     assert "image-index: 8 images, base tiny-dual. 8 added, 1 could not be used" in out
+    assert "Could not be read: 1 .jpg (of no known format)." in out
     assert "bad.jpg" in err
     # The base is the index's own from now on.
     code, out, _ = run("index", str(photos), "--json", folder=tmp_path)

@@ -265,12 +265,13 @@ def test_a_sample_says_what_a_text_a_row_and_an_image_take(monkeypatch: pytest.M
     now = [0.0]
     encoded: list[int] = []
 
-    def work(things: Any) -> None:
+    def work(things: Any) -> Any:
         encoded.append(len(things))
         now[0] += 2.0 * len(things)
+        return things
 
     monkeypatch.setattr(measure, "time", SimpleNamespace(monotonic=lambda: now[0]))
-    base: Any = SimpleNamespace(native_vectors=work, image_vectors=work)
+    base: Any = SimpleNamespace(native_vectors=work, encoded=work)
     assert measure._encode_seconds(base, [str(i) for i in range(1000)]) == 2.0
     assert measure._encode_seconds(base, ["a", "b"]) == 2.0
     assert encoded == [192, 2]

@@ -114,7 +114,11 @@ def _print(summary: Mapping[str, Any]) -> None:
         markup=False,
         soft_wrap=True,
     )
-    for line in (*_left_out(summary["left_out"]), *_passed_over(summary["passed_over"])):
+    for line in (
+        *_left_out(summary["left_out"]),
+        *_by_reason("Passed over", summary["passed_over"]),
+        *_by_reason("Could not be read", summary["unreadable"]),
+    ):
         OUT.print(line, highlight=False, markup=False, soft_wrap=True)
     for one in summary["left_out"]:
         if not one["count"]:
@@ -147,12 +151,12 @@ def _left_out(rules: Sequence[Mapping[str, Any]]) -> list[str]:
     return [f"Left out by name: {shown}."] if shown else []
 
 
-def _passed_over(kinds: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Say what was passed over: a line a reason."""
+def _by_reason(what: str, kinds: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Say what was not taken: a line a reason."""
     reasons: dict[str, list[str]] = {}
     for kind in kinds:
-        reasons.setdefault(kind["reason"], []).append(f"{kind['count']:,} {kind['suffix']}")
-    return [f"Passed over: {', '.join(shown)} ({reason})." for reason, shown in reasons.items()]
+        reasons.setdefault(kind["reason"], []).append(f"{kind['count']:,} {kind['suffix'] or 'without a suffix'}")
+    return [f"{what}: {', '.join(shown)} ({reason})." for reason, shown in reasons.items()]
 
 
 def tell_of(index: "ImageIndex") -> None:

@@ -132,19 +132,22 @@ def image_errors(source: object) -> Iterator[None]:
     except MlaExtendError:
         raise
     except FileNotFoundError as error:
-        raise ImageError(source, f"{_capital(what)} does not exist. Check the path.") from error
+        raise ImageError(source, f"{_capital(what)} does not exist. Check the path.", "missing") from error
     except UnidentifiedImageError as error:
         known = ", ".join(sorted(_formats()))
         raise ImageError(
             source,
             f"{_capital(what)} cannot be read: it is not a picture, or its format is not one of {known}. Replace it, "
             "or remove its lines.",
+            "of no known format",
         ) from error
     except OverBudget as error:
-        raise ImageError(source, f"{_capital(what)} is too large: {error}. Make it smaller.") from error
+        raise ImageError(source, f"{_capital(what)} is too large: {error}. Make it smaller.", "too large") from error
     except Exception as error:  # decoders of damaged files raise nearly everything
         raise ImageError(
-            source, f"{_capital(what)} cannot be read ({_reason(error)}). Replace it, or remove its lines."
+            source,
+            f"{_capital(what)} cannot be read ({_reason(error)}). Replace it, or remove its lines.",
+            "no permission" if isinstance(error, PermissionError) else "damaged",
         ) from error
 
 

@@ -202,6 +202,7 @@ class _Run:
         if same is None:
             reason = str(one.error or "It has the content of another picture that cannot be read.")
             self.summary.failed.append((name, reason))
+            self.summary.unreadable[found.path.suffix.lower(), one.error.kind if one.error else "damaged"] += 1
             self.broken.append(name)
             return
         if one.content is not None:

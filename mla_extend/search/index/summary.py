@@ -1,5 +1,6 @@
 """What was done to an index."""
 
+from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ class Summary:
         unchanged: images that were as they were.
         dropped: images whose files are gone, cannot be read any more, or are left out now.
         failed: what could not be used: its path and the reason.
+        unreadable: how many pictures and videos of these could not be read, by suffix and what is wrong.
         left_out: how many pictures and whole folders each pattern left out; of those that were asked for, zeros too.
         passed_over: how many pictures and videos are of a kind that cannot be read, by suffix, and why.
         older: images of other folders whose vectors another preparation made.
@@ -35,6 +37,7 @@ class Summary:
     unchanged: int = 0
     dropped: int = 0
     failed: list[tuple[str, str]] = field(default_factory=list)
+    unreadable: Counter[tuple[str, str]] = field(default_factory=Counter)
     left_out: dict[str, int] = field(default_factory=dict)
     passed_over: dict[str, tuple[int, str]] = field(default_factory=dict)
     older: int = 0
@@ -53,6 +56,10 @@ class Summary:
             "unchanged": self.unchanged,
             "dropped": self.dropped,
             "failed": [{"path": path, "reason": reason} for path, reason in self.failed],
+            "unreadable": [
+                {"suffix": suffix, "count": count, "reason": reason}
+                for (suffix, reason), count in self.unreadable.most_common()
+            ],
             "left_out": [{"pattern": pattern, "count": count} for pattern, count in self.left_out.items()],
             "passed_over": [
                 {"suffix": suffix, "count": count, "reason": reason}
