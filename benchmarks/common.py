@@ -3,8 +3,13 @@
 import json
 import os
 import platform
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from mla_extend.cache import FEATURES, cache_folder
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
@@ -16,6 +21,25 @@ SPLITS = ("seen", "all", "unseen")
 def machine() -> str:
     """Return what a timing depends on, without the machine's name."""
     return f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}"
+
+
+@contextmanager
+def cold_features() -> Iterator[None]:
+    """Let no vector be known in the context, where the base and the demo's data are there as ever."""
+    there = cache_folder()
+    before = os.environ.get("MLA_EXTEND_CACHE")
+    with tempfile.TemporaryDirectory() as folder:
+        for path in there.iterdir():
+            if path.name != FEATURES:
+                (Path(folder) / path.name).symlink_to(path)
+        os.environ["MLA_EXTEND_CACHE"] = folder
+        try:
+            yield
+        finally:
+            if before is None:
+                del os.environ["MLA_EXTEND_CACHE"]
+            else:
+                os.environ["MLA_EXTEND_CACHE"] = before
 
 
 def save(name: str, value: Any) -> None:

@@ -32,7 +32,6 @@ directly, then for ours the aligned start. Of ours, the averaged weights are loo
 import argparse
 import copy
 import gzip
-import os
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -44,7 +43,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from common import RESULTS, ROOT, load, machine, save
+from common import RESULTS, ROOT, cold_features, load, machine, save
 from numpy.typing import NDArray
 from starts import random_start
 
@@ -260,20 +259,6 @@ def read(folder: Path, name: str, language: str) -> list[str]:
         return file.read().splitlines()
 
 
-@contextmanager
-def empty_cache(folder: str) -> Iterator[None]:
-    """Let what is made in the context keep its vectors in a folder of its own, so that none are known before."""
-    before = os.environ.get("MLA_EXTEND_CACHE")
-    os.environ["MLA_EXTEND_CACHE"] = folder
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ["MLA_EXTEND_CACHE"]
-        else:
-            os.environ["MLA_EXTEND_CACHE"] = before
-
-
 # Ours -----------------------------------------------------------------------------------------------------------------
 
 
@@ -314,9 +299,8 @@ def ours(model: MultilingualModel, data: Data, judge: Judge, recipe: Recipe, see
     clock = Clock(budget)
     curve = Curve("ours", judge, clock)
     curve.look(lambda texts: model.text_vectors(texts, model.native).numpy(), step=0)
-    with tempfile.TemporaryDirectory() as folder:
-        with empty_cache(folder):
-            features = Features(model.base)
+    with tempfile.TemporaryDirectory() as folder, cold_features():
+        features = Features(model.base)
         held_out = split(data.pairs, None, recipe)
         kept = data.pairs.subset(~held_out.pairs)
         with curve.spending("start"):

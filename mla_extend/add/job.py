@@ -30,10 +30,14 @@ from mla_extend.registry.recorded import native_probe
 from mla_extend.registry.store import Registry
 from mla_extend.stop import StopRequest
 from mla_extend.training.curve import draw_curve
-from mla_extend.training.measure import Measure, estimate
+from mla_extend.training.measure import Measure, estimate, measured_cost
+from mla_extend.training.schedule import RunCost
 from mla_extend.training.session import Session, Trained, write_log
 from mla_extend.training.split import Split, split
-from mla_extend.training.stages import image_vectors
+from mla_extend.training.stages import Stage, image_vectors
+
+PUBLISHING = 3.0
+"""Seconds that the proof and publishing take, roughly."""
 
 
 def add_language(
@@ -57,6 +61,7 @@ def add_language(
     resume: bool = False,
     replace: bool = False,
     start_from: str | None = None,
+    time: str | float | None = None,
     progress: Progress = SILENT,
 ) -> Card:
     """Train a language on a base and publish it: build, NLT, LE, evaluate, prove isolation, publish.
@@ -93,6 +98,8 @@ def add_language(
         resume: continue an interrupted run with the same data, recipe and seed.
         replace: publish a new version if the language exists; the older ones are kept.
         start_from: a related language of the registry whose acquirers and shared pieces are copied as the start.
+        time: how long the whole may take: seconds, or `30m`, `2h`. As many steps are made as fit into it on this
+            machine, at most four times the recipe's. Default: the recipe's steps, however long they take.
         progress: told of all long work.
 
     Returns:
@@ -120,6 +127,7 @@ def add_language(
         filter=filter,
         seed=seed,
         start_from=start_from,
+        time=time,
         native=native,
         progress=progress,
     )
@@ -138,7 +146,7 @@ def add_language(
                 progress.note(run.note)
             stop.remedy = "Continue with the same command and --resume."
             trained = _train(
-                run, model, request, held_out, features, related, resume=resume, stop=stop, progress=progress
+                run, model, request, held_out, features, related, measure, resume=resume, stop=stop, progress=progress
             )
             if not processes.first:
                 processes.wait()
@@ -216,6 +224,7 @@ def plan_language(
             request.seed,
             related,
             before=measure.seconds(),
+            wait=request.time,
         ),
     }
 
@@ -277,11 +286,30 @@ def _train(
     held_out: Split,
     features: Features,
     related: Related | None,
+    measure: Measure,
     *,
     resume: bool,
     stop: StopRequest,
     progress: Progress,
 ) -> Trained:
+    def fit(stages: Sequence[Stage]) -> RunCost:
+        """Return what the stages cost with as many steps as fit into what is left of the time."""
+        assert request.time is not None
+        pictures = held_out.captions
+        rows = [int(held_out.pairs.sum()), *([int(pictures.sum())] if pictures is not None else [])][: len(stages)]
+        native, precision = request.parallel.native, request.recipe.precision
+        cost = measured_cost(model, request.tag, stages, rows, native, features, precision, request.seed)
+        tests = request.test_set.splits.values() if request.test_set else ()
+        after = (sum(map(len, tests)) or sum(rows)) * (cost.row + cost.native) + PUBLISHING
+        found = cost.run.fitted(request.time - measure.seconds() - after)
+        steps = sum(part.steps for part in found.stages)
+        if not steps:
+            progress.note(
+                f"{request.time:g} s leave no time to train: {measure.seconds():.0f} s are over, and evaluating takes "
+                f"some {after:.0f} s. What is published is the aligned start. Give more --time."
+            )
+        return found
+
     session = Session(
         run.folder,
         model,
@@ -291,6 +319,7 @@ def _train(
         progress=progress,
         related=related,
         processes=features.processes,
+        schedule=None if request.time is None else fit,
     )
     return session.train(
         request.parallel, held_out.image_text, held_out, features, resume=resume and run.found, stop=stop
@@ -356,6 +385,7 @@ def _card(
             "pairs": trained.pairs,
             "device": str(model.base.device),
             "precision": trained.precision,
+            **({} if request.time is None else {"time": request.time}),
         },
         parameters=trained.built.parameters,
         stages=[{"stage": "build", **vars(trained.built), **start}, *trained.stages],

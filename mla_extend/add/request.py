@@ -31,6 +31,7 @@ from mla_extend.errors import DataError, LanguageError
 from mla_extend.flat import Texts
 from mla_extend.progress import SILENT, Progress
 from mla_extend.training.recipe import Recipe, load_recipe
+from mla_extend.training.schedule import seconds_of
 
 COPIED = 0.5
 """Share of pairs with equal sides from which a target column counts as a copy of the native one."""
@@ -43,7 +44,7 @@ Checked = TypeVar("Checked", ParallelText, ImageText, MonolingualText)
 class Request:
     """Hold what is to be added: language, data, recipe, seed, and the tag of the language that it starts from.
 
-    `data` is what the card says of each source.
+    `data` is what the card says of each source, `time` the seconds that the whole run may take.
     """
 
     tag: str
@@ -59,6 +60,7 @@ class Request:
     start_from: str | None = None
     lexicon: ParallelText | None = None
     text: Texts = field(default_factory=lambda: Texts.of([]))
+    time: float | None = None
 
 
 def read_request(
@@ -77,6 +79,7 @@ def read_request(
     filter: str = "default",  # noqa: A002
     seed: int = 0,
     start_from: str | None = None,
+    time: str | float | None = None,
     native: str = "en",
     progress: Progress = SILENT,
 ) -> Request:
@@ -88,7 +91,7 @@ def read_request(
 
     Raises:
         LanguageError: it is no language code, or is to start from itself.
-        RecipeError: the recipe has problems.
+        RecipeError: the recipe has problems, or the time is none.
         DataError: a source cannot be used.
     """
     tag = language_tag(language)
@@ -99,6 +102,7 @@ def read_request(
             "out."
         )
     values = load_recipe(recipe, overrides)
+    seconds = None if time is None else seconds_of(time)
     mapping = ColumnMapping(tag, native, parse_columns(columns))
     given = {"parallel": parallel_data, "image_text": image_text, "lexicon": lexicon, "text": text}
     sources = {
@@ -146,6 +150,7 @@ def read_request(
         start_from=related,
         lexicon=words,
         text=sentences.texts.different() if sentences else Texts.of([]),
+        time=seconds,
     )
 
 

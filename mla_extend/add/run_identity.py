@@ -82,6 +82,7 @@ def run_identity(
         "base": {"name": base.identity.name, "fingerprint": base.identity.fingerprint},
         "recipe": request.recipe.model_dump(mode="json"),
         "seed": request.seed,
+        "time": request.time,
         "start_from": dict(start_from) if start_from else None,
         "rules": {"text": TEXT_RULE, "images": PREPARATION, "cutting": CUTTING_RULE},
         f"{ROWS} trained on, pairs": _digest(_pair_rows(pairs.subset(~held_out.pairs))),

@@ -150,6 +150,15 @@ def add_language(
             autocompletion=languages_there,
         ),
     ] = None,
+    time: Annotated[
+        str | None,
+        typer.Option(
+            "--time",
+            metavar="T",
+            help="How long it may take (90s, 30m, 2h): as many steps as fit.  \\[default: the recipe's steps]",
+            show_default=False,
+        ),
+    ] = None,
     seed: Seed = 0,
     device: Device = "auto",
     resume: Annotated[bool, typer.Option("--resume", help="Continue an interrupted run of the same command.")] = False,
@@ -178,6 +187,7 @@ def add_language(
         "device": device,
         "replace": replace,
         "start_from": start_from,
+        "time": time,
     }
     with progress() as bars:
         bars.start("Loading")

@@ -63,7 +63,8 @@ def _made_so(card: Card, job: Job, native: str) -> bool:
         recipe = Recipe.model_validate(card.recipe)  # what an older version did not know yet takes its default
     except ValidationError:
         return False
-    if (recipe, card.seed) != (job.recipe, job.arguments["seed"]):
+    asked = (job.recipe, job.arguments["seed"], job.arguments.get("time"))
+    if (recipe, card.seed, card.cost.get("time")) != asked:
         return False
     if (start or {}).get("language") != job.start_from:
         return False

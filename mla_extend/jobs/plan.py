@@ -28,6 +28,7 @@ from mla_extend.registry.languages import BaseRegistry
 from mla_extend.registry.store import Registry
 from mla_extend.settings import setting
 from mla_extend.training.recipe import Recipe, load_recipe
+from mla_extend.training.schedule import seconds_of
 from mla_extend.wrong_values import shown, wrong
 from mla_extend.yaml_loader import read_yaml
 
@@ -83,6 +84,7 @@ class Options(BaseModel):
     filter: Literal["strict", "default", "off"] = "default"
     licence: str | None = Field(default=None, alias="license")
     start_from: str | None = None
+    time: str | float | None = None
     seed: int = Field(default=0, ge=0)
     device: str = "auto"
     replace: bool = False
@@ -296,6 +298,8 @@ def _job(code: str, options: Options, native: str, places: dict[str, Any]) -> Jo
         arguments["test_set"] = _source(options.test_set.replace(LANGUAGE, code), mapping, None)
     if options.start_from is not None:
         arguments["start_from"] = language_tag(options.start_from)
+    if options.time is not None:
+        arguments["time"] = seconds_of(options.time)
     if options.recipe is not None:
         own = user_path(options.recipe.replace(LANGUAGE, code))
         arguments["recipe"] = str(own.absolute()) if own.is_file() else options.recipe

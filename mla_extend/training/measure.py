@@ -1,8 +1,9 @@
 """What a run costs: measured while it runs, and estimated before it does."""
 
-import math
+import copy
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from mla_extend import platform
 from mla_extend.bases.base import Base
 from mla_extend.bases.features import Features
 from mla_extend.data.pairs import ImageText, ParallelText
+from mla_extend.flat import Texts
 from mla_extend.language.build import build_language
 from mla_extend.language.model import MultilingualModel
 from mla_extend.language.related import Related
@@ -23,6 +25,7 @@ from mla_extend.training.memory import KEPT_FREE
 from mla_extend.training.native_rows import NativeRows, partners
 from mla_extend.training.precision import pick_precision
 from mla_extend.training.recipe import Recipe, StageRecipe
+from mla_extend.training.schedule import RunCost, StageCost
 from mla_extend.training.split import Split
 from mla_extend.training.stages import (
     ExposureTask,
@@ -72,11 +75,12 @@ def estimate(
     seed: int,
     related: Related | None,
     before: float,
+    wait: float | None = None,
 ) -> dict[str, Any]:
     """Return parameters, steps, expected seconds and peak memory of a run, from a few real steps on its own data.
 
     Vectors of native text and of images are counted where `features` lacks them; a stage that stops early takes less.
-    `before` is the seconds that opening the base and reading the data took.
+    `before` is the seconds that opening the base and reading the data took, `wait` those that the run may take.
     """
     started = time.monotonic()
     kept = parallel.subset(~held_out.pairs)
@@ -106,16 +110,10 @@ def estimate(
         native_rows=NativeRows(partial(model.tokenise, tag), timed.native, partners(model, tag)),
     )
     seconds = before + time.monotonic() - started
-    texts = train.native.different()
-    text_seconds = _encode_seconds(model.base, texts)
-    looked_up = texts.evenly(TIMED_PAIRS)
-    teacher_seconds = text_seconds * features.lacks_text(looked_up) / len(looked_up)
-    row_seconds = _row_seconds(model, tag, pairs)
-    stages = {"transfer": recipe.transfer.steps(len(kept))}
-    terms = {"transfer": transfer_terms(pairs, recipe)}
-    rows = {"transfer": int(held_out.pairs.sum())}
+    rule = recipe.transfer
+    stages = [Stage("transfer", transfer_terms(pairs, recipe), rule, _unscored, rule.steps(len(kept)))]
+    rows = [int(held_out.pairs.sum())]
     if image_text is not None:
-        stages["exposure"] = recipe.exposure.steps(len(captions))
         exposure = ExposureTask(
             model.tokenise(tag, captions),
             np.ones((len(image_text.images), dim), dtype=np.float32),
@@ -123,38 +121,97 @@ def estimate(
             captions,
             drawn=subword_sampling(model, tag, captions),
         )
-        terms["exposure"] = exposure_terms(exposure, pairs, recipe)
-        rows["exposure"] = len(image_text.texts) - len(captions)
+        rule = recipe.exposure
+        terms = exposure_terms(exposure, pairs, recipe)
+        stages.append(Stage("exposure", terms, rule, _unscored, rule.steps(len(captions))))
+        rows.append(len(image_text.texts) - len(captions))
         seconds += _image_seconds(model.base, image_text, features.lacks_images(image_text.images))
-    taken, unseen = {}, 1.0
-    notes: list[str] = []
-    for name, steps in stages.items():
-        stage = recipe.transfer if name == "transfer" else recipe.exposure
-        evaluations = 1 + math.ceil(steps / max(1, steps // stage.evaluations))
-        taken[name] = rows[name] * row_seconds * evaluations
-        if steps:
-            notes += smaller_batches(name, terms[name])
-            taken[name] += steps * _step_seconds(model, tag, terms[name], stage, steps, recipe.precision, seed)
-        share = [steps * term.rows / len(train) for term in terms[name] if term.task is pairs]
-        still = unseen * (1 - min(1.0, sum(share)))
-        taken[name] += (unseen - still) * len(texts) * teacher_seconds
-        unseen = still
+    notes = [note for stage in stages if stage.steps for note in smaller_batches(stage.name, stage.terms)]
+    found = measured_cost(model, tag, stages, rows, train.native, features, recipe.precision, seed)
     # What held-out sentences look among is encoded first of all; at the end they are encoded by both paths once more.
-    gallery = max(rows["transfer"], min(SENTENCES, len(texts) + rows["transfer"]))
-    seconds += gallery * unseen * teacher_seconds + sum(rows.values()) * (row_seconds + text_seconds)
-    seconds += sum(taken.values())
+    gallery = max(rows[0], min(SENTENCES, found.different + rows[0]))
+    seconds += sum(rows) * (found.row + found.native)
+    run = found.run if wait is None else found.run.fitted(wait - seconds - gallery * found.teacher)
+    seconds += gallery * (1 - sum(run.read)) * found.teacher + sum(run.seconds)
+    steps = {stage.name: part.steps for stage, part in zip(stages, run.stages, strict=True)}
     return {
         "vocabulary": built.pieces,
         "parameters": built.parameters,
-        "steps": sum(stages.values()),
-        "stages": stages,
+        "steps": sum(steps.values()),
+        "stages": steps,
         "seconds": round(seconds, 1),
-        "pairs_per_second": round(stages["transfer"] * terms["transfer"][0].rows / max(taken["transfer"], 1e-9), 1),
+        "pairs_per_second": round(steps["transfer"] * stages[0].terms[0].rows / max(run.seconds[0], 1e-9), 1),
         "notes": notes,
         # The best weights so far are kept beside those in training, and the heap keeps of what batches of other shapes
         # freed.
         "memory_bytes": Measure.peak_memory() + 4 * built.parameters + (KEPT_FREE if in_parts(model) else 0),
     }
+
+
+@dataclass(frozen=True)
+class MeasuredCost:
+    """Say what a run costs on this machine, in seconds.
+
+    Attributes:
+        run: its stages.
+        row: what encoding a text of the language takes.
+        native: what encoding a native text takes.
+        teacher: the same on average, where some are in the feature cache.
+        different: native texts there are.
+    """
+
+    run: RunCost
+    row: float
+    native: float
+    teacher: float
+    different: int
+
+
+def measured_cost(
+    model: MultilingualModel,
+    tag: str,
+    stages: Sequence[Stage],
+    held_out: Sequence[int],
+    native: Texts,
+    features: Features,
+    precision: str,
+    seed: int,
+) -> MeasuredCost:
+    """Return what stages cost, from a few steps of each that train nothing.
+
+    Args:
+        model: holds the language.
+        tag: of the language.
+        stages: the first one's first term holds the parallel text.
+        held_out: rows that each stage is evaluated on.
+        native: that parallel text's native side, of which the term may hold a part.
+        features: of the base.
+        precision: as the recipe says.
+        seed: of the run.
+    """
+    pairs = stages[0].terms[0].task
+    assert isinstance(pairs, TransferTask)
+    like = copy.copy(pairs)  # whose native sentences need not be encoded to take a step
+    like.teacher = EqualVectors(model.base.native_vectors(["a"]).shape[1])
+    different = native.different()
+    text, row = _encode_seconds(model.base, different), _row_seconds(model, tag, pairs)
+    parts = []
+    for stage, rows in zip(stages, held_out, strict=True):
+        terms = [replace(term, task=like) if term.task is pairs else term for term in stage.terms]
+        step = 0.0
+        if stage.steps:
+            step = _step_seconds(model, tag, terms, stage.recipe, stage.steps, precision, seed)
+        read = sum(term.rows for term in terms if term.task is like) / len(native)
+        parts.append(StageCost(stage.steps, step, stage.recipe.evaluations, rows * row, read))
+    looked_up = different.evenly(TIMED_PAIRS)
+    teacher = text * features.lacks_text(looked_up) / len(looked_up)
+    return MeasuredCost(RunCost(parts, len(different) * teacher), row, text, teacher, len(different))
+
+
+def _unscored(model: MultilingualModel) -> Score:
+    """Stand in for a stage's evaluation where only time is measured."""
+    del model
+    return Score(0.0, 0.0, 0.0, 0.0)
 
 
 def _step_seconds(
@@ -173,7 +230,7 @@ def _step_seconds(
     what oneDNN takes to compile for it.
     """
     still = recipe.model_copy(update={"learning_rate": 0.0, "embedding_learning_rate": 0.0})  # nothing is trained
-    stage = Stage("dry run", terms, still, lambda _: Score(0.0, 0.0, 0.0, 0.0), steps)
+    stage = Stage("dry run", terms, still, _unscored, steps)
     precision = pick_precision(wanted, model.base.device)
     trainer = Trainer(model, tag, seed=seed, precision=precision, checkpoints=CheckpointFile(Path()))
     taken = []

@@ -1,7 +1,8 @@
 """One run from data to trained weights: build, step 0, the stages, all of it resumable."""
 
 import json
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from torch import Tensor
 
 from mla_extend.bases.features import Features
 from mla_extend.data.pairs import ImageText, ParallelText
-from mla_extend.files import atomic_folder, atomic_path
+from mla_extend.files import atomic_folder, atomic_path, read_json, write_json
 from mla_extend.language.build import BuildResult, build_language
 from mla_extend.language.model import MultilingualModel
 from mla_extend.language.peft_method import adapter_tensors, load_tensors
@@ -23,11 +24,14 @@ from mla_extend.training.checkpoint import Checkpoint, CheckpointFile
 from mla_extend.training.loop import StageResult, Trainer
 from mla_extend.training.precision import pick_precision
 from mla_extend.training.recipe import Recipe
+from mla_extend.training.schedule import RunCost
 from mla_extend.training.split import Split
 from mla_extend.training.stages import Stage, exposure_stage, smaller_batches, transfer_stage
 from mla_extend.training.validation import Score
 
 DONE = "trained"
+SCHEDULE = "schedule.json"
+Fit = Callable[[Sequence[Stage]], RunCost]
 
 
 @dataclass
@@ -58,6 +62,7 @@ class Session:
         progress: told of all long work.
         related: a language that it starts from a copy of.
         processes: train it together; the first one builds the language and writes.
+        schedule: fits the stages' steps into the time that the user will wait; `None` takes the recipe's.
     """
 
     def __init__(
@@ -71,6 +76,7 @@ class Session:
         progress: Progress = SILENT,
         related: Related | None = None,
         processes: Processes = ALONE,
+        schedule: Fit | None = None,
     ) -> None:
         self.folder = folder
         self.model = model
@@ -80,6 +86,7 @@ class Session:
         self.progress = progress
         self.related = related
         self.processes = processes
+        self.schedule = schedule
         self.log: list[dict[str, Any]] = []
         self.checkpoints = CheckpointFile(folder / "checkpoint.safetensors")
 
@@ -145,6 +152,8 @@ class Session:
             )
         elif self.recipe.exposure.max_steps:
             self._note(trained, "No images with text were given, so Language Exposure was skipped.")
+        if self.schedule is not None:
+            stages = self._scheduled(stages, self.schedule)
         trainer = Trainer(
             self.model,
             self.tag,
@@ -172,6 +181,21 @@ class Session:
         if self.processes.first:
             self._save_done(trained)
         return trained
+
+    def _scheduled(self, stages: list[Stage], fit: Fit) -> list[Stage]:
+        """Return the stages with steps that fit into the time there is; a run that goes on keeps those that it had."""
+        path = self.folder / SCHEDULE
+        steps: list[list[int]] | None = None
+        if self.processes.first:
+            steps = read_json(path) if path.is_file() else None
+            if steps is None:
+                steps = [[part.steps, part.evaluations] for part in fit(stages).stages]
+                write_json(path, steps)
+        steps = self.processes.from_first(steps)
+        return [
+            replace(stage, steps=count, recipe=stage.recipe.model_copy(update={"evaluations": evaluations}))
+            for stage, (count, evaluations) in zip(stages, steps, strict=True)
+        ]
 
     def _run(self, trainer: Trainer, stage: Stage, checkpoint: Checkpoint | None) -> StageResult:
         if stage.steps:
