@@ -19,7 +19,7 @@ from PIL import Image
 from mla_extend.bases.features import Features
 from mla_extend.bases.open import open_base
 from mla_extend.data.same_pictures import Pictures
-from mla_extend.errors import Interrupted
+from mla_extend.errors import ImageError, Interrupted
 from mla_extend.files import open_plain
 from mla_extend.images import open as opening
 from mla_extend.images import pipeline
@@ -206,6 +206,11 @@ def test_a_picture_that_cannot_be_read_has_no_vector_and_is_asked_for_again(tmp_
         assert errors.keys() == {broken, copy}
     assert Features(base).lacks_images([fine, broken]) == 1
     assert Features(base).readable_images([broken])[0].shape == (1, 0)
+    with pytest.raises(ImageError, match=f"{broken.name} cannot be read"):
+        Features(base).images([fine, broken])
+    (tmp_path / "notes.txt").touch()
+    summary = index_images(tmp_path, tmp_path / "index", base)
+    assert (summary.count, summary.unreadable) == (1, {(".png", "of no known format"): 2})
 
 
 def test_each_content_is_encoded_once_wherever_it_lies(

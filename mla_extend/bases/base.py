@@ -16,6 +16,7 @@ from mla_extend.bases.family import Family
 from mla_extend.bases.identity import BaseIdentity
 from mla_extend.bases.precision import computes_bf16
 from mla_extend.errors import BaseError, DataError, base_errors
+from mla_extend.images.open import open_image  # noqa: F401 - scripts take it from here
 from mla_extend.images.pipeline import ImageLike, Picture, Wanted, always, read_pictures
 from mla_extend.images.video import is_video, pool_frames
 from mla_extend.stop import StopRequest

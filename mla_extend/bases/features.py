@@ -11,7 +11,7 @@ from mla_extend.bases.source import DEMO
 from mla_extend.cache import FEATURES, cache_folder
 from mla_extend.errors import ImageError, Interrupted
 from mla_extend.images.contents import image_keys
-from mla_extend.images.stored import stored_pictures
+from mla_extend.images.stored import Stored, stored_pictures
 from mla_extend.processes import ALONE, Processes
 from mla_extend.progress import SILENT, Progress
 from mla_extend.stop import StopRequest
@@ -111,28 +111,29 @@ class Features:
         Raises:
             ImageError: one cannot be read.
         """
-        vectors, errors = self.readable_images(paths)
-        for error in errors.values():
-            raise error
-        return vectors
+        return self._share(paths, lambda part: self._stored(part, strict=True).vectors)
 
     def readable_images(self, paths: Sequence[Path]) -> tuple[Vectors, dict[Path, ImageError]]:
         """Return vectors `[N, D]`, a row of NaN for each image that cannot be read, and why those cannot."""
         errors: dict[Path, ImageError] = {}
 
         def stored(part: Sequence[Path]) -> Vectors:
-            found = stored_pictures(
-                self._images,
-                part,
-                lambda some, wanted: self.base.encoded(some, wanted=wanted, stop=self.stop),
-                task="Encoding images",
-                progress=self.progress,
-                stop=self.stop,
-            )
+            found = self._stored(part)
             errors.update(found.errors)
             return found.vectors
 
         return self._share(paths, stored), errors
+
+    def _stored(self, paths: Sequence[Path], *, strict: bool = False) -> Stored:
+        return stored_pictures(
+            self._images,
+            paths,
+            lambda some, wanted: self.base.encoded(some, wanted=wanted, stop=self.stop),
+            strict=strict,
+            task="Encoding images",
+            progress=self.progress,
+            stop=self.stop,
+        )
 
     def lacks_text(self, texts: Sequence[str]) -> int:
         """Return how many different ones of some native texts would have to be encoded."""

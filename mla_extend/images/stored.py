@@ -44,6 +44,7 @@ def stored_pictures(
     make: Making,
     *,
     without: Collection[bytes] = (),
+    strict: bool = False,
     task: str = "",
     progress: Progress = SILENT,
     stop: StopRequest | None = None,
@@ -55,11 +56,13 @@ def stored_pictures(
         paths: of the pictures.
         make: ends early where a stop was asked for.
         without: keys of contents of which no vector is wanted.
+        strict: raise the error of the first that cannot be read.
         task: what the progress is called.
         progress: told of what is made.
         stop: says when the user wants to stop.
 
     Raises:
+        ImageError: one cannot be read, where that is wanted; what was made is kept.
         Interrupted: the user asked to stop; what was made is kept.
         CacheError: the store cannot be read or written.
     """
@@ -69,7 +72,7 @@ def stored_pictures(
         if missing and task:
             progress.start(task, total=len(missing))
         try:
-            done = work.make(missing, make, progress)
+            done = work.make(missing, make, progress, strict)
         finally:
             if missing and task:
                 progress.finish()
@@ -103,7 +106,7 @@ class _Work:
             if content is None or (key not in self.first and key not in self.without)
         ]
 
-    def make(self, missing: list[Path], make: Making, progress: Progress) -> int:
+    def make(self, missing: list[Path], make: Making, progress: Progress, strict: bool) -> int:
         """Make vectors and keep them; return of how many files."""
         done = 0
         with closing(make(missing, self._is_wanted)) as pictures:
@@ -120,6 +123,8 @@ class _Work:
                 if made:
                     self.store.add(*zip(*made, strict=True))
                 self.memo.keep(read)
+                for error in self.errors.values() if strict else ():
+                    raise error
                 progress.advance(len(read))
                 done += len(read)
         return done

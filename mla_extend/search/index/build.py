@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mla_extend.errors import DataError, Interrupted
+from mla_extend.errors import DataError, ImageError, Interrupted
 from mla_extend.progress import SILENT, Progress
 from mla_extend.search.index.about import About
 from mla_extend.search.index.exclude import Excludes
@@ -138,7 +138,8 @@ class _Run:
         self.vectors: list[Vectors] = []
         self.touched: list[tuple[int, int]] = []
         self.broken: list[str] = []
-        self.coming: dict[bytes, Same | None] = {}  # by content, until it is written; `None` until it is encoded
+        # By content, until it is written: what it is, why it is none, or `None` until that is known.
+        self.coming: dict[bytes, Same | ImageError | None] = {}
         self.written = time.monotonic()
 
     def bring_up_to_date(self, files: list[Found], stop: StopRequest) -> None:
@@ -194,19 +195,20 @@ class _Run:
             self.touched.append((found.mtime_ns, known.key))
             return
         same = None if one.content is None else self.coming.get(one.content)
+        reason = str(one.error or "It has the content of another picture that cannot be read.")
         if one.made is not None:
             same = Same(one.made / max(float(np.linalg.norm(one.made)), TINY), *one.size)
             self._count(name, one.content)
-        elif same is not None:
+        elif isinstance(same, Same):
             self.summary.reused += 1
-        if same is None:
-            reason = str(one.error or "It has the content of another picture that cannot be read.")
-            self.summary.failed.append((name, reason))
-            self.summary.unreadable[found.path.suffix.lower(), one.error.kind if one.error else "damaged"] += 1
-            self.broken.append(name)
-            return
+        same = one.error or same
         if one.content is not None:
             self.coming[one.content] = same
+        if not isinstance(same, Same):
+            self.summary.failed.append((name, reason))
+            self.summary.unreadable[found.path.suffix.lower(), same.kind if same else "damaged"] += 1
+            self.broken.append(name)
+            return
         size = same.width, same.height
         self.items.append(Item(name, True, found.size, found.mtime_ns, one.content, *size))
         self.vectors.append(same.vector)
@@ -233,4 +235,4 @@ class _Run:
             self.store.add(self.items, [self.store.write(vectors)], about)
         self.items, self.vectors, self.touched, self.broken = [], [], [], []
         # What is written is found in the store from now on.
-        self.coming = {content: same for content, same in self.coming.items() if same is None}
+        self.coming = {content: same for content, same in self.coming.items() if not isinstance(same, Same)}
