@@ -6,8 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from mla_extend.errors import TrainingError
+from mla_extend.training import loop
+from mla_extend.training.checkpoint import CheckpointFile
 from mla_extend.training.loop import StageResult
 from mla_extend.training.validation import Score
 from tests.fake_training import (
@@ -117,6 +120,21 @@ def test_a_run_that_diverges_is_refused(tmp_path: Path) -> None:
         "(0.05, embedding 0.25): try --set transfer.learning_rate=0.01, or --set precision=fp32."
     )
     assert "the loss is inf" in diverging(tmp_path, {MATRIX: math.inf})
+
+
+def test_a_gpu_s_losses_are_looked_at_some_steps_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What diverged before is told with its own step, and nothing of it is kept."""
+    monkeypatch.setattr(loop, "tokens_that_fit", lambda *_: 10**9)
+    model = FakeModel()
+    model.base.device = torch.device("cuda")
+    task = FakeTask(lambda call, *_: {MATRIX: math.nan} if call == 13 else DOWN)
+    checkpoints = CheckpointFile(tmp_path / "checkpoint.safetensors")
+    with pytest.raises(TrainingError, match="diverged at step 14: the loss is nan"):
+        train(task, 200, tmp_path, model=model)
+    assert len(task.seen) == 20
+    checkpoint = checkpoints.load()
+    assert checkpoint is not None
+    assert checkpoint.state["step"] == 0
 
 
 def test_gradients_that_are_none_with_a_loss_that_is_one_diverge(tmp_path: Path) -> None:

@@ -235,14 +235,14 @@ def test_a_step_takes_as_long_as_its_tokens(
     task.lengths = np.array([9] * 4 + [3] * 12)
     first: list[int] = []
 
-    def add(given: Any, term: Term, rows: Any, *_: Any) -> float:
+    def add(given: Any, term: Term, rows: Any, *_: Any) -> Any:
         assert (given, term) == (model, terms[0])
         longest = fixed or int(task.lengths[rows].max())
         first.append(longest)
         model.tensors[MATRIX].grad = torch.ones(1, 1, dtype=torch.float64)
         now[0] += 0.5 * longest * len(rows) + (0 if longest in shapes else 1000)
         shapes.add(longest)
-        return 0.0
+        return torch.zeros(())
 
     monkeypatch.setattr(loop, "add_gradients", add)
     picked = {("auto", model.base.device): "fp32"}

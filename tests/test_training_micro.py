@@ -52,7 +52,7 @@ def test_parts_with_cached_gradients_give_those_of_the_whole_batch(terms: Any, m
             for tensor in tensors.values():
                 tensor.grad = None
             ids = term.task.reads(model, rows, term.recipe)
-            loss = add_gradients(model, term, rows, ids, Autocast("fp32", model), most=most)
+            loss = float(add_gradients(model, term, rows, ids, Autocast("fp32", model), most=most))
             return loss, {name: tensor.grad for name, tensor in tensors.items() if tensor.grad is not None}
 
     for term in tasks:

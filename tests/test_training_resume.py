@@ -96,15 +96,16 @@ class KilledError(Exception):
     """Stand for a process that ends."""
 
 
-@pytest.mark.parametrize(("every", "saved"), [(1e9, 0), (0.0, 5), (20.0, 3)])
+@pytest.mark.parametrize(("every", "costs", "saved"), [(1e9, 0, 0), (0.0, 0, 5), (20.0, 0, 3), (0.0, 2, 4)])
 def test_a_run_that_dies_goes_on_from_its_last_checkpoint(
-    every: float, saved: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    every: float, costs: int, saved: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """There is one of the start, then one every half minute: here a step takes ten seconds."""
+    """One of the start, then one every half minute, or more seldom where it takes long: here ten seconds, as a step."""
     whole, model, *_ = go(tmp_path / "whole", FakeTask(pull), average=0.9)
     (tmp_path / "parts").mkdir()
     clock = iter(range(1000, 100_000, 10))
     monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", every)
+    monkeypatch.setattr(loop, "CHECKPOINT_COSTS", costs)
     monkeypatch.setattr(loop, "time", SimpleNamespace(monotonic=lambda: float(next(clock))))
 
     def dying(call: int, values: Values, rows: Any) -> Values:

@@ -254,6 +254,11 @@ def _rows(pixels: Any, start: int, end: int) -> Any:
     return type(pixels)({name: values[start:end] for name, values in pixels.items()})
 
 
+def on_device(tensor: Tensor, device: torch.device) -> Tensor:
+    """Return a tensor of the CPU on a device; no GPU is waited for."""
+    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
+
+
 def chunks(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
     """Cut a sequence into runs of at most `size`."""
     for start in range(0, len(items), size):

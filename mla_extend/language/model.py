@@ -21,7 +21,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mla_extend.bases.base import Base, chunks
+from mla_extend.bases.base import Base, chunks, on_device
 from mla_extend.data.codes import adapter_name
 from mla_extend.errors import DataError, LanguageError, RegistryError
 from mla_extend.flat import IdRows
@@ -362,7 +362,7 @@ class MultilingualModel:
         length = self.base.family.padded_length(self.base.model)
         if length is not None:
             batch = widen(batch, length, self._pad_ids(len(batch.ids)))
-        ids, mask, ends = batch.ids.to(device), batch.mask.to(device), batch.ends.to(device)
+        ids, mask, ends = (on_device(part, device) for part in (batch.ids, batch.mask, batch.ends))
         hidden = self.base.family.hidden_states(self.base.text_tower, ids, mask)
         return self.base.family.pool(self.base.model, hidden, mask, ends)
 

@@ -32,6 +32,10 @@ COLLAPSED = 0.98
 TELLING_CHANCE = 0.2
 """Chance above which a held-out slice is too small to tell learning from luck."""
 CHECKPOINT_SECONDS = 30.0
+CHECKPOINT_COSTS = 50
+"""How many times as long as a checkpoint takes passes before the next one at least."""
+READ_STEPS = 10
+"""Steps of a GPU whose losses are looked at together: each look waits until it has done all that it was given."""
 
 
 @dataclass
@@ -136,6 +140,8 @@ class Run:
         self.step = 0
         self.worse = 0
         self.kept_step = 0
+        self.loss = math.nan
+        self._unread: list[tuple[int, Tensor]] = []
         self._ready = 0
         self._best_place = 0
         self.history: list[Score] = []
@@ -164,34 +170,37 @@ class Run:
         trainer.progress.start(stage.name.capitalize(), total=stage.steps, unit="steps")
         trainer.progress.advance(self.step)
         started = saved = time.monotonic()
-        before = self.seconds
+        before, cost = self.seconds, 0.0
         stopped = "all steps done"
         try:
             if not self.history:
                 self._evaluate()
                 self._save()  # what earlier stages left is safe from here on
             while self.step < stage.steps:
-                loss = self.one_step()
+                self.one_step()
                 now = time.monotonic()
                 self.seconds = before + now - started
                 rate = self.pairs / max(self.seconds, 1e-9)
-                trainer.progress.advance(1, loss=loss, **{"pairs/s": rate, "score": self.history[-1].score})
+                trainer.progress.advance(1, loss=self.loss, **{"pairs/s": rate, "score": self.history[-1].score})
                 if self.step % max(1, self.every // 5) == 0:
-                    self._record(loss=round(loss, 6), pairs_per_second=round(rate, 1))
+                    self._read()
+                    self._record(loss=round(self.loss, 6), pairs_per_second=round(rate, 1))
                 if self.step % self.every == 0 or self.step == stage.steps:
                     self._evaluate()
                     if self.worse >= self.recipe.patience:
                         stopped = f"no better score in {self.worse} evaluations"
                         break
-                if trainer.processes.any(trainer.stop.requested):
+                if not self._unread and trainer.processes.any(trainer.stop.requested):
                     self._save()
                     raise Interrupted(
                         f"Stopped in {stage.name} at step {self.step} of {stage.steps}; the run is kept. "
                         "Continue it with the same command and --resume."
                     )
-                if now - saved > CHECKPOINT_SECONDS:  # each process by its own clock: saving exchanges nothing
+                # Each process by its own clock: saving exchanges nothing.
+                if now - saved > max(CHECKPOINT_SECONDS, CHECKPOINT_COSTS * cost):
                     self._save()
                     saved = time.monotonic()
+                    cost = saved - now
         finally:
             trainer.progress.finish()
         return self._result(stopped)
@@ -205,8 +214,8 @@ class Run:
             rows = [batches.rows(step) for step in range(first, min(self._ready, self.stage.steps))]
             term.task.prepare(np.unique(np.concatenate(rows)))
 
-    def one_step(self) -> float:
-        """Train on the next batch; return the loss."""
+    def one_step(self) -> None:
+        """Train on the next batch."""
         self._prepare()
         self._set_rates()
         self.optimiser.zero_grad()
@@ -215,21 +224,18 @@ class Run:
         trainer = self.trainer
         reads = [term.task.reads(trainer.model, rows, term.recipe) for term, rows in terms]
         with nullcontext() if self.table is None else self.table.lend(reads) as lent:
-            total = sum(
+            losses = [
                 add_gradients(trainer.model, term, rows, ids, self.autocast, trainer.processes, self.most)
                 for (term, rows), ids in zip(terms, reads, strict=True)
-            )
+            ]
         self.pairs += sum(len(rows) for _, rows in terms)
         trained = [*self.dense.values(), *([] if lent is None else [lent])]
         trainer.processes.sum_gradients(trained)
         norm = torch.nn.utils.clip_grad_norm_(trained, self.recipe.clip_norm)
-        if not (math.isfinite(total) and math.isfinite(float(norm))):
-            raise TrainingError(
-                f"{self.stage.name} diverged at step {self.step + 1}: the loss is {total}, the gradient norm "
-                f"{float(norm)}. The likely cause is the learning rate ({self.recipe.learning_rate:g}, embedding "
-                f"{self.recipe.embedding_learning_rate:g}): try --set {self.stage.name}.learning_rate="
-                f"{self.recipe.learning_rate / 5:g}, or --set precision=fp32."
-            )
+        total = torch.stack(losses).sum()
+        self._unread.append((self.step + 1, torch.stack([total, norm.to(total)])))
+        if len(self._unread) >= (READ_STEPS if trainer.model.base.device.type == "cuda" else 1):
+            self._read()
         self.optimiser.step()
         self.step += 1
         decay = min(self.recipe.average, self.step / (self.step + 10))
@@ -239,10 +245,26 @@ class Run:
                     self.average[name].lerp_(tensor, 1 - decay)
         if self.table is not None:
             self.table.step(decay)
-        return total
+
+    def _read(self) -> None:
+        """Look at the losses and gradient norms since the last look: a run that diverged ends here."""
+        if not self._unread:
+            return
+        steps, values = zip(*self._unread, strict=True)
+        self._unread = []
+        for step, (loss, norm) in zip(steps, torch.stack(values).tolist(), strict=True):
+            if not (math.isfinite(loss) and math.isfinite(norm)):
+                raise TrainingError(
+                    f"{self.stage.name} diverged at step {step}: the loss is {loss}, the gradient norm {norm}. "
+                    f"The likely cause is the learning rate ({self.recipe.learning_rate:g}, embedding "
+                    f"{self.recipe.embedding_learning_rate:g}): try --set {self.stage.name}.learning_rate="
+                    f"{self.recipe.learning_rate / 5:g}, or --set precision=fp32."
+                )
+            self.loss = loss
 
     def _evaluate(self) -> None:
         """Score the held-out slice, keep the best weights, and stop a run that is none."""
+        self._read()
         if self.table is not None:
             self.table.settle()
         weights = self.average if self._averages else {name: t.detach() for name, t in self.tensors.items()}
@@ -334,6 +356,7 @@ class Run:
     # Checkpoints --------------------------------------------------------------------------------------------------
 
     def _save(self) -> None:
+        self._read()
         if not self.trainer.processes.first:
             return
         tensors = {f"weights/{name}": tensor.detach() for name, tensor in self.tensors.items()}

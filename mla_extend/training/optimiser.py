@@ -22,7 +22,7 @@ def add_gradients(
     autocast: Autocast,
     processes: Processes = ALONE,
     most: int | None = None,
-) -> float:
+) -> Tensor:
     """Add the gradients of a term's weighted loss on some rows, which read those ids, and return that loss.
 
     Where this process's rows are more tokens than `most`, each vector is computed twice (GradCache, Gao et al. 2021,
@@ -46,7 +46,7 @@ def add_gradients(
             again = run_passes(model, run, [group])
         assert vectors.grad is not None
         again.backward(vectors.grad[sorted(group)])  # type: ignore[no-untyped-call]
-    return float(loss.detach())
+    return loss.detach()
 
 
 def adam(tensors: Mapping[str, Tensor], recipe: StageRecipe, *, fused: bool) -> torch.optim.AdamW:

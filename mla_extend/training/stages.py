@@ -16,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from mla_extend.bases.base import on_device
 from mla_extend.bases.features import Features
 from mla_extend.data.pairs import ImageText, Mask, ParallelText, join_parallel
 from mla_extend.errors import DataError, ImageError
@@ -130,7 +131,7 @@ class TransferTask:
 
     def loss(self, model: MultilingualModel, vectors: Tensor, rows: Rows, recipe: StageRecipe) -> Tensor:
         """Return the distance to the teacher, and where wanted the contrast with the batch's teachers."""
-        teacher = torch.from_numpy(self.teacher[rows]).to(vectors.device)
+        teacher = on_device(torch.from_numpy(self.teacher[rows]), vectors.device)
         loss = torch.zeros((), device=vectors.device)
         if recipe.mse:
             loss = loss + recipe.mse * transfer_loss(vectors, teacher, recipe.mse_of)
@@ -171,7 +172,7 @@ class ExposureTask:
 
     def loss(self, model: MultilingualModel, vectors: Tensor, rows: Rows, recipe: StageRecipe) -> Tensor:
         """Return the contrast with the batch's images; equal captions and equal images are no negatives."""
-        images = torch.from_numpy(self.images[self.image_of_text[rows]]).to(vectors.device)
+        images = on_device(torch.from_numpy(self.images[self.image_of_text[rows]]), vectors.device)
         same = _equal(self.meaning[rows], vectors.device) | _equal(self.image_of_text[rows], vectors.device)
         base = model.base
         terms = base.family.sigmoid_terms(base.model) if recipe.contrast_of == "auto" else None
@@ -316,5 +317,5 @@ def _unlike(texts: Iterable[str], known: set[str]) -> Iterator[str]:
 
 
 def _equal(numbers: Rows, device: torch.device) -> Tensor:
-    values = torch.from_numpy(numbers).to(device)
+    values = on_device(torch.from_numpy(numbers), device)
     return values.unsqueeze(0) == values.unsqueeze(1)

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.optim.adamw import adamw
 
+from mla_extend.bases.base import on_device
 from mla_extend.language.peft_method import OwnTable
 from mla_extend.language.pieces import PAD_ID
 from mla_extend.training.forward import Ids
@@ -127,7 +128,7 @@ class TableAdam:
         self._left_at, self._since = state["left_at"].numpy().copy(), state["since"].numpy().copy()
 
     def _index(self, rows: Rows) -> Tensor:
-        return torch.from_numpy(rows).to(self._places.device, non_blocking=True)
+        return on_device(torch.from_numpy(rows), self._places.device)
 
     @torch.no_grad()
     def _brought_up(self, rows: Rows, index: Tensor) -> list[Tensor]:
@@ -146,9 +147,9 @@ class TableAdam:
         epsilon = np.divide(damped, moved, out=np.full_like(moved, self._epsilon), where=moved > 0)
         first, second = (beta**steps for beta in self._betas)
         factors = np.stack([moved, epsilon, first, second, kept, 1 - kept, moved - behind])
-        move, eps, first, second, keep, take, follow = (
-            torch.from_numpy(factors).to(index.device, weight.dtype, non_blocking=True).unsqueeze(-1)
-        )
+        move, eps, first, second, keep, take, follow = on_device(
+            torch.from_numpy(factors).to(weight.dtype), index.device
+        ).unsqueeze(-1)
         torch.div(mean, torch.sqrt(square, out=unit).add_(eps), out=unit)
         for one in average:
             one.mul_(keep).addcmul_(weight, take).addcmul_(unit, follow, value=-1)
