@@ -3,7 +3,6 @@
 import io
 import threading
 import time
-import weakref
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing
@@ -107,11 +106,9 @@ def test_what_is_not_wanted_is_not_decoded(tmp_path: Path) -> None:
 
 
 def test_few_bytes_are_held_however_many_and_large_the_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each of the two bounds lets one file more than fits go, and decoding holds one for each thread."""
+    """Each bound of three files holds for what is read and what waits to be decoded; one more of each is on its way."""
     paths = files(tmp_path, 60)
-    size = paths[0].stat().st_size
-    monkeypatch.setattr(pipeline, "READ_BYTES", 3 * size)
-    alive, most, lock, real = 0, 0, threading.RLock(), io.BytesIO
+    alive, most, lock = 0, 0, threading.RLock()
 
     def count(change: int) -> None:
         nonlocal alive, most
@@ -119,17 +116,21 @@ def test_few_bytes_are_held_however_many_and_large_the_files(tmp_path: Path, mon
             alive += change
             most = max(most, alive)
 
-    class Bytes(real):
-        def __init__(self, content: bytes) -> None:
-            super().__init__(content)
-            count(1)
-            weakref.finalize(self, count, -1)
+    class Content(bytes):
+        def __del__(self) -> None:
+            count(-1)
 
-    monkeypatch.setattr(opening.io, "BytesIO", Bytes)
+    class Reading(io.FileIO):
+        def read(self, size: int | None = -1) -> Content:
+            count(1)
+            return Content(self.readall())
+
+    monkeypatch.setattr(pipeline, "open_plain", Reading)
+    monkeypatch.setattr(pipeline, "READ_BYTES", 3 * paths[0].stat().st_size)
     for one in read_pictures(paths, red):
         assert one.made is not None
         time.sleep(0.002)
-    assert most <= 3 + 1
+    assert (alive, most <= 3 + 3 + 2) == (0, True)
 
 
 def test_a_file_that_is_larger_than_all_that_is_held_is_read_where_it_lies(
