@@ -216,7 +216,7 @@ class Base:
     def _image_features(self, pixels: Any, count: int, size: int, exact: bool) -> Tensor:
         """Return unnormalised vectors `[count, D]`, in batches that the device has memory for."""
         vectors: list[Tensor] = []
-        start = 0
+        start, size = 0, min(size, self._image_batch)
         fast = not exact and computes_bf16(self.device)
         with torch.autocast(self.device.type, torch.bfloat16) if fast else nullcontext():
             while start < count:
