@@ -22,7 +22,7 @@ from mla_extend.bases.open import open_base
 from mla_extend.cli.app import app
 from mla_extend.errors import BaseError, BaseMismatchError, DataError, Interrupted
 from mla_extend.progress import Silent
-from mla_extend.search.index import ImageIndex, graph, store
+from mla_extend.search.index import ImageIndex, build, graph, store
 from mla_extend.search.index import about as about_file
 from mla_extend.search.index import shards as shards_file
 from mla_extend.search.index.about import About
@@ -149,6 +149,18 @@ def test_one_file_is_added_beside_a_folder(base: Base, photos: Path, tmp_path: P
     assert index_images(other, tmp_path / "index", base).count == len(NAMES) + 1
     # The other folder's images are not missed by a run over this one.
     assert index_images(photos, tmp_path / "index", base).count == len(NAMES) + 1
+
+
+def test_a_copy_takes_the_vector_over_from_a_picture_that_was_written_meanwhile(
+    base: Base, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(build, "KEPT", 1)
+    (tmp_path / "photos").mkdir()
+    first = picture(tmp_path / "photos" / "0.png", np.random.default_rng(0))
+    for number in range(1, 9):
+        shutil.copy(first, first.with_name(f"{number}.png"))
+    summary = index_images(tmp_path / "photos", tmp_path / "index", base)
+    assert (summary.added, summary.reused, summary.failed) == (1, 8, [])
 
 
 def test_what_cannot_be_read_is_named_with_the_reason(base: Base, photos: Path, tmp_path: Path) -> None:

@@ -194,17 +194,17 @@ class _Run:
             self.summary.unchanged += 1
             self.touched.append((found.mtime_ns, known.key))
             return
-        same = None if one.content is None else self.coming.get(one.content)
-        reason = str(one.error or "It has the content of another picture that cannot be read.")
+        same: Same | ImageError | None = one.error
         if one.made is not None:
             same = Same(one.made / max(float(np.linalg.norm(one.made)), TINY), *one.size)
             self._count(name, one.content)
-        elif isinstance(same, Same):
-            self.summary.reused += 1
-        same = one.error or same
+        elif same is None and one.content is not None:
+            same = self.coming.get(one.content) or self.store.same_content(one.content)
+            self.summary.reused += isinstance(same, Same)
         if one.content is not None:
             self.coming[one.content] = same
         if not isinstance(same, Same):
+            reason = str(one.error or "It has the content of another picture that cannot be read.")
             self.summary.failed.append((name, reason))
             self.summary.unreadable[found.path.suffix.lower(), same.kind if same else "damaged"] += 1
             self.broken.append(name)
