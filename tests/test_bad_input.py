@@ -33,7 +33,10 @@ def refused(error: type[MlaExtendError], match: str, base: Path, registry: Path,
 PARALLEL = {
     "missing": (None, r"missing\.tsv does not exist"),
     "empty": (b"", r"empty\.tsv is empty"),
-    "one-column": (GOOD.encode() + b"only one\n", r"one-column\.tsv, line 81: one column, 'only one'.*tab"),
+    "one-column": (
+        GOOD.encode() + b"only one\n" * 9,
+        r"one-column\.tsv, line 81: one column, 'only one' \(and 8 more\).*tab",
+    ),
     "latin-1": (GOOD.encode() + b"caf\xe9\tx\n", r"latin-1\.tsv, line 81: not UTF-8 \(byte 0xe9.*iconv"),
     "copy": ("".join(f"{a}\t{a}\n" for a in NATIVE).encode(), r"copy\.tsv: in 80 of 80 pairs the target is a copy"),
     "few": ("".join(GOOD.splitlines(True)[:3]).encode(), r"few\.tsv leaves 1 of 3 rows to train on.*more data"),

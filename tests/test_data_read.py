@@ -2,6 +2,7 @@
 
 import gzip
 import json
+from collections import Counter
 from pathlib import Path
 from unittest import mock
 
@@ -13,7 +14,7 @@ from PIL import Image
 
 from mla_extend.data.formats.format import ColumnMapping
 from mla_extend.data.formats.jsonl import Jsonl
-from mla_extend.data.pairs import join_images, join_parallel
+from mla_extend.data.pairs import ParallelText, Sample, join_images, join_parallel
 from mla_extend.data.source import open_source, parse_source
 from mla_extend.data.specification import parse_columns
 from mla_extend.data.test_sets import read_test_set
@@ -54,6 +55,56 @@ def test_a_file_without_header_has_the_native_text_first(tmp_path: Path) -> None
     assert list(zip(data.native, data.target, strict=True)) == PAIRS
     assert data.where(2) == f"{tmp_path}/a.tsv, line 3"
     assert data.weights is None
+
+
+@pytest.mark.parametrize(
+    ("name", "line", "bad"),
+    [
+        ("a.tsv", "dog {0}\tmbwa {0}", "only one"),
+        ("a.csv", "dog {0},mbwa {0}", "yes, sir,ndiyo"),
+        ("a.csv", "dog {0},mbwa {0}", "only one"),
+        ("a.jsonl", '{{"en": "dog {0}", "sw": "mbwa {0}"}}', '{{"en": "dog'),
+        ("a.jsonl", '{{"en": "dog {0}", "sw": "mbwa {0}"}}', '["dog", "mbwa"]'),
+        ("a.en-sw.scored", "-\t-\tdog {0}\tmbwa {0}\t0.5", "-\t-\tdog\tmbwa"),
+    ],
+)
+def test_a_malformed_line_is_left_out_and_many_stop_the_reading(
+    tmp_path: Path, name: str, line: str, bad: str
+) -> None:
+    lines = [line.format(i) for i in range(20)]
+    lines[7:7] = [bad.format("")]
+    path = tmp_path / name
+    path.write_text("\n".join(lines))
+    data = open_source(path, SWAHILI).parallel()
+    assert list(data.target) == [*(f"mbwa {i}" for i in range(7)), "", *(f"mbwa {i}" for i in range(7, 20))]
+    assert data.where(7) == f"{path}, line 8"
+    path.write_text("\n".join(lines + 2 * [bad.format("")]))
+    with pytest.raises(DataError, match=rf"{name}, line 8: .*\(and 2 more\)"):
+        open_source(path, SWAHILI).parallel()
+
+
+def test_a_sample_takes_each_row_as_often_as_any_other_over_all_sources(tmp_path: Path) -> None:
+    """Of 60 rows of two sources 12 are taken; a row's share over 400 seeds is normal, and far from none or all."""
+    paths = [
+        tsv(tmp_path / f"{name}.tsv", [(f"dog {name}{i}", f"mbwa {name}{i}") for i in range(count)])
+        for name, count in (("a", 45), ("b", 15))
+    ]
+
+    def sampled(most: int | None, seed: int) -> ParallelText:
+        sample = Sample(most, seed)
+        return sample.of(join_parallel([open_source(path, SWAHILI).parallel(sample) for path in paths]))
+
+    everything = list(sampled(None, 0).native)
+    assert list(sampled(60, 3).native) == everything
+    counts = Counter(text for seed in range(400) for text in sampled(12, seed).native)
+    assert sum(counts.values()) == 400 * 12
+    assert min(counts[text] for text in everything) > 50
+    assert max(counts.values()) < 112
+    one = sampled(12, 5)
+    assert one.native == sampled(12, 5).native
+    order = [everything.index(text) for text in one.native]
+    assert order == sorted(order)
+    assert [one.where(i) for i in (0, 11)] == [f"{paths[0]}, line {order[0] + 1}", f"{paths[1]}, line {order[11] - 44}"]
 
 
 @pytest.mark.parametrize(

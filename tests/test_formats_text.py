@@ -572,8 +572,9 @@ class TestCsv:
         refused(r"line 202: not CSV \(unexpected end", written(path, good + '"one,moja\ntwo,mbili\n'), Csv())
         refused(r"line 202: not CSV .*expected after", written(path, good + '"one" more,moja\n'), Csv())
         refused("line 1: not CSV", written(path, "one,moja\rtwo,mbili\r"), Csv())
-        refused("line 202: 3 cells, and the first line has 2", written(path, good + "yes, sir,ndiyo\n"), Csv())
-        refused("line 202: one column, 'word'", written(path, good + "word\n"), Csv())
+        many = "yes, sir,ndiyo\n" * 30
+        refused(r"line 202: 3 cells, and the first line has 2 \(and 29 more\)", written(path, good + many), Csv())
+        refused(r"line 202: one column, 'word' \(and 29 more\)", written(path, good + "word\n" * 30), Csv())
         huge = good + '"open' + "text, more\n" * (1 << 21)
         refused("line 202: not CSV .*larger than field limit", written(path, huge), Csv())
 

@@ -56,6 +56,7 @@ def add_language(
     columns: str | None = None,
     format: str | None = None,  # noqa: A002 - named as the option is
     filter: str = "default",  # noqa: A002
+    max_pairs: int | None = None,
     seed: int = 0,
     device: str = "auto",
     resume: bool = False,
@@ -93,6 +94,7 @@ def add_language(
         columns: `ROLE=COLUMN,...` for columns with other names; roles are `native`, `target`, `image`, `text`.
         format: the data's format, if it is not detected.
         filter: `strict`, `default` or `off`: which faulty rows are dropped.
+        max_pairs: pairs of the parallel text that are read at most, a random sample of all; `None` reads all.
         seed: seeds everything random.
         device: `cpu`, `cuda`, `mps` or `auto`.
         resume: continue an interrupted run with the same data, recipe and seed.
@@ -125,6 +127,7 @@ def add_language(
         columns=columns,
         format=format,
         filter=filter,
+        max_pairs=max_pairs,
         seed=seed,
         start_from=start_from,
         time=time,

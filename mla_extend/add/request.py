@@ -19,6 +19,7 @@ from mla_extend.data.pairs import (
     Mask,
     MonolingualText,
     ParallelText,
+    Sample,
     join_images,
     join_parallel,
     join_texts,
@@ -77,6 +78,7 @@ def read_request(
     columns: str | None = None,
     format: str | None = None,  # noqa: A002 - named as the option is
     filter: str = "default",  # noqa: A002
+    max_pairs: int | None = None,
     seed: int = 0,
     start_from: str | None = None,
     time: str | float | None = None,
@@ -121,8 +123,21 @@ def read_request(
     tests = None if test_set is None else read_tests(test_set, mapping, progress)
     leaks = leak_index(tests[1], progress) if tests is not None and tests[0].text != DEMO else None
     reading = _Reading(mapping, filter, leaks, progress)
-    parallel = reading.read("parallel", sources["parallel"], Source.parallel, join_parallel, _refuse_copies)
+    sample, seen = Sample(max_pairs, seed), [0]
+
+    def read_some(source: Source) -> ParallelText:
+        pairs = source.parallel(sample)
+        seen.append(sample.seen)
+        return pairs
+
+    def join_sampled(parts: Sequence[ParallelText]) -> ParallelText:
+        return sample.of(join_parallel(parts))
+
+    parallel = reading.read("parallel", sources["parallel"], read_some, join_sampled, _refuse_copies)
     assert parallel is not None
+    for record, rows in zip(reading.records, np.diff(seen).tolist(), strict=True):
+        if record["pairs"] < rows:
+            record["sampled_from"] = rows
     natives = parallel.native
     words = reading.read("lexicon", sources["lexicon"], Source.parallel, join_parallel, _refuse_copies)
     sentences = reading.read("text", sources["text"], Source.sentences, join_texts)
@@ -179,16 +194,14 @@ class _Reading:
         """
         if not sources:
             return None
-        parts = [read(source) for source in sources]
-        data = join(parts)
+        data = join([read(source) for source in sources])
         refuse(data)
         findings = check(data, self.mapping, self.level, self.leaks, self.progress)
         _refuse_nothing(data, findings)
-        start = 0
-        for source, part in zip(sources, parts, strict=True):
-            mine = slice(start, start + len(part))
-            start += len(part)
-            self.records.append(source.record(role, len(part), **_kept(findings.codes[mine], findings.kept[mine])))
+        for number, source in enumerate(sources):
+            mine = data.part_of == number
+            kept = _kept(findings.codes[mine], findings.kept[mine])
+            self.records.append(source.record(role, int(mine.sum()), **kept))
         return data.subset(findings.kept)
 
 

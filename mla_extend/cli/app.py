@@ -132,6 +132,16 @@ def add_language(
     columns: Columns = None,
     format_name: FormatName = None,
     level: Filter = "default",
+    max_pairs: Annotated[
+        int | None,
+        typer.Option(
+            "--max-pairs",
+            metavar="N",
+            min=2,
+            help="Use a random sample of so many pairs of the parallel text.  \\[default: all]",
+            show_default=False,
+        ),
+    ] = None,
     licence: Annotated[
         str | None,
         typer.Option(
@@ -183,6 +193,7 @@ def add_language(
         "columns": columns,
         "format": format_name,
         "filter": level,
+        "max_pairs": max_pairs,
         "seed": seed,
         "device": device,
         "replace": replace,

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from mla_extend.cache import cache_folder
 from mla_extend.data.columns import IMAGES, choose, kind_of
-from mla_extend.data.formats.format import ROLES, ColumnMapping, Role, Row
+from mla_extend.data.formats.format import ROLES, ColumnMapping, Fault, Role, Row
 from mla_extend.data.formats.unfolding import ROW
 from mla_extend.errors import DataError
 from mla_extend.files import is_there, writing_to
@@ -25,6 +25,7 @@ ODD = 0.1
 """Share of rows up to which cells that hold no sentence count as empty; more are a fault of the whole."""
 LONGEST_TEXT = 1 << 19
 """Characters of a sentence or caption; a longer one is none. Text towers read under 600 tokens."""
+NO_TEXT = "Write a text there, take the lines out, or name other columns with --columns."
 NUMBERED = re.compile(r"#\d+$")
 
 
@@ -34,7 +35,8 @@ class Cells:
     def __init__(self, source: "Source", *roles: Role) -> None:
         self.source, self.mapping = source, source.mapping
         self.chosen = choose(source.first, roles, self.mapping) if source.first else {}
-        self.odd, self.first_odd = 0, ""
+        self.odd = 0
+        self.first_odd: Fault | None = None
 
     def remedy(self) -> str:
         """Return what to do where wrong columns were read."""
@@ -52,11 +54,16 @@ class Cells:
 
     def refuse_odd(self, rows: int) -> None:
         """Refuse a source in which many cells hold what is no text or no sentence; a few count as empty."""
-        if self.odd > ODD * rows:
+        if self.first_odd is not None and self.odd > ODD * rows:
             more = f" (and {self.odd - 1} more)" if self.odd > 1 else ""
-            raise DataError(
-                f"{self.first_odd}{more}. Write a text there, take the lines out, or name other columns with --columns."
-            )
+            raise DataError(f"{self.first_odd.what}{more}. {self.first_odd.remedy}")
+
+    def whole(self, row: Row) -> bool:
+        """Say whether a row has no fault; one that has is noted."""
+        if row.fault is not None:
+            self.odd += 1
+            self.first_odd = self.first_odd or row.fault
+        return row.fault is None
 
     def text(self, row: Row, role: Role, what: str) -> str:
         """Return a row's one text; "" for what is none, which is noted."""
@@ -93,9 +100,10 @@ class Cells:
         if text is not None and len(text) <= LONGEST_TEXT:
             return whole(text.strip())
         self.odd += 1
-        if not self.first_odd:
+        if self.first_odd is None:
             fault = f"not {expected}" if text is None else f"of {len(text):,} characters, which is no sentence"
-            self.first_odd = f"{self._at(row)}: the {what} in column {name!r} is {_SHORT.repr(value)}, {fault}"
+            what = f"{self._at(row)}: the {what} in column {name!r} is {_SHORT.repr(value)}, {fault}"
+            self.first_odd = Fault(what, NO_TEXT)
         return ""
 
     def _column(self, row: Row, role: Role, what: str) -> str:

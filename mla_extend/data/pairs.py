@@ -1,5 +1,7 @@
 """What the readers give: parallel text, and images with text."""
 
+import random
+from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import reduce
@@ -184,6 +186,42 @@ class ImageText(_OfSources):
             image_of_text=[new[i] for i in self.image_of_text],
             native_image_of=None if owners is None else [new[i] for i in owners],
         )
+
+
+class Sample:
+    """Choose rows of a stream whose length nobody knows, each as likely as any other (reservoir sampling, Vitter 1985).
+
+    Of ten million rows of which a million is wanted, 3.3 million are taken, most of them for a while.
+
+    Args:
+        most: how many rows are wanted at most; `None` takes all.
+        seed: decides which.
+    """
+
+    def __init__(self, most: int | None = None, seed: int = 0) -> None:
+        self.seen = 0
+        self._most = most
+        self._random = random.Random(seed)
+        self._taken = 0
+        self._chosen = array("l")
+
+    def takes(self) -> bool:
+        """Say of the next row whether it is to be taken: one of those before may no longer count then."""
+        self.seen += 1
+        if self._most is None:
+            return True
+        if len(self._chosen) < self._most:
+            self._chosen.append(self._taken)
+        elif (place := int(self._random.random() * self.seen)) < self._most:
+            self._chosen[place] = self._taken
+        else:
+            return False
+        self._taken += 1
+        return True
+
+    def of(self, taken: ParallelText) -> ParallelText:
+        """Return what is chosen of the rows that were taken, in their order."""
+        return taken if self._most is None else taken.subset(np.sort(np.array(self._chosen, dtype=np.int64)))
 
 
 def join_parallel(texts: Sequence[ParallelText]) -> ParallelText:

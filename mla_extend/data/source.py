@@ -16,7 +16,7 @@ from mla_extend.data.columns import IMAGES, LABELLED, SAMPLE, check_pairs_read, 
 from mla_extend.data.formats.format import ColumnMapping, Format, Row
 from mla_extend.data.formats.sentences import Sentences
 from mla_extend.data.licences import is_noncommercial
-from mla_extend.data.pairs import ImageText, MonolingualText, ParallelText, Part
+from mla_extend.data.pairs import ImageText, MonolingualText, ParallelText, Part, Sample
 from mla_extend.data.specification import parse_specification
 from mla_extend.errors import DataError
 from mla_extend.files import is_there, user_path
@@ -125,7 +125,7 @@ class Source:
             first.append(row)
             held += size(row.values)
         self._unread: Iterator[Row] | None = chain(first, rows)
-        return [without_bytes(row.values) for row in first]
+        return [without_bytes(row.values) for row in first if row.fault is None]
 
     def rows(self) -> Iterator[Row]:
         """Give the rows. The stream that the first rows came from is read on; only a second reading opens another."""
@@ -152,26 +152,30 @@ class Source:
         """Say whether the first row names the native text of its text, so that it is parallel text too."""
         return bool(self.first) and isinstance(native_value(self.mapping, self.first[0]), str)
 
-    def parallel(self) -> ParallelText:
-        """Read parallel text.
+    def parallel(self, sample: Sample | None = None) -> ParallelText:
+        """Read parallel text, or the rows of it that a sample takes.
 
         Columns are found by name (`english`/`non_english`, `source`/`target`, the two language codes, or what the user
-        named), else the first is the native one and the second the target. Pairs with an empty side are kept; the
-        checks of `data/doctor.py` count and drop them.
+        named), else the first is the native one and the second the target. Pairs with an empty side are kept, and a
+        line with a fault is one; the checks of `data/doctor.py` count and drop them.
 
         Raises:
             DataError: the source or a row cannot be used; the message names it.
         """
-        cells = Cells(self, "native", "target")
+        cells, sample = Cells(self, "native", "target"), sample or Sample()
         natives, targets, numbers = TextWriter(), TextWriter(), array("i")
-        complete = 0
+        complete = read = 0
         for row in self.rows():
-            native, target = cells.text(row, "native", "native text"), cells.text(row, "target", "target text")
-            natives.append(native)
-            targets.append(target)
-            numbers.append(row.number)
+            native = target = ""
+            if cells.whole(row):
+                native, target = cells.text(row, "native", "native text"), cells.text(row, "target", "target text")
+            read += 1
             complete += bool(native and target)
-        cells.refuse_odd(len(numbers))
+            if sample.takes():
+                natives.append(native)
+                targets.append(target)
+                numbers.append(row.number)
+        cells.refuse_odd(read)
         pairs = ParallelText((self.part,), natives.done(), targets.done(), *_places(numbers))
         if numbers:
             check_pairs_read(self.name, cells.chosen, pairs.native, pairs.target, self.mapping, cells.remedy)
@@ -201,7 +205,7 @@ class Source:
         native_owners: list[int] = []
         apart = False
         for row in self.rows():
-            found = [text for text in cells.texts(row) if text]
+            found = [text for text in cells.texts(row) if text] if cells.whole(row) else []
             if not found:
                 continue  # an image without a text teaches nothing and is not looked for
             place = images.setdefault(cells.image(row), len(images))

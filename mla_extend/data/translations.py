@@ -5,7 +5,7 @@ from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
-from mla_extend.data.formats.format import ColumnMapping, Row, check_file, suffix_of, text_lines
+from mla_extend.data.formats.format import ColumnMapping, Row, check_file, suffix_of, text_lines, whole
 from mla_extend.data.formats.jsonl import Jsonl
 from mla_extend.data.formats.tsv import Tsv
 from mla_extend.data.pairs import ImageText, ParallelText
@@ -77,7 +77,7 @@ def _in_order(path: Path, captions: Sequence[str]) -> list[str]:
 def _matched(path: Path, rows: Iterator[Row], captions: Sequence[str]) -> list[str]:
     wanted = {caption.strip() for caption in captions}
     found: dict[str, str] = {}
-    for row in rows:
+    for row in whole(rows):
         caption = _text(path, row, "caption", "0")
         if caption not in wanted:
             continue

@@ -82,6 +82,7 @@ class Options(BaseModel):
     columns: Annotated[str | None, BeforeValidator(_columns)] = None
     format: str | None = None
     filter: Literal["strict", "default", "off"] = "default"
+    max_pairs: int | None = Field(default=None, ge=2)
     licence: str | None = Field(default=None, alias="license")
     start_from: str | None = None
     time: str | float | None = None
@@ -136,6 +137,8 @@ class Job:
     def digest(self) -> str:
         """Return what changes with those options of the language of which its card does not tell."""
         parts = {name: self.arguments[name] for name in ("columns", "filter", "format", "licence", "test_set")}
+        if self.arguments["max_pairs"] is not None:
+            parts["max_pairs"] = self.arguments["max_pairs"]
         return hashlib.sha256(json.dumps([self.language, parts], sort_keys=True).encode()).hexdigest()
 
 

@@ -6,11 +6,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from mla_extend.data.codes import fit
-from mla_extend.data.formats.format import ColumnMapping, Format, Row, suffix_of, text_lines
+from mla_extend.data.formats.format import ColumnMapping, Fault, Format, Row, suffix_of, text_lines
 from mla_extend.errors import DataError
 
 ADDRESS = re.compile(r"-|(?:[a-z][a-z0-9+.-]*://|www\.)\S.*", re.IGNORECASE)
 LEAST_CELLS = 5
+REMEDY = "Each line needs two addresses, two texts and a score last, with tabs between; mend or delete the line."
 SUFFIXES = (".tsv", ".txt", ".tab", ".scored")
 """Of files that are looked into, beside all of gzip; none of them marks this format alone."""
 
@@ -40,11 +41,7 @@ class Bicleaner(Format):
         )
 
     def rows(self, path: Path, mapping: ColumnMapping) -> Iterator[Row]:
-        """Give the rows under the names `native`, `target` and `score`; empty lines are left out.
-
-        Raises:
-            DataError: a line has too few columns, or no score; the message names it.
-        """
+        """Give the rows under the names `native`, `target` and `score`; empty lines are left out."""
         names = ("target", "native") if _target_first(path.name, mapping) else ("native", "target")
         for line, text in text_lines(path, mapping.language):
             if not text.strip():
@@ -52,10 +49,9 @@ class Bicleaner(Format):
             cells = text.split("\t")
             score = _score(cells[-1])
             if len(cells) < LEAST_CELLS or score is None:
-                raise DataError(
-                    f"{path}, line {line}: {len(cells)} column(s), the last {cells[-1][:60]!r}. Each line needs two "
-                    "addresses, two texts and a score last, with tabs between; mend or delete the line."
-                )
+                what = f"{path}, line {line}: {len(cells)} column(s), the last {cells[-1][:60]!r}"
+                yield Row(line, {}, Fault(what, REMEDY))
+                continue
             yield Row(line, {names[0]: cells[2], names[1]: cells[3], "score": score})
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
 
-from mla_extend.data.formats.format import ColumnMapping, Format, Row, by_position, repeats, text_lines
+from mla_extend.data.formats.format import ColumnMapping, Fault, Format, Row, by_position, repeats, text_lines
 from mla_extend.errors import DataError
 
 DELIMITERS = ",;\t"
@@ -27,7 +27,7 @@ class Csv(Format):
         """Give the rows, numbered by the line that they begin in; empty lines are left out.
 
         Raises:
-            DataError: quotation marks that do not close, or a line with more cells than the first.
+            DataError: quotation marks that do not close.
         """
         lines = text_lines(path, mapping.language)
         head: list[tuple[int, str]] = []
@@ -43,7 +43,7 @@ def quoted_rows(path: Path, lines: Iterator[tuple[int, str]], delimiter: str, ma
     """Give the rows of numbered lines whose cells may be quoted, numbered by the line that they begin in.
 
     Raises:
-        DataError: quotation marks that do not close, or a line with more cells than the first.
+        DataError: quotation marks that do not close, which may take in any number of lines.
     """
     # The limit is one for the whole process, and other readers may need theirs: it is only ever raised.
     csv.field_size_limit(max(csv.field_size_limit(), LONGEST_CELL))
@@ -74,16 +74,18 @@ def quoted_rows(path: Path, lines: Iterator[tuple[int, str]], delimiter: str, ma
             yield Row(above[0], by_position(header, above[1]))
         above = None
         if any(cells[width:]):
-            raise DataError(
-                f"{path}, line {start}: {len(cells)} cells, and the first line has {width}. Put a text that holds "
-                f"{delimiter!r} between quotation marks."
-            )
-        if len(cells) < 2:
-            raise DataError(
-                f"{path}, line {start}: one column, {cells[0][:60]!r}. Each line needs two columns with "
-                f"{delimiter!r} between them; mend or delete the line."
-            )
-        yield Row(start, by_position(header, cells))
+            what = f"{path}, line {start}: {len(cells)} cells, and the first line has {width}"
+            yield Row(start, {}, Fault(what, f"Put a text that holds {delimiter!r} between quotation marks."))
+        elif len(cells) < 2:
+            yield one_column(path, start, cells[0], repr(delimiter))
+        else:
+            yield Row(start, by_position(header, cells))
+
+
+def one_column(path: Path, line: int, text: str, delimiter: str) -> Row:
+    """Return what stands for a line without a delimiter."""
+    remedy = f"Each line needs two columns with {delimiter} between them; mend or delete the line."
+    return Row(line, {}, Fault(f"{path}, line {line}: one column, {text[:60]!r}", remedy))
 
 
 def _delimiter(line: str, mapping: ColumnMapping) -> str:

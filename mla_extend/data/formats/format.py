@@ -12,7 +12,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any, ClassVar, Literal, cast
+from typing import IO, Any, ClassVar, Literal, NamedTuple, cast
 
 from mla_extend.data.codes import column_fit
 from mla_extend.data.formats.encoding import decoded_lines
@@ -96,6 +96,13 @@ class ColumnMapping:
         return frozenset(name.lower() for name in (*named, self.native, self.language) if name)
 
 
+class Fault(NamedTuple):
+    """Say what is wrong with a line, and what to do."""
+
+    what: str
+    remedy: str
+
+
 @dataclass(frozen=True)
 class Row:
     """Hold one record: its number (counted from 1, in the format's `unit`), its values by lower-cased column name.
@@ -103,10 +110,13 @@ class Row:
     A format without column names calls its columns `0`, `1`, .... A value is a text, a list of texts, or in an image
     column also the image file's bytes, or an object with `bytes` and `path` as the `datasets` library stores images.
     A relative image path is relative to the data's path where that is a folder, else to the folder it lies in.
+
+    A line that is not as the format wants it has a fault and no values. A few of many do not stop a run.
     """
 
     number: int
     values: dict[str, Any]
+    fault: Fault | None = None
 
 
 class Format(ABC):
@@ -155,9 +165,23 @@ class Format(ABC):
     def rows(self, path: Path, mapping: ColumnMapping) -> Iterator[Row]:
         """Give the rows one by one, without holding them all; `mapping.split` is one of `splits`.
 
+        A line that cannot be read, where the lines behind it can, is a row with a `fault`.
+
         Raises:
             DataError: something cannot be read; the message names the file and the place in it.
         """
+
+
+def whole(rows: Iterable[Row]) -> Iterator[Row]:
+    """Give rows none of which may have a fault.
+
+    Raises:
+        DataError: one has.
+    """
+    for row in rows:
+        if row.fault:
+            raise DataError(f"{row.fault.what}. {row.fault.remedy}")
+        yield row
 
 
 def suffix_of(path: Path) -> str:

@@ -62,6 +62,9 @@ class ImageFolder(Format):
         # A first line with the column of images is a header.
         for row in _metadata_rows(file, replace(mapping, columns={**mapping.columns, "image": column})):
             where = f"{file}, line {row.number}"
+            if row.fault is not None:
+                yield row
+                continue
             if column not in row.values:
                 raise DataError(f"{where}: no column {column!r} with the image's path. It has {sorted(row.values)}.")
             image = _image(folder, inside, row.values[column], where)

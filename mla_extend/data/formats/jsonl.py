@@ -8,7 +8,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from mla_extend.data.formats.format import ColumnMapping, Format, Row, known_columns, text_lines
+from mla_extend.data.formats.format import ColumnMapping, Fault, Format, Row, known_columns, text_lines
 from mla_extend.data.formats.unfolding import ROW, Unfolding
 from mla_extend.errors import DataError
 
@@ -34,7 +34,7 @@ def json_rows(path: Path, language: str = "") -> Iterator[Row]:
     """Give the objects of a file as rows, numbered by the line that they begin in, without holding them all.
 
     Raises:
-        DataError: something is no object; the message names the line.
+        DataError: an array of objects is cut off, or all is one object.
     """
     lines = counted(path, text_lines(path, language))
     first = next(lines, None)
@@ -48,8 +48,9 @@ def json_rows(path: Path, language: str = "") -> Iterator[Row]:
         try:
             value = json.loads(text)
         except (ValueError, RecursionError) as error:
-            raise DataError(f"{path}, line {number}: not JSON ({error}). {WHAT}") from error
-        yield _row(path, number, value)
+            yield Row(number, {}, Fault(f"{path}, line {number}: not JSON ({error})", WHAT))
+        else:
+            yield _row(path, number, value)
 
 
 def counted(path: Path, lines: Iterator[tuple[int, str]]) -> Iterator[tuple[int, str]]:
@@ -106,7 +107,8 @@ def _laid_out(path: Path, lines: Iterator[tuple[int, str]]) -> Iterator[Row]:
 
 def _row(path: Path, number: int, value: Any) -> Row:
     if not isinstance(value, dict):
-        raise DataError(f"{path}, line {number}: {type(value).__name__}, not an object with named columns. {WHAT}")
+        what = f"{path}, line {number}: {type(value).__name__}, not an object with named columns"
+        return Row(number, {}, Fault(what, WHAT))
     if value.keys() != {"translation"} and value and all(isinstance(one, dict) for one in value.values()):
         raise DataError(
             f"{path}, line {number}: one object with a table's columns ({', '.join(list(value)[:5])}), not its rows. "

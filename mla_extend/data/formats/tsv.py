@@ -4,9 +4,8 @@ from collections.abc import Iterator
 from itertools import chain, islice
 from pathlib import Path
 
-from mla_extend.data.formats.comma_separated import quoted_rows
+from mla_extend.data.formats.comma_separated import one_column, quoted_rows
 from mla_extend.data.formats.format import ColumnMapping, Format, Row, by_position, repeats, text_lines
-from mla_extend.errors import DataError
 
 QUOTED = 100
 """Lines at the start by which it is told whether cells are quoted."""
@@ -40,12 +39,7 @@ class Tsv(Format):
                 header = [cell.strip().lower() for cell in cells] if named else []
                 if header:
                     continue
-            if len(cells) < 2:
-                raise DataError(
-                    f"{path}, line {line}: one column, {text[:60]!r}. Each line needs two columns with a tab between "
-                    "them; mend or delete the line."
-                )
-            yield Row(line, by_position(header, cells))
+            yield Row(line, by_position(header, cells)) if len(cells) > 1 else one_column(path, line, text, "a tab")
 
 
 def _is_quoted(line: str) -> bool:

@@ -6,7 +6,7 @@ from itertools import cycle, islice
 from pathlib import Path
 from typing import Any
 
-from mla_extend.data.formats.format import ROLES, ColumnMapping, Format, Row
+from mla_extend.data.formats.format import ROLES, ColumnMapping, Format, Row, whole
 from mla_extend.data.formats.jsonl import json_rows
 from mla_extend.data.formats.parquet import Parquet
 from mla_extend.data.layouts.common import Images, code_of, has_language, peek
@@ -68,7 +68,7 @@ def _captions(path: Path) -> Path:
 def _json_rows(path: Path, mapping: ColumnMapping) -> Iterator[Row]:
     file = _captions(path)
     images = Images(file.parent)
-    for row in json_rows(file):
+    for row in whole(json_rows(file)):
         where = f"{file}, record {row.number}"
         key = row.values.get(KEY)
         if not isinstance(key, str):

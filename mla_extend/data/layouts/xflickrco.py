@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from glob import escape
 from pathlib import Path
 
-from mla_extend.data.formats.format import ColumnMapping, Format, Row, check_file, suffix_of
+from mla_extend.data.formats.format import ColumnMapping, Format, Row, check_file, suffix_of, whole
 from mla_extend.data.formats.jsonl import json_rows
 from mla_extend.data.layouts.common import Images, code_of, field, first_object, has_language, peek
 from mla_extend.errors import DataError
@@ -59,7 +59,7 @@ class XFlickrCO(Format):
 
 def _records(file: Path) -> Iterator[tuple[int, str, str, list[str]]]:
     """Give the line, id, image and sentences of a file's records."""
-    for row in json_rows(file):
+    for row in whole(json_rows(file)):
         where = f"{file}, line {row.number}"
         key, texts = row.values.get("id"), field(row.values, "sentences", list, where)
         if key is None or not all(isinstance(text, str) for text in texts):
