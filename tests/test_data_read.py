@@ -68,9 +68,7 @@ def test_a_file_without_header_has_the_native_text_first(tmp_path: Path) -> None
         ("a.en-sw.scored", "-\t-\tdog {0}\tmbwa {0}\t0.5", "-\t-\tdog\tmbwa"),
     ],
 )
-def test_a_malformed_line_is_left_out_and_many_stop_the_reading(
-    tmp_path: Path, name: str, line: str, bad: str
-) -> None:
+def test_a_malformed_line_is_left_out_and_many_stop_the_reading(tmp_path: Path, name: str, line: str, bad: str) -> None:
     lines = [line.format(i) for i in range(20)]
     lines[7:7] = [bad.format("")]
     path = tmp_path / name

@@ -31,7 +31,7 @@ def one_round(values: Pairs, given: Text, made: Text, turned: bool) -> Pairs:
     counts: Pairs = defaultdict(float)
     for ours, theirs in zip(given, made, strict=True):
         for token in theirs:
-            pairs = [(token, other) if turned else (other, token) for other in ours]
+            pairs = [pair for other in ours if (pair := (token, other) if turned else (other, token)) in values]
             whole = sum(values[pair] for pair in pairs)
             for pair in pairs:
                 counts[pair] += values[pair] / whole
@@ -46,13 +46,23 @@ def normalised(counts: Pairs, side: int) -> Pairs:
 
 
 def by_brute_force(
-    target: Text, native: Text, power: float, best: int, rounds: int, every: int = 1, sizes: tuple[int, int] = SIZES
+    target: Text,
+    native: Text,
+    power: float,
+    best: int,
+    rounds: int,
+    every: int = 1,
+    sizes: tuple[int, int] = SIZES,
+    most: int = 1000,
 ) -> np.ndarray:
     """Return the weights `[S, V]` by the definitions, in loops over all links of all sentences."""
     once = [(set(ours), set(theirs)) for ours, theirs in zip(target, native, strict=True)]
     ours_in, theirs_in = Counter(t for ours, _ in once for t in ours), Counter(t for _, theirs in once for t in theirs)
     both_in = Counter(pair for sentence in once for pair in product(*sentence))
     dice = {(s, t): (2 * count / (ours_in[s] + theirs_in[t])) ** power for (s, t), count in both_in.items()}
+    tops = {s: max(value for (other, _), value in dice.items() if other == s) for s, _ in dice}
+    least = sorted(dice.values(), reverse=True)[most - 1] if most < len(dice) else 0.0
+    dice = {pair: value for pair, value in dice.items() if value >= least or value == tops[pair[0]]}
     found: Pairs = {}
     to_native = to_target = dice
     for _ in range(rounds):
@@ -123,6 +133,23 @@ def test_rounds_go_over_every_nth_sentence_where_links_are_too_many(
         monkeypatch.setattr(module, "LINKS", count + links)
         found = align(target, native, *SIZES).weights.toarray()
         np.testing.assert_allclose(found, by_brute_force(target, native, 2.0, 8, 5, every), rtol=1e-5, atol=1e-9)
+
+
+@pytest.mark.parametrize("chunk", [3, 10])
+@pytest.mark.parametrize("rounds", [0, 5])
+def test_of_very_many_token_pairs_those_stay_that_belong_together_most(
+    monkeypatch: pytest.MonkeyPatch, rounds: int, chunk: int
+) -> None:
+    """And of each token the best one. Counted in parts, a few more may go before all is known."""
+    monkeypatch.setattr(module, "CHUNK", chunk)
+    for seed, most in product(range(5), (1, 12, 25)):
+        monkeypatch.setattr(module, "KEPT", most)
+        target, native = ten_sentences(seed)
+        found = align(target, native, *SIZES, rounds=rounds).weights.toarray()
+        expected = by_brute_force(target, native, 2.0, 8, rounds, most=most)
+        assert ((found > 0).any(axis=1) == (expected > 0).any(axis=1)).all()
+        if chunk == 10:
+            np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-9)
 
 
 def test_nothing_aligns_with_nothing() -> None:

@@ -13,13 +13,16 @@ Shapes: `S` size of the language's vocabulary, `V` of the native one.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-CHUNK = 200_000
-"""Pairs counted at a time: what bounds memory is the number of different token pairs, not of sentences."""
+CHUNK = 50_000
+"""Pairs counted at a time."""
+KEPT = 8_000_000
+"""Token pairs at most that are kept, those that belong together most: with what is counted beside, they take 1 GB."""
 ROUNDS = 5
 """Rounds of expectation maximisation; more changes little."""
 LINKS = 8_000_000
@@ -75,7 +78,7 @@ def align(
         best: native tokens kept a token, the strongest first.
         rounds: of expectation maximisation; 0 for the counts alone.
     """
-    together = sparse.csr_array((target_size, native_size), dtype=np.float32)
+    together: Any = sparse.csr_array((target_size, native_size), dtype=np.float32)
     target_counts = np.zeros(target_size)
     native_counts = np.zeros(native_size)
     for start in range(0, len(target), CHUNK):
@@ -84,11 +87,44 @@ def align(
         together = together + occurs_target.T @ occurs_native
         target_counts += np.asarray(occurs_target.sum(axis=0)).ravel()
         native_counts += np.asarray(occurs_native.sum(axis=0)).ravel()
+        if together.nnz > 2 * KEPT:
+            together = pruned(together, target_counts, native_counts)
+    if together.nnz > KEPT:
+        together = pruned(together, target_counts, native_counts)
     together.sort_indices()
     counts = sparse.coo_array(together)
-    dice = 2 * counts.data / (target_counts[counts.row] + native_counts[counts.col])
-    values = share_out(target, native, counts.row, counts.col, dice**power, native_size, rounds)
+    values = share_out(
+        target,
+        native,
+        counts.row,
+        counts.col,
+        _dice(counts, target_counts, native_counts) ** power,
+        native_size,
+        rounds,
+    )
     return Alignment(strongest(counts.row, counts.col, values, (target_size, native_size), best))
+
+
+def pruned(together: sparse.csr_array, target_counts: Floats, native_counts: Floats) -> sparse.csr_array:
+    """Return the `KEPT` token pairs that belong together most, and beside them the best of each target token.
+
+    Args:
+        together: `[S, V]`, in how many pairs two tokens occur together.
+        target_counts: `[S]`, in how many each target token does.
+        native_counts: `[V]`.
+    """
+    counts = sparse.coo_array(together)
+    dice = _dice(counts, target_counts, native_counts).astype(np.float32)
+    least = np.partition(dice, len(dice) - KEPT)[len(dice) - KEPT]
+    best = np.zeros(together.shape[0], dtype=np.float32)
+    np.maximum.at(best, counts.row, dice)
+    kept = (dice >= least) | (dice == best[counts.row])
+    return sparse.csr_array((counts.data[kept], (counts.row[kept], counts.col[kept])), shape=together.shape)
+
+
+def _dice(counts: sparse.coo_array, target_counts: Floats, native_counts: Floats) -> Floats:
+    dice: Floats = 2 * counts.data / (target_counts[counts.row] + native_counts[counts.col])
+    return dice
 
 
 def share_out(
@@ -105,7 +141,7 @@ def share_out(
     Args:
         target: ids of each target sentence.
         native: ids of each native sentence.
-        rows: target tokens of the different token pairs, which are all that occur, ordered by row and column.
+        rows: target tokens of the different token pairs, of all or of those that are kept, ordered by row and column.
         columns: their native tokens.
         values: where the rounds begin; what is returned for tokens that the sample of sentences does not hold.
         native_size: `V`.
@@ -140,7 +176,12 @@ class _Links:
             first - (np.cumsum(partners) - partners), partners
         )
         keys = target_ids[self.target_place] * native_size + native_ids[self.native_place]
-        self.pair = np.searchsorted(rows.astype(np.int64) * native_size + columns, keys)
+        known = rows.astype(np.int64) * native_size + columns
+        self.pair = np.minimum(np.searchsorted(known, keys), len(known) - 1)
+        there = known[self.pair] == keys  # all but those of token pairs that were not kept
+        self.pair, self.target_place, self.native_place = (
+            each[there] for each in (self.pair, self.target_place, self.native_place)
+        )
         self.pairs = len(rows)
 
     def counts(self, values: Floats, place: Integers) -> Floats:
