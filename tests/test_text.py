@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from mla_extend.add import job as workflow
-from mla_extend.add.request import read_request
+from mla_extend.add.request import Request, read_request
 from mla_extend.data.pairs import ParallelText, Part
 from mla_extend.errors import DataError, TrainingError
 from mla_extend.jobs.outcome import published
@@ -106,6 +106,25 @@ def test_a_line_of_two_files_counts_once(data: dict[str, Path], tmp_path: Path) 
     found = [(record["pairs"], record["kept"]) for record in request.data if record["role"] == "text"]
     assert found == [(15, 15), (10, 5)]
     assert request.text == lines
+
+
+def test_the_record_of_a_sampled_source_says_of_how_many_rows_it_is(data: dict[str, Path], tmp_path: Path) -> None:
+    """One sample is taken of all sources together, and the seed decides which."""
+    more = tmp_path / "more.tsv"
+    native, target = sentences(30, seed=11)
+    more.write_text("".join(f"{a}\t{b}\n" for a, b in zip(native, target, strict=True)))
+
+    def read(most: int | None, seed: int = 0) -> Request:
+        return read_request("sw", parallel_data=[data["parallel"], more], max_pairs=most, seed=seed, filter="off")
+
+    whole, some = read(None), read(20)
+    sizes = [record["pairs"] for record in whole.data]
+    assert not any("sampled_from" in record for record in whole.data)
+    assert [record["sampled_from"] for record in some.data] == sizes
+    assert (sum(record["pairs"] for record in some.data), len(some.parallel), some.pairs_read) == (20, 20, 20)
+    assert set(some.parallel.target) < set(whole.parallel.target)
+    assert some.parallel.target == read(20).parallel.target
+    assert some.parallel.target != read(20, seed=1).parallel.target
 
 
 def test_a_plan_without_the_text_asks_for_another_version(asked: dict[str, Any], tmp_path: Path) -> None:

@@ -208,6 +208,8 @@ def _role(record: Mapping[str, Any]) -> str:
 def _data(record: Mapping[str, Any]) -> str:
     """Return what a card says of one source of data, in one line."""
     text = f"{escape(record['path'])}, {_shown(record.get('pairs'), _whole)} rows"
+    if record.get("sampled_from"):
+        text += f" sampled from {record['sampled_from']:,}"
     if record.get("dropped"):
         dropped = ", ".join(f"{count:,} {escape(name.replace('_', ' '))}" for name, count in record["dropped"].items())
         text += f", {_shown(record.get('kept'), _whole)} kept (dropped: {dropped})"

@@ -83,6 +83,7 @@ class _Data(_Part):
     split: str | None = None
     kept: Count | None = None
     dropped: dict[str, Count] | None = None
+    sampled_from: Count | None = None
     licence: str | None = None
     noncommercial: bool | None = None
 
