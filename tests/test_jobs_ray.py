@@ -15,6 +15,8 @@ import yaml
 from mla_extend.cli.add_languages import add_languages
 from mla_extend.errors import DataError
 from mla_extend.jobs.runners import RayRunner
+from mla_extend.registry.store import Registry
+from mla_extend.registry.verify import verify
 
 pytest.importorskip("ray", reason="Ray is not installed: pip install 'mla-extend[ray]'")
 
@@ -23,6 +25,31 @@ import ray
 ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
 assert ray.get(ray.remote(lambda: 7).remote()) == 7
 ray.shutdown()
+"""
+
+
+CLUSTER = """
+import json, subprocess, sys, time
+from pathlib import Path
+from ray.cluster_utils import Cluster
+
+plan, registry = sys.argv[1:]
+cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
+nodes = [cluster.add_node(num_cpus=1) for _ in range(2)]
+command = ["-m", "mla_extend", "add-languages", plan, "--registry", registry, "--ray", cluster.address, "--json"]
+running = subprocess.Popen([sys.executable, *command], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+def training(path):
+    status = json.loads(path.read_text())
+    return status.get("stage") == "Transfer" and status["step"] > 0
+
+jobs = Path(registry) / ".jobs" / "plan"
+while running.poll() is None and sum(map(training, jobs.glob("*/status.json"))) < 2:
+    time.sleep(0.05)
+cluster.remove_node(nodes[0], allow_graceful=False)
+out, err = running.communicate()
+cluster.shutdown()
+print(json.dumps({"code": running.returncode, "out": out, "err": err}))
 """
 
 
@@ -104,6 +131,34 @@ def test_a_local_ray_of_two_workers_does_a_plan_and_leaves_no_process(
             break
         time.sleep(0.1)
     assert alive(had) == []
+
+
+@pytest.mark.usefixtures("_ray_starts")
+def test_a_cluster_that_loses_a_node_publishes_every_language_once(
+    data: dict[str, Path], dual_folder: Path, tmp_path: Path
+) -> None:
+    steps = {"transfer.max_steps": 300, "transfer.epochs": 200, "transfer.batch": 32, "acquirer.bottleneck": 4}
+    steps |= {"transfer.evaluations": 100, "transfer.patience": 100}
+    plan, root = tmp_path / "plan.yaml", tmp_path / "adapters"
+    defaults = {"recipe": "quick", "parallel_data": "en-sw.tsv", "set": steps}
+    plan.write_text(yaml.safe_dump({"base": str(dual_folder), "defaults": defaults, "languages": ["sw", "zu"]}))
+    code, out, err, _ = watched([sys.executable, "-c", CLUSTER, str(plan), str(root)])
+    assert code == 0, err
+    done = json.loads(out.splitlines()[-1])
+    assert done["code"] == 0, done["err"]
+    assert "Raylet is terminated" in done["err"]
+    rows = json.loads(done["out"])  # which Ray writes nothing into
+    assert {row["language"]: row["state"] for row in rows} == dict.fromkeys(("sw", "zu"), "done")
+    home = Registry(root).open()
+    attempts = 0
+    for row in rows:
+        assert [version.name for version in home.versions(row["language"])] == [row["version"]]
+        assert [event.action for event in home.events(row["language"])] == ["add"]
+        log = Path(row["log"]).read_text(encoding="utf-8")
+        assert log.count("Published as") == 1
+        attempts += log.count("$ mla-extend add-language")
+    assert attempts == 3  # one was lost with its node
+    assert verify(root) == []
 
 
 @pytest.mark.usefixtures("_ray_starts")

@@ -1,8 +1,9 @@
 """The command `add-languages`, and its tables."""
 
+import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -117,13 +118,14 @@ def add_languages(
         return
     from mla_extend.jobs.runners import LocalRunner, RayRunner, Runner  # noqa: PLC0415
 
-    runner: Runner = RayRunner(ray, jobs, threads, gpus) if ray else LocalRunner(jobs or 1, threads)
-    try:
-        with _shown() as shown:
-            run = running.Run(read, runner, shown)
-            statuses = run.go()
-    finally:
-        runner.close()
+    with redirect_stdout(sys.stderr):  # where Ray prints what befalls a cluster
+        runner: Runner = RayRunner(ray, jobs, threads, gpus) if ray else LocalRunner(jobs or 1, threads)
+        try:
+            with _shown() as shown:
+                run = running.Run(read, runner, shown)
+                statuses = run.go()
+        finally:
+            runner.close()
     if json:
         print_json([status.to_json() for status in statuses])
     else:
