@@ -23,6 +23,7 @@ from typing import Any
 
 import psutil
 from common import ROOT, machine, markdown, put, save
+from many import routed
 
 from mla_extend.registry.layout import CARD, README, files_in
 from mla_extend.registry.load import load_model
@@ -43,6 +44,8 @@ HEAD = {
     "deep_seconds": "`verify --deep`, s",
     "load_seconds": "all loaded, s",
     "load_mib": "all loaded, MiB",
+    "router_seconds": "router opened, s",
+    "route_ms": "query detected, ms",
 }
 
 
@@ -64,7 +67,7 @@ def main() -> None:
             row: dict[str, Any] = {"languages": count}
             unseen = asked(folder, "publish")["publish_seconds"]
             row |= asked(folder, "publish") | {"unseen_seconds": unseen}
-            for part in ("list", "verify", "deep", "load"):
+            for part in ("list", "verify", "deep", "load", "route"):
                 row |= asked(folder, part)
             rows.append(row)
             print(row, flush=True)
@@ -184,12 +187,19 @@ def load(root: Path) -> dict[str, Any]:
     return {"load_seconds": seconds, "load_mib": more, "files_open": psutil.Process().num_fds()}
 
 
+def route(root: Path) -> dict[str, Any]:
+    """Open a router over all languages, and find out the language of a query."""
+    found = routed(root, ["mbwa mweusi", "ein schwarzer Hund auf der Straße", "a black dog", "kofia"] * 20)
+    return {"router_seconds": found["open_seconds"], "route_ms": found["query_ms"]}
+
+
 PARTS: dict[str, Callable[[Path], dict[str, Any]]] = {
     "publish": publish,
     "list": listed,
     "verify": verified,
     "deep": deep,
     "load": load,
+    "route": route,
 }
 
 if __name__ == "__main__":

@@ -10,8 +10,8 @@ import pytest
 from test_registry_store import make_base, make_card, publish, stage
 
 from mla_extend.errors import IsolationError, RegistryError
-from mla_extend.files import sha256_file, write_json
-from mla_extend.images import contents
+from mla_extend.files import open_plain, write_json
+from mla_extend.images import pipeline
 from mla_extend.registry.isolation import PROBES, compare, prove_isolation, take_snapshot
 from mla_extend.registry.languages import BaseRegistry
 from mla_extend.registry.untouched import hash_others
@@ -93,8 +93,8 @@ def test_a_file_is_read_once_and_again_where_anything_wrote_it(
     base: BaseRegistry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     read: list[str] = []
-    monkeypatch.setattr(contents, "sha256_file", lambda path: read.append(path.name) or sha256_file(path))
-    monkeypatch.setattr(contents, "TOO_YOUNG", 0.0)
+    monkeypatch.setattr(pipeline, "open_plain", lambda path: read.append(path.name) or open_plain(path))
+    monkeypatch.setattr(pipeline, "TOO_YOUNG", 0.0)
     path = base.current("sw").folder / "adapter_model.safetensors"
     before = hash_others(base, None)
     assert len(read) == sum(map(len, before.values()))
