@@ -101,6 +101,27 @@ def test_a_run_that_is_cut_goes_on_bit_for_bit() -> None:
     assert torch.equal(*lazy(averaged=False), lazy()[0])
 
 
+def test_a_run_goes_on_from_the_moments_of_adam_over_the_whole_table() -> None:
+    """As a checkpoint has them that an earlier release wrote."""
+    table = start()
+    whole = torch.optim.AdamW([table.weight], lr=0.1, betas=RECIPE.betas, weight_decay=0.0)
+    for _ in range(3):
+        table.weight.grad = torch.ones_like(table.weight)
+        whole.step()
+    table.weight.grad = None
+    adam = TableAdam(table, None, RECIPE, fused=True)
+    adam.restore(whole.state[table.weight])
+    adam.rate = 0.1
+    with adam.lend([[[1]]]):
+        table(torch.tensor([1])).sum().backward()
+    adam.step(0.0)
+    adam.settle()
+    expected = start().weight.detach() - 0.4
+    torch.testing.assert_close(table.weight.detach()[1], expected[1], rtol=0, atol=1e-5)
+    moved = 0.1 * 0.9 * (1 - 0.9**3) / (1 - 0.9**4) / ((0.98 * (1 - 0.98**3)) / (1 - 0.98**4)) ** 0.5
+    torch.testing.assert_close(table.weight.detach()[2], expected[2] + 0.1 - moved, rtol=0, atol=1e-5)
+
+
 def test_a_table_without_momentum_stays_where_it_is_not_read() -> None:
     table = start()
     adam = TableAdam(table, None, RECIPE.model_copy(update={"betas": (0.0, 0.0)}), fused=False)

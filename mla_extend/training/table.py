@@ -121,6 +121,7 @@ class TableAdam:
 
     def restore(self, state: Mapping[str, Tensor]) -> None:
         """Go on from what `state` returned; the weights and their average are put back by their owner."""
+        state = {**self.state(), **state}  # Adam over the whole table leaves no row behind
         self._held[1].copy_(state["exp_avg"])
         self._held[2].copy_(state["exp_avg_sq"])
         self._steps = int(state["step"])
