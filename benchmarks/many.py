@@ -167,9 +167,9 @@ def table(result: dict[str, Any]) -> str:
             cells.append(f"{split['ratio']:.2f} ({low:.2f}-{high:.2f}) of {100 * split['native_mean_recall']:.1f}")
         rows.append([*cells, f"{row['bytes'] / 1e6:.1f} MB", f"{row['seconds']:.0f} s"])
     lines = [
-        f"{len(rows)} languages, recipe `{result['recipe']}`, seed 0, one picture a concept; each cell is the "
-        "ratio to the base's own English on the same pictures, its 95 % interval, and that English mean recall in per "
-        f"cent. Measured on {result['machine']}.",
+        f"{len(rows)} of the demo's {len(demo_languages())} languages, recipe `{result['recipe']}`, seed 0, one "
+        "picture a concept. Each cell is the ratio to the base's own English on the same pictures, its 95 % interval, "
+        f"and that English mean recall in per cent. Measured on {result['machine']}.",
         markdown(["language", "pairs", *SPLITS, "size", "time"], rows),
     ]
     mib = 1 << 20
