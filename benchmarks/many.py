@@ -175,10 +175,6 @@ def table(result: dict[str, Any]) -> str:
     mib = 1 << 20
     summary = [
         ["time of a language, median", f"{result['seconds']:.0f} s"],
-        [
-            "proof at the second publish, at the last",
-            " s, ".join(f"{one:.2f}" for one in result["proof_seconds"]) + " s",
-        ],
         ["size of all", f"{result['bytes'] / mib:,.0f} MiB"],
         ["`list`", f"{result['list_seconds']:.2f} s"],
     ]
