@@ -49,7 +49,7 @@ def _table(parameters: list[Any]) -> list[str]:
 def _name(parameter: Any) -> str:
     if parameter.param_type_name == "argument":
         return f"`{_cell(parameter.metavar)}`"
-    names = ", ".join(f"`{option}`" for option in parameter.opts)
+    names = ", ".join(f"`{option}`" for option in [*parameter.opts, *parameter.secondary_opts])
     return names if _is_flag(parameter) or not parameter.metavar else f"{names} `{_cell(parameter.metavar)}`"
 
 

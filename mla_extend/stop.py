@@ -11,7 +11,7 @@ class StopRequest:
     """Hold whether the user wants to stop, and how to go on afterwards."""
 
     requested: bool = False
-    remedy: str = "Run the same command again to go on."
+    remedy: str = "Run the same command again to continue."
 
     @contextmanager
     def listening(self) -> Iterator["StopRequest"]:

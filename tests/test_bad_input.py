@@ -114,7 +114,7 @@ def test_codes_recipes_devices_and_bases(dual_folder: Path, tmp_path: Path) -> N
     registry = tmp_path / "adapters"
     rest = ("--parallel-data", str(parallel))
     refused(LanguageError, "Did you mean 'sw'", dual_folder, registry, "swahili", *rest)
-    refused(LanguageError, "own language", dual_folder, registry, "en", *rest)
+    refused(LanguageError, "native language", dual_folder, registry, "en", *rest)
     refused(RecipeError, "no recipe 'nonsense'", dual_folder, registry, "sw", *rest, "--recipe", "nonsense")
     wrong = ("--set", "transfer.steps=3", "--set", "acquirer.bottleneck=-1", "--set", "nonsense")
     refused(RecipeError, r"3 problem\(s\)(?s:.*)transfer\.steps|nonsense", dual_folder, registry, "sw", *rest, *wrong)

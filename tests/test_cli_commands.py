@@ -87,7 +87,7 @@ def test_what_names_no_version_is_refused(two: tuple[BaseRegistry, list[str]]) -
     with pytest.raises(RegistryError, match="has no version 'v3'"):
         run("export", "sw@v3", "--to", "onnx", registry=root)
     for command in (["remove"], ["prune", "--keep", "1"]):
-        with pytest.raises(LanguageError, match="'sw@v1' names one version, and a language is asked for"):
+        with pytest.raises(LanguageError, match="'sw@v1' is a version, but a language is needed"):
             run(*command, "sw@v1", registry=root)
     with pytest.raises(DataError, match=r"'sw@v1' names sw a second time.*compare"):
         run("report", "sw", "sw@v1", "--no-examples", registry=root)

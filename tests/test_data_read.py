@@ -199,7 +199,7 @@ def test_what_is_given_is_taken_apart(tmp_path: Path) -> None:
     [
         ("", "path of a data file is empty"),
         ("nowhere.tsv", r"nowhere\.tsv does not exist"),
-        ("{path}=0", "has the weight 0"),
+        ("{path}=0", "has weight 0"),
         ("nonsense:{path}", "does not exist"),
         ("{path}#train", r"has no split 'train'\. It has no splits"),
     ],

@@ -465,7 +465,7 @@ def test_no_rows_are_no_problem():
 
 def test_what_does_not_fit_is_refused():
     """An unknown level or problem, and lists of different length."""
-    with pytest.raises(DataError, match=r"'lax' is no level of checking. There are: strict, default, off"):
+    with pytest.raises(DataError, match=r"'lax' is not a filter level. Known: strict, default, off"):
         examine(["a"], ["b"], language="sw", level="lax")
     with pytest.raises(DataError, match="1 target texts and 2 native texts; give one for each"):
         examine(["a"], ["b", "c"], language="sw")
@@ -473,5 +473,5 @@ def test_what_does_not_fit_is_refused():
         examine(["a"], ["b"], language="sw", leaked=np.array([True, False]))
     with pytest.raises(DataError, match="1 target texts and 0 images"):
         examine(["a"], None, language="sw", owners=[])
-    with pytest.raises(DataError, match=r"'typo' is no problem that is looked for. There are: empty, unreadable"):
+    with pytest.raises(DataError, match=r"'typo' is not a fault that is checked. Known: empty, unreadable"):
         examine(["a"], ["b"], language="sw").samples("typo", 3)

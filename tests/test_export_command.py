@@ -47,7 +47,7 @@ def test_a_published_language_is_exported_to_every_tool(
         export("sw", "--to", "onnx", "--out", str(out), registry=registry)
     (out / "left-over.txt").write_text("old", encoding="utf-8")
     printed, _ = export("sw", "--to", "onnx", "--int8", "--out", str(out), "--replace", registry=registry)
-    assert "8 bits" in printed
+    assert "int8 weights" in printed
     assert "README.md" in printed
     assert not (out / "left-over.txt").exists()
 

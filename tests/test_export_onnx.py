@@ -126,7 +126,7 @@ def test_eight_bits_give_nearly_the_same_vectors_in_a_smaller_file(tmp_path: Pat
     assert not np.allclose(found, due, atol=1e-6)
     assert about["int8"]
     assert about["check"]["tolerance"] is None
-    assert "8 bits" in (tmp_path / "int8" / "README.md").read_text(encoding="utf-8")
+    assert "8-bit" in (tmp_path / "int8" / "README.md").read_text(encoding="utf-8")
     assert sorted(path.name for path in (tmp_path / "int8").iterdir()) == [
         "README.md", "export.json", "model.onnx", "tokenizer.json",
     ]  # fmt: skip

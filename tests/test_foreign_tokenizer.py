@@ -111,13 +111,13 @@ def doubling(values: dict[str, Any]) -> None:
 
 HOSTILE: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
     "charsmap": (junk, "Precompiled"),
-    "doubling": (doubling, "spells text in a way"),
+    "doubling": (doubling, "normalises text in a way"),
     "many-known-steps": (lambda v: v["normalizer"]["normalizers"].extend([known_steps()[0]] * 5), "too many steps"),
     "slow-expression": (
         lambda v: v["normalizer"]["normalizers"].append(
             {"type": "Replace", "pattern": {"Regex": "(a+)+$"}, "content": ""}
         ),
-        "spells text in a way",
+        "normalises text in a way",
     ),
     "long-piece": (lambda v: v["model"]["vocab"].append(["x" * 1_000_000, -1.0]), "of 1,000,000 characters"),
     "empty-piece": (lambda v: v["model"]["vocab"].append(["", -1.0]), "of 0 characters"),
@@ -137,7 +137,7 @@ HOSTILE: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
     "no-normaliser": (lambda v: v.update(normalizer=None), "no normaliser"),
     "one-step": (lambda v: v.update(normalizer={"type": "NFKC"}), "no normaliser"),
     "first-pieces": (lambda v: v["model"]["vocab"].reverse(), "does not begin with"),
-    "other-pieces": (lambda v: v["model"]["vocab"][300].__setitem__(0, "zebra"), "has other pieces than"),
+    "other-pieces": (lambda v: v["model"]["vocab"][300].__setitem__(0, "zebra"), "has different pieces from"),
 }
 
 
@@ -163,7 +163,7 @@ def test_a_sentencepiece_model_of_other_pieces_is_refused(folder: Path) -> None:
     model = sentencepiece_model_pb2.ModelProto.FromString(path.read_bytes())
     model.pieces.add(piece="y" * 10_000, score=-1.0)
     path.write_bytes(model.SerializeToString())
-    with pytest.raises(DataError, match=r"has other pieces than the sentencepiece\.model"):
+    with pytest.raises(DataError, match=r"has different pieces from the sentencepiece\.model"):
         check_tokenizer(folder, 100_000, None, "sw.zip")
     path.write_bytes(b"\xff" * 100)
     with pytest.raises(DataError, match=r"beside a sentencepiece\.model that cannot be read"):

@@ -42,7 +42,7 @@ def test_unicode_is_read_in_each_of_its_forms(encoding: str, ends: str, tmp_path
 def test_a_file_that_ends_within_a_character_is_damaged(tmp_path: Path) -> None:
     path = tmp_path / "a.tsv"
     path.write_bytes(TEXT.encode("utf-16")[:-1])
-    with pytest.raises(DataError, match="begins as UTF-16 and is not after line"):
+    with pytest.raises(DataError, match="begins as UTF-16 but is not UTF-16 after line"):
         read(path)
 
 
@@ -81,7 +81,7 @@ def test_nothing_is_advised_that_would_spoil_the_file(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"cannot be told.*iconv -f ENCODING"):
         list(text_lines(path))
     path.write_bytes((TEXT + "x\tna ").encode() + "café\n".encode("latin-1"))
-    with pytest.raises(DataError, match=r"line 5: not UTF-8.*would spoil them: mend or delete the line 'x.tna caf"):
+    with pytest.raises(DataError, match=r"line 5: not UTF-8.*would spoil them: fix or delete the line 'x.tna caf"):
         read(path)
 
 

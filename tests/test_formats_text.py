@@ -461,7 +461,7 @@ class TestMoses:
         typo = Path(f"{tmp_path}/a.en,{tmp_path}/a.ws")
         assert Moses().recognises(typo, SW)
         refused(r"a\.ws does not exist", typo, Moses())
-        refused("is one file and no zip", tmp_path / "a.en", Moses())
+        refused("is a single file, not a zip", tmp_path / "a.en", Moses())
         assert not Moses().recognises(tmp_path / "a.en", SW)
         assert not Moses().recognises(Path("nowhere/at,all"), SW)
 
@@ -495,7 +495,7 @@ class TestMoses:
     def test_a_damaged_or_encrypted_zip_is_named(self, tmp_path: Path) -> None:
         path = write_moses_zip(tmp_path, corpus())
         whole = path.read_bytes()
-        refused("no zip, or a damaged one", written(path, whole[: len(whole) // 2]), Moses())
+        refused("not a zip, or a damaged zip", written(path, whole[: len(whole) // 2]), Moses())
         broken = bytearray(whole)
         place = whole.index(b"Tatoeba.en-sw.sw") + 2000
         broken[place : place + 50] = bytes(50)

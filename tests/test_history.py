@@ -142,7 +142,7 @@ def test_a_damaged_version_is_not_put_into_use(base: BaseRegistry) -> None:
     before = tree(base.folder)
     with pytest.raises(RegistryError, match=r"adapter_model\.safetensors: it was changed"):
         base.use("sw", "v1")
-    with pytest.raises(RegistryError, match="is not a whole version"):
+    with pytest.raises(RegistryError, match="is not a complete version"):
         base.use("sw", "v2")
     assert tree(base.folder) == before
 
@@ -158,7 +158,7 @@ def test_a_version_of_another_base_or_language_is_not_put_into_use(base: BaseReg
         version.folder.rename(base.folder / "sw" / version.name)
     with pytest.raises(BaseMismatchError, match=r"'other' \(fingerprint eeee.*'demo' \(fingerprint ffff"):
         base.use("sw", foreign.name)
-    with pytest.raises(RegistryError, match="it is of 'yo', and lies in the folder of 'sw'"):
+    with pytest.raises(RegistryError, match="it is for 'yo', but is in the folder of 'sw'"):
         base.use("sw", yoruba.name)
     assert base.current("sw").name == names[0]
 
@@ -214,7 +214,7 @@ def test_pruning_keeps_the_newest_and_the_one_in_use(base: BaseRegistry) -> None
 def test_nothing_is_pruned_where_it_is_not_known_what_is_in_use(base: BaseRegistry) -> None:
     names = versions_of(base, 3)
     (base.folder / "sw" / "current").write_text("2026-01-01T00-00-00Z-0000")
-    with pytest.raises(RegistryError, match="which is not there"):
+    with pytest.raises(RegistryError, match="which does not exist"):
         base.prune("sw", 1)
     assert [version.name for version in base.versions("sw")] == names
 
@@ -341,7 +341,7 @@ def test_a_line_that_was_never_followed_says_so(base: BaseRegistry) -> None:
     assert actions(base)[-2:] == [("switch", False), ("replace", True)]
     code, out = run("list", "sw", registry=base.folder.parent)
     assert code == 0
-    assert "cut off, or undone by hand" in out
+    assert "interrupted, or undone by hand" in out
 
 
 @pytest.mark.parametrize("content", [b"\xff\n", b"{}\n", b"[1]\n", b"rubbish\n"])
@@ -408,7 +408,7 @@ def test_history_shows_versions_newest_first(base: BaseRegistry) -> None:
     assert [row["in_use"] for row in found["versions"]] == [False, True, False]
     newest, middle, oldest = found["versions"]
     assert newest["created"] is None
-    assert "is not there" in newest["problems"][0]
+    assert "is missing" in newest["problems"][0]
     assert middle["problems"] == []
     assert middle["splits"] == {"test": {"mean_recall": 0.5, "ci95": [0.4, 0.6]}}
     assert middle["data"] == [{"role": "train", "path": "a.tsv", "pairs": 12_000, "licence": None}]
@@ -447,7 +447,7 @@ def test_prune_asks_and_says_what_it_frees(base: BaseRegistry) -> None:
     assert "3 version(s), " in out
     assert "would be deleted" in out
     assert run("prune", "--keep", "1", registry=root, answer="n\n")[0] == 1
-    assert run("prune", "--keep", "3", registry=root)[1].startswith("Nothing is to be deleted")
+    assert run("prune", "--keep", "3", registry=root)[1].startswith("Nothing to delete")
     assert tree(base.folder) == before
     code, out = run("prune", "yo", "--keep", "1", "--dry-run", "--json", registry=root)
     (row,) = json.loads(out)
@@ -457,7 +457,7 @@ def test_prune_asks_and_says_what_it_frees(base: BaseRegistry) -> None:
     assert [(row["version"], row["deleted"]) for row in json.loads(out)] == [(names[0], True)]
     code, out = run("prune", "sw", "--keep", "1", "--yes", registry=root)
     assert code == 0
-    assert "demo sw: deleted 1 version(s), which frees " in out
+    assert "demo sw: deleted 1 version(s), which freed " in out
     assert [version.name for version in base.versions("sw")] == names[2:]
     assert len(base.versions("yo")) == 2
     assert run("prune", "--keep", "0", registry=root)[0] == 2
@@ -569,7 +569,7 @@ def test_a_rollback_needs_the_base_that_the_registry_was_made_for(
     record = json.loads((real.folder / "base.json").read_text())
     for source, message in (
         (str(tmp_path / "gone"), "gone"),
-        (str(clip_folder), "it is another base now. Put the one it was made for back"),
+        (str(clip_folder), "the base has changed. Restore the original"),
     ):
         write_json(real.folder / "base.json", {**record, "source": source})
         with pytest.raises(BaseError, match=message):

@@ -93,7 +93,7 @@ def test_a_text_that_is_no_sentence_costs_its_row(tmp_path: Path) -> None:
     long = json.dumps({"en": "dog", "sw": "m" * (1 << 19) + "x"})
     (tmp_path / "a.jsonl").write_text(f"{long}\n")
     assert "line 1: the target text in column 'sw' is" in refused(tmp_path / "a.jsonl")
-    assert "of 524,289 characters, which is no sentence. Write" in refused(tmp_path / "a.jsonl")
+    assert "of 524,289 characters, too many for a sentence. Write" in refused(tmp_path / "a.jsonl")
     rows = [{"en": f"{i} cats and a dog", "sw": f"paka {i} na mbwa"} for i in range(20)]
     (tmp_path / "a.jsonl").write_text("\n".join([long, *map(json.dumps, rows)]))
     assert open_source(tmp_path / "a.jsonl", ColumnMapping("sw")).parallel().target == [
@@ -158,7 +158,7 @@ def test_a_small_file_that_unfolds_to_much_is_refused(
     monkeypatch.setattr(unfolding, "FREE", 200_000)
     monkeypatch.setattr(unfolding, "TIMES", 10)
     reading = Source.captions if name.startswith("captions") or "tar" in name else Source.parallel
-    with pytest.raises(DataError, match="bytes and unfolds to over"):
+    with pytest.raises(DataError, match="bytes and expands to over"):
         reading(open_source(tmp_path / name, ColumnMapping("sw")))
 
 
@@ -169,7 +169,7 @@ def test_a_parquet_of_a_few_kilobytes_does_not_fill_the_memory(tmp_path: Path) -
     pq.write_table(pa.table({"en": long, "sw": long}), tmp_path / "a.parquet")
     assert (tmp_path / "a.parquet").stat().st_size < 100_000
     tracemalloc.start()
-    assert "unfolds to over 268,435,456" in refused(tmp_path / "a.parquet")
+    assert "expands to over 268,435,456" in refused(tmp_path / "a.parquet")
     assert tracemalloc.get_traced_memory()[1] < 400 << 20
     tracemalloc.stop()
 
@@ -250,7 +250,7 @@ def test_odd_headers_of_tars_are_damage(
 
 
 def test_ranges_that_multiply_are_refused() -> None:
-    with pytest.raises(MlaExtendError, match="is no range of files"):
+    with pytest.raises(MlaExtendError, match="is not a range of files"):
         webdataset_tars._expanded(Path("{0..9999}{0..9999}.tar"))
     assert len(webdataset_tars._expanded(Path("{0..9}{00..09}.tar"))) == 100
     assert len(webdataset_tars._expanded(Path("{0..1990{0..999}}.tar"))) == 1_000  # not of each a range again

@@ -450,7 +450,7 @@ def test_a_repository_of_something_else_is_left_alone(made: Path, hub: Hub) -> N
     hub.repos["karibu/bert"].commit({"config.json": b"{}", "README.md": b"BERT", ".gitattributes": b""})
     with pytest.raises(DataError, match=r"karibu/bert holds 'config\.json' and no card\.json"):
         push("sw", "karibu/bert", registry=made)
-    with pytest.raises(DataError, match="is there and is public"):
+    with pytest.raises(DataError, match="exists and is public"):
         push("am", "karibu/am", registry=made, private=True)
     with pytest.raises(DataError, match="OWNER/NAME"):
         push("am", "am", registry=made)
@@ -462,7 +462,9 @@ def test_a_private_repository_needs_the_token(
     push("sw", REPO, registry=made, private=True)
     assert hub.repos[REPO].private
     monkeypatch.delenv("HF_TOKEN")
-    assert "There is no model repository karibu/demo-sw on the hub, or it may not be read" in refused(here, dual_folder)
+    assert "There is no model repository karibu/demo-sw on the hub, or your token gives no access" in refused(
+        here, dual_folder
+    )
     with pytest.raises(DataError, match=r"needs a token\. Set HF_TOKEN"):
         push("sw", REPO, registry=made)
     monkeypatch.setenv("HF_TOKEN", "hf_reads")
@@ -537,7 +539,7 @@ def test_what_an_adapter_must_not_be_is_refused(
     assert "'../x.json'" in attempt(sealed(files, files={"../x.json": "0" * 64}))
     assert "holds '*.json'" in attempt(sealed(files, files={"*.json": "0" * 64}))
     pickle = {**files, "adapter_model.safetensors": b"\x80\x04\x95\x05pickle"}
-    assert "no readable safetensors" in attempt(sealed(pickle), RegistryError)
+    assert "not a readable safetensors" in attempt(sealed(pickle), RegistryError)
     hub.sizes["adapter_model.safetensors"] = 10**12
     assert "above the limit" in attempt(files)
     hub.sizes = {"card.json": 10**9}
@@ -595,24 +597,24 @@ def test_what_arrives_is_bounded_whatever_is_stated(
     push("sw", REPO, registry=made)
     before = tree(here)
     hub.sizes = {"card.json": 100}
-    assert "gives more than the 100 bytes" in refused(here, dual_folder)
+    assert "sends more than the 100 bytes" in refused(here, dual_folder)
     hub.sizes = {"tokenizer.json": 10**6}
-    assert re.search(r"tokenizer\.json gave [\d,]+ of 1,000,000 bytes", refused(here, dual_folder))
+    assert re.search(r"tokenizer\.json sent [\d,]+ of 1,000,000 bytes", refused(here, dual_folder))
     hub.sizes = {}
     with monkeypatch.context() as patch:
         patch.setattr(contents, "MAX_SMALL", 1000)
-        assert "gives more than the 1,000 bytes" in refused(here, dual_folder)  # of what the repository holds
+        assert "sends more than the 1,000 bytes" in refused(here, dual_folder)  # of what the repository holds
     monkeypatch.setattr(sharing, "PATIENCE", 1.0)
     hub.slow = "tokenizer.json"
-    assert re.search(r"tokenizer\.json has given \d+ bytes in [1-9]\d* s", refused(here, dual_folder))
+    assert re.search(r"tokenizer\.json sent only \d+ bytes in [1-9]\d* s", refused(here, dual_folder))
     hub.slow = "/api/models"
-    assert re.search(r"has given \d+ bytes in [1-9]\d* s", refused(here, dual_folder))
+    assert re.search(r"sent only \d+ bytes in [1-9]\d* s", refused(here, dual_folder))
     hub.slow, hub.slow_to_begin = "", "tokenizer.json"
-    assert "tokenizer.json has begun no answer in 1 s" in refused(here, dual_folder)
+    assert "tokenizer.json did not answer within 1 s" in refused(here, dual_folder)
     hub.slow_to_begin, hub.junk = "", b'["no", "answer"]'
-    assert "What the hub answers for karibu/demo-sw cannot be read (TypeError" in refused(here, dual_folder)
+    assert "The hub's answer about karibu/demo-sw cannot be read (TypeError" in refused(here, dual_folder)
     hub.junk = b"{" * 100_000
-    assert "What the hub answers for karibu/demo-sw cannot be read" in refused(here, dual_folder)
+    assert "The hub's answer about karibu/demo-sw cannot be read" in refused(here, dual_folder)
     assert tree(here) == before
 
 
@@ -652,4 +654,4 @@ def test_without_a_network_the_command_says_so_in_one_line(made: Path, here: Pat
     assert (code, lines) == (0, [])
     code, lines = command("pull", REPO, "--registry", str(here), HF_HUB_OFFLINE="1")
     assert code == 1
-    assert lines == [f"Error: The hub was not asked for {REPO}: HF_HUB_OFFLINE is set. Unset it and try again."]
+    assert lines == [f"Error: The hub was not asked for {REPO}: HF_HUB_OFFLINE is set. Unset it."]

@@ -137,7 +137,7 @@ def test_only_what_changed_is_encoded_and_what_was_deleted_is_dropped(base: Base
         assert index.entry(key).path == path
         assert score == pytest.approx(1, abs=1e-5)
     assert old not in index.entries([old])
-    with pytest.raises(DataError, match=f"holds no image {old}, or no longer"):
+    with pytest.raises(DataError, match=f"has no image {old}, or no longer"):
         index.entry(old)
     assert index_images(photos, folder, base).unchanged == len(NAMES)
     index.close()
@@ -443,7 +443,7 @@ def test_a_damaged_index_is_named(tmp_path: Path) -> None:
 
 def test_other_peoples_folders_are_left_alone(base: Base, photos: Path, tmp_path: Path) -> None:
     before = sorted(photos.rglob("*"))
-    with pytest.raises(DataError, match="is no image index, and holds other things"):
+    with pytest.raises(DataError, match="is not an image index and contains other files"):
         index_images(photos, photos, base)
     assert sorted(photos.rglob("*")) == before
     file = tmp_path / "file"
@@ -700,7 +700,7 @@ def test_files_of_vectors_that_are_not_understood_are_refused(base: Base, photos
         (tmp_path / "latin.txt", str(tmp_path / "nowhere.npy"), "The file of vectors .* does not exist"),
         (tmp_path / "latin.txt", str(tmp_path / "v.npy"), "is not UTF-8"),
         (tmp_path / "latin.txt", "vector", "no parquet file that could have such a column"),
-        (photos, "vector", "is a folder, for which --vectors says nothing"),
+        (photos, "vector", "is a folder, to which --vectors does not apply"),
         (tmp_path / "bad.parquet", None, "cannot be read as parquet"),
         (nothing, None, "has no column of vectors with a known name"),
         (nothing, "vector", "has no column"),

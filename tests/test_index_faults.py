@@ -22,7 +22,7 @@ from mla_extend.search.index import shards as shards_file
 from mla_extend.search.index.build import index_images
 from tests.test_index import DYING, fill, names, picture, shards, unit
 
-FULL = r"index cannot be written \(.*What it held counts on\. Free some space"
+FULL = r"index cannot be written \(.*Its earlier content is intact\. Free some space"
 
 
 @contextmanager
@@ -44,13 +44,13 @@ def test_a_full_disk_is_told_and_leaves_the_former_index(tmp_path: Path, size: i
     folder, vectors = tmp_path / "index", unit(30)
     with (
         disk_of(size),
-        pytest.raises(DataError, match=r"index cannot be written \(.*What it held counts on\. Free some"),
+        pytest.raises(DataError, match=r"index cannot be written \(.*Its earlier content is intact\. Free some"),
     ):
         fill(folder, unit(1000, seed=1))
     fill(folder, vectors, prefix="first")
     with (
         disk_of(size),
-        pytest.raises(DataError, match=r"index cannot be written \(.*What it held counts on\. Free some"),
+        pytest.raises(DataError, match=r"index cannot be written \(.*Its earlier content is intact\. Free some"),
     ):
         fill(folder, unit(1000, seed=1))
     with closing(ImageIndex.open(folder)) as index:

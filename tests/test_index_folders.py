@@ -322,7 +322,7 @@ def test_other_folders_and_vectors_without_files_stay_and_are_said(base: Base, t
     telling = Noting()
     summary = index_images(tmp_path / "one", index, base, telling)
     assert (summary.renewed, summary.older, summary.count) == (1, 2, 5)
-    assert "2 vectors that were taken in without files stay" in telling.notes[1]
+    assert "2 imported vectors without files stay" in telling.notes[1]
     # A copy of a picture takes over no older vector.
     shutil.copy(tmp_path / "other" / "b.png", tmp_path / "one" / "copy.png")
     again = index_images(tmp_path / "one", index, base, telling)
@@ -346,14 +346,14 @@ def test_the_command_says_what_it_left_out_and_passed_over(dual_folder: Path, tm
     assert "Left out by name: 1 RAW, 1 @eaDir." in out
     assert "Passed over: 1 .heic (they need pillow_heif: pip install 'mla-extend[heic]')." in out
     assert "Passed over: 1 .cr2 (raw photos are not read" in out
-    assert "--exclude 'nothing*' left nothing out" in err
+    assert "--exclude 'nothing*' matched nothing" in err
     code, out, _ = run(*given, "--no-default-excludes", "--json", folder=tmp_path)
     summary = json.loads(out)
     assert (code, summary["count"], summary["left_out"]) == (0, 4, [])
     assert {kind["suffix"]: kind["count"] for kind in summary["passed_over"]} == {".heic": 1, ".cr2": 1}
-    with pytest.raises(DataError, match="says nothing"):
+    with pytest.raises(DataError, match="is empty"):
         run(*given, "--exclude", "", folder=tmp_path)
-    with pytest.raises(DataError, match="no folder of images"):
+    with pytest.raises(DataError, match="not a folder of images"):
         run("index", str(photos / "a.png"), *given[2:], "--exclude", "x", folder=tmp_path)
 
 

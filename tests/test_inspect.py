@@ -117,7 +117,7 @@ def test_the_card_says_what_was_dropped(faulty: Path, dual_folder: Path, tmp_pat
     assert "kept (dropped: 1 empty" in " ".join(run("show", "sw", registry=registry)[1].split())
     _, out, _ = run("add-language", "de", *arguments, "--filter", "off", "--dry-run", registry=registry)
     assert json.loads(out)["kept"] == rows - 1
-    with pytest.raises(DataError, match=r"'some' is no level of checking.*strict, default, off"):
+    with pytest.raises(DataError, match=r"'some' is not a filter level.*strict, default, off"):
         run("add-language", "de", *arguments, "--filter", "some", registry=registry)
 
 

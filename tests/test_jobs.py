@@ -349,12 +349,12 @@ def test_an_interrupted_and_then_a_killed_run_go_on_where_they_were(
 
     first = subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     wait_for(lambda: far(5) or first.poll() is not None)
-    with pytest.raises(RegistryError, match="Another process is at the plan 'plan'"):
+    with pytest.raises(RegistryError, match="Another process is running the plan 'plan'"):
         Run(plan, LocalRunner()).go()
     first.send_signal(signal.SIGINT)
     out, err = first.communicate(timeout=120)
     assert first.returncode == 130, err
-    assert "Go on with the same command" in " ".join(err.split())
+    assert "Continue with the same command" in " ".join(err.split())
     assert "stopped" in out
     assert folder.read()["state"] == "stopped"
     kept = folder.read()["step"]

@@ -176,7 +176,7 @@ def test_a_cluster_that_is_not_there_is_an_error_of_one_line() -> None:
 
 
 def test_gpus_without_ray_are_refused() -> None:
-    with pytest.raises(DataError, match=r"--gpus 0\.5 asks Ray"):
+    with pytest.raises(DataError, match=r"--gpus 0\.5 needs --ray"):
         add_languages("demo", gpus=0.5)
 
 

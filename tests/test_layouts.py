@@ -372,7 +372,7 @@ def test_multi30k_task_2_has_five_captions_an_image(folder, name, place):
 
 def test_multi30k_task_2_is_no_parallel_text(folder):
     task2(folder)
-    with pytest.raises(DataError, match=r"no translations of one another, and there is no list of images"):
+    with pytest.raises(DataError, match=r"not translations of one another, and there is no list of images"):
         read(Multi30k(), folder, "de")
     put_lines(folder / "image_splits" / "test_2016.txt", FLICKR)
     with pytest.raises(DataError, match="and there is no folder with images in"):
@@ -675,7 +675,7 @@ def test_xflickrco_reads_the_native_language_itself(folder):
 @pytest.mark.parametrize(
     ("record", "message"),
     [
-        ({"sentences": ["犬"], "img_path": "1.jpg"}, "line 2: no id, or sentences that are no texts"),
+        ({"sentences": ["犬"], "img_path": "1.jpg"}, "line 2: no id, or sentences that are not texts"),
         ({"sentences": [3], "id": "1", "img_path": "1.jpg"}, "line 2: no id, or sentences"),
         ({"sentences": "犬", "id": "1", "img_path": "1.jpg"}, "line 2: 'sentences' is '犬', not of the kind list"),
         ({"sentences": ["犬"], "id": "1"}, "line 2: 'img_path' is 'None'"),

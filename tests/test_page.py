@@ -197,7 +197,7 @@ def test_errors_are_said_in_clear_words(page: Any, site: Site, tmp_path: Path) -
     broken.write_bytes(b"\x89PNG rubbish")
     page.set_input_files("#picture-file", broken)
     fault = page.locator("#fault")
-    fault.filter(has_text="no image that can be read").wait_for()
+    fault.filter(has_text="not an image that can be read").wait_for()
     assert fault.get_attribute("role") == "alert"
     large = tmp_path / "large.png"
     large.write_bytes(b"\x89PNG" + b"\0" * 1_500_000)

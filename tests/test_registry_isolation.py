@@ -161,7 +161,7 @@ def test_staged_files_that_change_refuse_the_publish(base: BaseRegistry) -> None
         (staged / "adapter_config.json").write_text("[]")
         return encode(texts, languages)
 
-    with pytest.raises(IsolationError, match="changed while 'am' was proven"):
+    with pytest.raises(IsolationError, match="changed during the isolation proof of 'am'"):
         prove_isolation(base, "am", staged, encode, writing)
 
 

@@ -176,7 +176,7 @@ def test_processes_add_the_same_language_at_once(
     expected = 3 if replace else 1
     assert codes.count(0) == expected
     assert len(base.versions("sw")) == expected
-    assert capfd.readouterr().err.count("is in the registry") == 3 - expected
+    assert capfd.readouterr().err.count("is already in the registry") == 3 - expected
     check_version(base.current("sw"))
     assert verify(tmp_path) == []
 
@@ -273,7 +273,7 @@ def test_what_is_put_under_a_name_is_recorded_with_its_proof(tmp_path: Path) -> 
     (event,) = base.events("sw")
     assert (event.action, event.before, event.after, event.isolation) == ("add", None, name, {"ok": True})
     staged = stage(base, "sw", seed=1)
-    with pytest.raises(RegistryError, match=f"{name} came into being while it was published. Try again"):
+    with pytest.raises(RegistryError, match=f"{name} was created by another process meanwhile. Try again"):
         publishing.put(folder, staged, "sw", name)
     assert staged.is_dir()
     assert base.current("sw") == version
@@ -322,11 +322,11 @@ def test_what_a_cut_off_publish_left_is_swept(tmp_path: Path, left: str) -> None
 def test_what_no_publish_left_is_in_the_way(tmp_path: Path, strange: str) -> None:
     base = make_base(tmp_path)
     (base.folder / "sw" / strange).mkdir(parents=True)
-    with pytest.raises(RegistryError, match=r"sw is in the way: it is no language's\. Move it"):
+    with pytest.raises(RegistryError, match=r"sw is in the way: it is not a language's folder\. Move it"):
         publish(base, "sw")
     assert (base.folder / "sw" / strange).is_dir()
     (base.folder / "yo").write_text("mine")
-    with pytest.raises(RegistryError, match=r"yo is in the way: it is no language's\. Move it"):
+    with pytest.raises(RegistryError, match=r"yo is in the way: it is not a language's folder\. Move it"):
         publish(base, "yo")
     assert (base.folder / "yo").read_text() == "mine"
 
@@ -360,7 +360,7 @@ def test_the_card_is_checked(tmp_path: Path) -> None:
     foreign = make_card("sw", base={"name": "other", "fingerprint": "e" * 64, "family": "clip", "native": "en"})
     with pytest.raises(BaseMismatchError, match=r"'other'.*'demo'"):
         base.publish("sw", stage(base, "sw"), foreign, prove=lambda folder: {})
-    with pytest.raises(RegistryError, match="JSON has not"):
+    with pytest.raises(RegistryError, match="JSON cannot hold"):
         base.publish("sw", stage(base, "sw"), make_card("sw", cost={"seconds": float("nan")}), prove=lambda folder: {})
     assert base.tags() == []
 

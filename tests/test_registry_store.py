@@ -159,7 +159,7 @@ def test_removal_leaves_nothing(tmp_path: Path) -> None:
 def test_the_bases_own_language_is_refused(tmp_path: Path) -> None:
     base = make_base(tmp_path)
     for name in ("en", "EN"):
-        with pytest.raises(LanguageError, match="own language of the base"):
+        with pytest.raises(LanguageError, match="native language of the base"):
             publish(base, name)
 
 

@@ -57,13 +57,18 @@ DAMAGES: list[tuple[Callable[[Version], object], str, str, bool]] = [
     (flip, ADAPTER, "it was changed: the card records the SHA-256", True),
     (lambda version: (version.folder / ADAPTER).unlink(), ADAPTER, "it is missing", True),
     (lambda version: (version.folder / "run.py").write_text("1"), "run.py", "not on the card", True),
-    (break_header, ADAPTER, "no readable safetensors", True),
-    (link_away, ADAPTER, "a link to another place", True),
+    (break_header, ADAPTER, "not a readable safetensors", True),
+    (link_away, ADAPTER, "it is a link", True),
     (tamper, "card.json", "changed after it was published", True),
-    (lambda version: (version.folder / "card.json").unlink(), "card.json", "is not there", True),
-    (lambda version: (version.folder.parent / "current").unlink(), "current", "this is no language", False),
+    (lambda version: (version.folder / "card.json").unlink(), "card.json", "is missing", True),
+    (
+        lambda version: (version.folder.parent / "current").unlink(),
+        "current",
+        "without it this is not a language",
+        False,
+    ),
     (lambda version: (version.folder.parent / "current").write_text("../x"), "current", "not the name", False),
-    (lambda version: shutil.rmtree(version.folder), "current", "which is not there", False),
+    (lambda version: shutil.rmtree(version.folder), "current", "which does not exist", False),
     (lambda version: (version.folder.parent / "x.txt").write_text(""), "x.txt", "it is no version", False),
 ]
 
@@ -94,7 +99,7 @@ def test_a_language_in_anothers_folder_is_found(tmp_path: Path) -> None:
     publish(base, "sw")
     (base.folder / "sw").rename(base.folder / "yo")
     (problem,) = verify(tmp_path)
-    assert "it is of 'sw', and lies in the folder of 'yo'" in problem.what
+    assert "it is for 'sw', but is in the folder of 'yo'" in problem.what
 
 
 def test_a_renamed_version_is_found(tmp_path: Path) -> None:
@@ -127,7 +132,7 @@ def test_damage_of_the_base_record_and_strangers_are_found(tmp_path: Path) -> No
     (base.folder / "notes.txt").unlink()
     base.folder.rename(tmp_path / "moved")
     (problem,) = verify(tmp_path)
-    assert "names the base 'demo', and lies in the folder 'moved'" in problem.what
+    assert "names the base 'demo', but is in the folder 'moved'" in problem.what
     (tmp_path / "moved" / "base.json").write_text("{}")
     (problem,) = verify(tmp_path)
     assert problem.file == "base.json"
@@ -144,15 +149,15 @@ def test_links_in_place_of_folders_are_found(tmp_path: Path) -> None:
     shutil.move(version.folder, tmp_path / "elsewhere")
     version.folder.symlink_to(tmp_path / "elsewhere")
     (problem,) = verify(tmp_path / "registry")
-    assert str(problem).startswith(f"demo/sw/{version.name}: it is a link to another place. Put a copy")
-    with pytest.raises(RegistryError, match="it is a link to another place"):
+    assert str(problem).startswith(f"demo/sw/{version.name}: it is a link. Put a copy")
+    with pytest.raises(RegistryError, match="it is a link"):
         check_version(version)
     version.folder.unlink()
     shutil.move(tmp_path / "elsewhere", version.folder)
     shutil.move(base.folder / "sw", tmp_path / "elsewhere")
     (base.folder / "sw").symlink_to(tmp_path / "elsewhere")
     (problem,) = verify(tmp_path / "registry")
-    assert str(problem).startswith("demo/sw: it is a link to another place. Put a copy")
+    assert str(problem).startswith("demo/sw: it is a link. Put a copy")
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no pipes in folders")
@@ -162,7 +167,7 @@ def test_a_pipe_in_place_of_a_file_is_found(tmp_path: Path, name: str) -> None:
     path.unlink()
     os.mkfifo(path)
     told = " ".join(map(str, verify(tmp_path)))
-    assert ("It is no plain file" in told) or (name == "../current" and "sw/current: there is no such file" in told)
+    assert ("It is no plain file" in told) or (name == "../current" and "sw/current: it is missing" in told)
 
 
 def test_a_base_that_cannot_be_read_is_told_and_keeps_nobody_from_the_others(
@@ -234,4 +239,4 @@ def test_a_version_whose_publishing_was_cut_off_is_none(tmp_path: Path) -> None:
     assert base.tags() == []
     assert verify(tmp_path) == []  # as after a first publish that was cut off
     (third.folder / ".pending").unlink()
-    assert "it was deleted" in str(verify(tmp_path)[0])
+    assert "without it this is not a language" in str(verify(tmp_path)[0])

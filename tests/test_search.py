@@ -110,7 +110,7 @@ def test_auto_says_what_it_took_and_how_sure_it_was(registry: Path, index: Path)
     sure = Searcher(model, opened, Told("sw", confidence=0.97)).search("paka", top=4)  # type: ignore[arg-type]
     assert (sure.languages, sure.confidence, sure.sure) == (("sw",), 0.97, True)
     assert found(sure) == found(Searcher(model, opened).search("paka", "sw", 4))
-    assert how(sure).startswith("Taken for Swahili (sw), 97 % sure. 4 images in ")
+    assert how(sure).startswith("Detected as Swahili (sw), 97 % sure. 4 images in ")
     unsure = Searcher(model, opened, Told("sw", "en", confidence=0.55)).search("paka", top=6)  # type: ignore[arg-type]
     assert (unsure.languages, unsure.sure) == (("sw", "en"), False)
     apart = {tag: found(Searcher(model, opened).search("paka", tag, 6)) for tag in ("sw", "en")}
@@ -167,7 +167,7 @@ def test_odd_queries_are_answered(registry: Path, index: Path) -> None:
             assert len(searcher.search(query, language, 3).hits) == 3
     assert len(searcher.search("paka", "sw", 1000).hits) == 60
     for top in (0, -1, 1001):
-        with pytest.raises(DataError, match=f"{top} hits cannot be given"):
+        with pytest.raises(DataError, match=f"Cannot return {top} hits"):
             searcher.search("paka", "sw", top)
 
 
@@ -247,7 +247,7 @@ def test_queries_come_from_standard_input_too(registry: Path, index: Path) -> No
     environment = {"MLA_EXTEND_REGISTRY": str(registry)}
     found = CliRunner().invoke(app, given, input="paka nyekundu\n", env=environment)
     assert [answer["query"] for answer in json.loads(found.stdout)] == ["paka nyekundu"]
-    assert "- holds no query" in str(CliRunner().invoke(app, given, input=" \n", env=environment).exception)
+    assert "- has no query" in str(CliRunner().invoke(app, given, input=" \n", env=environment).exception)
 
 
 def test_an_image_is_searched_by(registry: Path, index: Path, pictures: list[Path], tmp_path: Path) -> None:
@@ -255,7 +255,7 @@ def test_an_image_is_searched_by(registry: Path, index: Path, pictures: list[Pat
     given = ["search", "--image", str(pictures[7]), "--index", str(index), "--top", "2"]
     code, out, _ = run(*given, "--html", str(page), registry=registry)
     assert code == 0
-    assert f"Searched by the image {pictures[7]}. 2 images in" in out
+    assert f"Searched with the image {pictures[7]}. 2 images in" in out
     assert "searched as" not in page.read_text(encoding="utf-8")
     answer = json.loads(run(*given, "--json", registry=registry)[1])
     assert answer["hits"][0]["path"] == str(pictures[7])
@@ -279,7 +279,7 @@ def test_open_shows_the_best_image_that_is_there(
     assert shown[1:] == [hits[1]["path"]]
     for path in pictures:
         path.unlink(missing_ok=True)
-    assert "nothing to open" in run(*given, registry=registry)[2]
+    assert "Nothing to open" in run(*given, registry=registry)[2]
 
 
 def test_an_index_of_unknown_base_is_searched_with_a_word_about_it(registry: Path, tmp_path: Path) -> None:

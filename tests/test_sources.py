@@ -148,7 +148,7 @@ def test_what_mtdata_refuses_is_told(none_installed: Path) -> None:
     fake(none_installed, "sys.exit('invalid Langs value: eng-qqq')")
     found = public_sources("sw")
     assert found["sources"]
-    assert found["notes"] == ["mtdata's index could not be asked for 'sw': ...invalid Langs value: eng-qqq"]
+    assert found["notes"] == ["mtdata's index could not be searched for 'sw': ...invalid Langs value: eng-qqq"]
 
 
 def test_no_language_and_english_are_refused() -> None:

@@ -178,11 +178,11 @@ def test_what_cannot_be_started_from_is_refused(data: dict[str, Path], dual_fold
     registry = tmp_path / "adapters"
     with pytest.raises(LanguageError, match="itself"):
         add("sw", data, dual_folder, registry, start_from="sw")
-    with pytest.raises(LanguageError, match="own language"):
+    with pytest.raises(LanguageError, match="native language"):
         add("sw", data, dual_folder, registry, start_from="en")
     with pytest.raises(LanguageError, match="'zu' is not in the registry"):
         add("sw", data, dual_folder, registry, start_from="zu")
-    with pytest.raises(LanguageError, match="no language was added"):
+    with pytest.raises(LanguageError, match="no language has been added"):
         workflow.plan_language(
             "sw", parallel_data=data["parallel"], base=str(dual_folder), registry=tmp_path / "none", start_from="zu"
         )

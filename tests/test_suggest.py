@@ -113,8 +113,8 @@ def test_what_stands_in_the_test_set_is_not_to_be_translated(files: Path) -> Non
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (("--suggest", "3"), r"not said which words are needed\..*--for FILE"),
-        (("--suggest", "3", "--test-set", "test.tsv"), r"not to be trained on.*--pool FILE"),
+        (("--suggest", "3"), r"says which words are needed\..*--for FILE"),
+        (("--suggest", "3", "--test-set", "test.tsv"), r"must not be trained on.*--pool FILE"),
         (("--suggest", "3", "--for", "none.txt"), r"none.txt does not exist"),
         (("--suggest", "3", "--for", "blank.txt"), r"blank.txt holds no native text"),
     ],

@@ -139,5 +139,5 @@ def test_a_plan_without_the_text_asks_for_another_version(asked: dict[str, Any],
 
 
 def test_text_that_is_not_there_is_refused(asked: dict[str, Any], tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="a file of text, a sentence a line"):
+    with pytest.raises(DataError, match="a file of text, one sentence per line"):
         workflow.add_language("sw", **{**asked, "text": str(tmp_path)})

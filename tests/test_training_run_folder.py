@@ -118,7 +118,7 @@ def test_a_run_is_held_by_one_process(resume: bool, home: Any) -> None:
             pass
         assert (folder / "checkpoint").exists()
     assert str(caught.value) == (
-        f"Another process is at this very run of 'sw' ({folder}). Wait for it, or take another --seed."
+        f"Another process is already at this run of 'sw' ({folder}). Wait for it, or take another --seed."
     )
     with pytest.raises(ValueError, match="fails"), claim_run(home, "sw", identity(), resume):
         raise ValueError("fails")

@@ -280,7 +280,7 @@ def test_an_adapter_that_does_not_load_is_a_problem_and_the_others_are_encoded(h
 
 def test_a_base_that_is_gone_or_another_is_a_problem(home: BaseRegistry, clip_folder: Path, tmp_path: Path) -> None:
     record = read_json(home.folder / "base.json")
-    for source, what in ((str(tmp_path / "gone"), "gone"), (str(clip_folder), "it is another base now")):
+    for source, what in ((str(tmp_path / "gone"), "gone"), (str(clip_folder), "the base has changed")):
         write_json(home.folder / "base.json", {**record, "source": source})
         (problem,), encoded = verify_deep(home.folder.parent)
         assert (problem.base, problem.language) == (home.base.name, None)

@@ -100,15 +100,15 @@ def add_language(
         resume: continue an interrupted run with the same data, recipe and seed.
         replace: publish a new version if the language exists; the older ones are kept.
         start_from: a related language of the registry whose acquirers and shared pieces are copied as the start.
-        time: how long the whole may take: seconds, or `30m`, `2h`. As many steps are made as fit into it on this
-            machine, at most four times the recipe's. Default: the recipe's steps, however long they take.
-        progress: told of all long work.
+        time: for the whole run: seconds, or `30m`, `2h`. Training takes as many steps as fit on this machine, at most
+            four times the recipe's. Default: the recipe's steps, however long they take.
+        progress: receives the progress of long work.
 
     Returns:
         The card of the published version.
 
     Raises:
-        MlaExtendError: what was given cannot be used, training went wrong, or something else would have moved. The
+        MlaExtendError: what was given cannot be used, training went wrong, or something else would have changed. The
             registry is then as it was.
     """
     measure = Measure()

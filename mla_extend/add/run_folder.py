@@ -71,7 +71,7 @@ def claim_run(
         lock.acquire(timeout=0)
     except Timeout as error:
         raise TrainingError(
-            f"Another process is at this very run of {tag!r} ({run.folder}). Wait for it, or take another --seed."
+            f"Another process is already at this run of {tag!r} ({run.folder}). Wait for it, or take another --seed."
         ) from error
     try:
         run.note = note

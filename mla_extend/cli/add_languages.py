@@ -23,7 +23,7 @@ FAILED = 1
 COLOURS = {"done": "green", "was there": "green", "failed": "red", "left out": "red", "running": "cyan"}
 FIRST = ("running", "failed", "left out", "stopped", "done", "waiting", "was there")
 """Which states are shown where there is no room for all languages."""
-STOPPING = "Stopping at the next steps, which are kept; Ctrl-C once more stops at once."
+STOPPING = "Stopping after the current steps, which are saved. Press Ctrl-C again to stop at once."
 FRAME = 7
 """Lines of a table that are no rows."""
 
@@ -38,7 +38,7 @@ def add_languages(
         typer.Option(
             "--base",
             metavar="PATH|HUB-ID|demo",
-            help="Base model.  \\[default: the plan's, else the one that the registry holds, else demo]",
+            help="Base model.  \\[default: the plan's, else the registry's, else demo]",
             show_default=False,
         ),
     ] = None,
@@ -100,9 +100,7 @@ def add_languages(
     from mla_extend.errors import DataError, Interrupted  # noqa: PLC0415 - help needs none of it
 
     if gpus and not ray:
-        raise DataError(
-            f"--gpus {gpus:g} asks Ray for GPUs, and there is no --ray. Leave it out, or set a device in the plan."
-        )
+        raise DataError(f"--gpus {gpus:g} needs --ray. Leave it out, or set a device in the plan.")
     with progress() as bars:
         bars.start("Reading the plan")
         from mla_extend.jobs import run as running  # noqa: PLC0415 - imports numpy
@@ -136,11 +134,11 @@ def add_languages(
     if run.interrupted:
         good = sum(status.state in running.GOOD for status in statuses)
         raise Interrupted(
-            f"Stopped: {good} of {len(statuses)} languages are there, and what had begun is kept. Go on with the same "
-            "command."
+            f"Stopped: {good} of {len(statuses)} languages are published, and the state of the others is saved. "
+            "Continue with the same command."
         )
     if bad:
-        ERR.print("Run the same command again to try these again; what is there is left as it is.", highlight=False)
+        ERR.print("Run the same command again to retry these; published languages stay as they are.", highlight=False)
         raise typer.Exit(FAILED)
 
 
@@ -208,7 +206,7 @@ def status_table(statuses: "Sequence[Status]", height: int | None = None) -> Tab
     """Draw how far all languages are; where the height has no room for all, what is going on and what went wrong."""
     counts = Counter[str](status.state for status in statuses)
     caption = ", ".join(f"{counts[state]} {state}" for state in FIRST if counts[state])
-    caption += "; score: on the held-out slice; ratio: mean recall to the base's own language"
+    caption += "; score: on held-out data; ratio: mean recall to the base's own language"
     figures = numbers("step", "score", "ratio", "time")
     table = Table("language", "state", "stage", *figures, "where", title="Languages", caption=caption)
     shown = list(statuses)
@@ -232,7 +230,7 @@ def status_table(statuses: "Sequence[Status]", height: int | None = None) -> Tab
 
 def failure_table(bad: "Sequence[Status]") -> Table:
     """Draw why languages failed, and where their logs are."""
-    why = Column("why and where to read on", overflow="fold")
+    why = Column("reason and log", overflow="fold")
     table = Table("language", why, title="Not added", show_lines=True)
     for status in bad:
         table.add_row(status.language, f"{escape(status.error or '')}\n[dim]{escape(status.log)}[/]")

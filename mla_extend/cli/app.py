@@ -47,8 +47,8 @@ from mla_extend.processes import follows
 
 app = typer.Typer(
     name="mla-extend",
-    help="Add a language to an English image-text model. The images' vectors, English, and every other language stay "
-    "as they are, bit for bit. Set base, registry, index and device once in mla-extend.toml.",
+    help="Add a language to an English image-text model. Image vectors, English, and every other language stay "
+    "the same, bit for bit. Set base, registry, index and device once in mla-extend.toml.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
@@ -66,7 +66,7 @@ def _show_version(wanted: bool) -> None:
 
 @app.callback()
 def options(
-    debug: Annotated[bool, typer.Option("--debug", help="Show where an error came from.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Print the traceback of an error.")] = False,
     version: Annotated[
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version.")
     ] = False,
@@ -138,7 +138,7 @@ def add_language(
             "--max-pairs",
             metavar="N",
             min=2,
-            help="Use a random sample of so many pairs of the parallel text.  \\[default: all]",
+            help="Use a random sample of N pairs of the parallel text.  \\[default: all]",
             show_default=False,
         ),
     ] = None,
@@ -395,7 +395,7 @@ def main() -> None:
         ERR.print(str(stopped), highlight=False, markup=False)
         sys.exit(INTERRUPTED)
     except KeyboardInterrupt:
-        ERR.print("Stopped. What was kept is taken up by the same command.", highlight=False)
+        ERR.print("Stopped. Run the same command to continue from what was saved.", highlight=False)
         sys.exit(INTERRUPTED)
     except MlaExtendError as error:
         _fail(str(error))

@@ -30,7 +30,7 @@ def cache(
     from mla_extend.cache import cache_folder  # noqa: PLC0415
 
     if unused_for is not None and not clean:
-        raise typer.BadParameter("--unused-for says what --clean removes; give both.")
+        raise typer.BadParameter("--unused-for needs --clean.")
     parts = cache_contents.cache_parts()
     removed, busy = cache_contents.clean(parts, unused_for) if clean else ([], [])
     left = [part for part in parts if part not in removed]
@@ -41,7 +41,7 @@ def cache(
         )
         return
     for part in busy:
-        ERR.print(f"Left, since a process has it open: {part.path}", highlight=False, markup=False)
+        ERR.print(f"Not removed, because a process has it open: {part.path}", highlight=False, markup=False)
     if clean:
         OUT.print(f"Removed {len(removed)} part(s), {size(sum(part.size for part in removed))}.", highlight=False)
     if not left:

@@ -80,7 +80,7 @@ def compare(
     for name, split in found["splits"].items():
         if any(split["left_out"]):
             left = ", ".join(f"{count} of {of}" for count, of in zip(split["left_out"], (first, second), strict=True))
-            ERR.print(f"{name}: what only one of the test sets has is left out: {left}.", highlight=False)
+            ERR.print(f"{name}: left out, because only one of the test sets has it: {left}.", highlight=False)
     OUT.print(comparison_table(found))
 
 

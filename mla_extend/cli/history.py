@@ -110,7 +110,7 @@ def prune(
         say(f"{home.base.name} {tag} {version.name}: {size(sizes[version])}", highlight=False)
     total = size(sum(sizes.values()))
     if not old:
-        say(f"Nothing is to be deleted: the newest {keep} and the one in use are all there is.", highlight=False)
+        say(f"Nothing to delete: the newest {keep} and the one in use are the only versions.", highlight=False)
     elif dry_run:
         say(f"{len(old)} version(s), {total}, would be deleted.", highlight=False)
     elif not yes:
@@ -121,7 +121,7 @@ def prune(
         deleted += gone
         if gone:
             freed = size(sum(sizes.get(version, 0) for version in gone))
-            say(f"{home.base.name} {tag}: deleted {len(gone)} version(s), which frees {freed}.", highlight=False)
+            say(f"{home.base.name} {tag}: deleted {len(gone)} version(s), which freed {freed}.", highlight=False)
     if json:
         print_json(
             [
@@ -201,7 +201,7 @@ def events_table(found: Mapping[str, Any]) -> Table:
         proof = event["isolation"]
         table.add_row(
             escape(event["when"].replace("T", " ").removesuffix("Z")),
-            what if event["done"] else f"[yellow]{what}: cut off, or undone by hand[/]",
+            what if event["done"] else f"[yellow]{what}: interrupted, or undone by hand[/]",
             escape(event["after"] or "-"),
             ("✓ proven" if proof.get("ok") else "") if proof else "on the card" if event["action"] in ON_CARD else "",
         )

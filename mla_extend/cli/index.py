@@ -123,7 +123,7 @@ def _print(summary: Mapping[str, Any]) -> None:
     for one in summary["left_out"]:
         if not one["count"]:
             ERR.print(
-                f"--exclude {one['pattern']!r} left nothing out. It is a glob on a name, or with a slash on the path "
+                f"--exclude {one['pattern']!r} matched nothing. It is a glob on a name, or with a slash on the path "
                 "below the folder.",
                 style="yellow",
                 highlight=False,
@@ -131,7 +131,7 @@ def _print(summary: Mapping[str, Any]) -> None:
             )
     if summary["older"]:
         ERR.print(
-            f"{summary['older']:,} images of other folders are still as another preparation made them. Index those "
+            f"{summary['older']:,} images of other folders have vectors of an earlier preprocessing. Index those "
             "folders too.",
             highlight=False,
             markup=False,

@@ -32,7 +32,7 @@ def inspect(
             "--suggest",
             metavar="N",
             min=1,
-            help="Rank the N native sentences most worth translating: most needed words that the data lack.",
+            help="Rank the N native sentences most worth translating: those that add the most needed words.",
         ),
     ] = None,
     needed: Annotated[
@@ -61,7 +61,7 @@ def inspect(
 ) -> None:
     """Check data: duplicates, copies, wrong script or language, broken text, leaks from the test set."""
     if suggest is None and (needed or pool or out):
-        raise typer.BadParameter("--for, --pool and --out say more of --suggest N; give it too.")
+        raise typer.BadParameter("--for, --pool and --out need --suggest N.")
     from mla_extend.add.inspect import inspect_data, summary  # noqa: PLC0415
 
     with progress() as bars:
@@ -103,4 +103,4 @@ def inspect(
     if suggest is not None:
         OUT.print(suggestions_table(found["suggested"]))
     if out is not None:
-        OUT.print(f"To fill in, then to be given as --parallel-data: {out}", highlight=False)
+        OUT.print(f"Fill in the translations, then pass the file as --parallel-data: {out}", highlight=False)

@@ -65,7 +65,7 @@ BaseSource = Annotated[
     typer.Option(
         "--base",
         metavar="PATH|HUB-ID|demo",
-        help="Base model.  \\[default: MLA_EXTEND_BASE, else the one that the registry holds, else demo]",
+        help="Base model.  \\[default: MLA_EXTEND_BASE, else the registry's, else demo]",
         show_default=False,
     ),
 ]
@@ -75,7 +75,7 @@ Device = Annotated[
         "--device",
         metavar="D",
         envvar="MLA_EXTEND_DEVICE",
-        help="cpu, cuda, mps, or auto: the one that is set, else the best there is.",
+        help="cpu, cuda, mps, or auto: the device of the settings, else the best available.",
     ),
 ]
 Seed = Annotated[int, typer.Option("--seed", metavar="N", min=0, help="Random seed.")]

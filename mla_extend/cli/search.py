@@ -128,7 +128,7 @@ def _lines(queries: Path) -> list[str]:
     lines = sys.stdin if str(queries) == "-" else (line for _, line in text_lines(user_path(queries)))
     texts = [line.strip() for line in lines if line.strip()]
     if not texts:
-        raise DataError(f"{queries} holds no query. Write one a line.")
+        raise DataError(f"{queries} has no query. Write one per line.")
     return texts
 
 
@@ -156,14 +156,14 @@ def how(answer: "Answer") -> str:
     count = len(answer.hits)
     took = f"{count} {'image' if count == 1 else 'images'} in {1000 * answer.seconds:.0f} ms."
     if not names:
-        return f"Searched by the image {answer.query}. {took}"
+        return f"Searched with the image {answer.query}. {took}"
     if answer.confidence is None:
         return f"Searched as {names[0]}. {took}"
     if answer.sure:
-        return f"Taken for {names[0]}, {100 * answer.confidence:.0f} % sure. {took}"
+        return f"Detected as {names[0]}, {100 * answer.confidence:.0f} % sure. {took}"
     return (
         f"Unsure of the language ({names[0]}: {100 * answer.confidence:.0f} %), so searched as "
-        f"{' and as '.join(names)}; say it with --language. {took}"
+        f"{' and as '.join(names)}; name it with --language. {took}"
     )
 
 
@@ -207,4 +207,4 @@ def _open_best(answer: "Answer") -> None:
         if hit.entry.path is not None and hit.entry.path.exists():
             typer.launch(str(hit.entry.path))
             return
-    ERR.print("None of the images found is a file here, so that there is nothing to open.", highlight=False)
+    ERR.print("Nothing to open: none of the images found is a file on this machine.", highlight=False)

@@ -29,7 +29,7 @@ def evaluation_table(evaluation: Mapping[str, Any], width: int = WIDE) -> Table:
         title=f"{_about(evaluation)}, per cent",
         caption=(
             "mean recall: mean of R@1, R@5 and R@10 in both directions, with its 95 % bootstrap interval over images; "
-            f"floor: the base fed {escape(evaluation['language'])} directly"
+            f"floor: the unchanged base, given {escape(evaluation['language'])}"
         ),
     )
     for name, split in evaluation["splits"].items():
@@ -57,8 +57,8 @@ def transfer_table(evaluation: Mapping[str, Any]) -> Table:
         title=f"{_about(evaluation)}, parallel text, in %",
         caption=(
             "to native: a sentence finds its native translation first among the candidates, with its 95 % Wilson "
-            f"interval; floor: the base fed {escape(evaluation['language'])} directly; error: mean squared error to "
-            "the native vector"
+            f"interval; floor: the unchanged base, given {escape(evaluation['language'])}; error: mean squared error "
+            "to the native vector"
         ),
     )
     for name, split in evaluation["splits"].items():
@@ -128,7 +128,7 @@ def problems_table(found: Mapping[str, Any]) -> Table:
     """Draw what an inspection found: a row a problem, with a sample."""
     tokens = found["tokens"]
     pieces = tokens and (
-        f"tokenizer: {tokens['vocabulary']:,} pieces, {tokens['per_word']:.2f} tokens a word; text is cut at "
+        f"tokenizer: {tokens['vocabulary']:,} pieces, {tokens['per_word']:.2f} tokens per word; text is cut at "
         f"{tokens['positions']} tokens ({escape(tokens['positions_of'])})"
     )
     paths = escape(", ".join(found["paths"]))
@@ -157,7 +157,7 @@ def suggestions_table(found: Mapping[str, Any]) -> Table:
         "words that it adds",
         *numbers("covered"),
         title="Most worth translating next",
-        caption=f"of {found['words']:,} needed words the data know {found['known']:.1%}, with these sentences "
+        caption=f"of {found['words']:,} needed words the data have {found['known']:.1%}, with these sentences "
         f"{found['covered']:.1%}; they lack {found['lacking']:,} different ones{beyond}",
     )
     for one in found["sentences"]:

@@ -88,7 +88,7 @@ class Cells:
         if not isinstance(value, str):
             raise DataError(f"{self._at(row)}: the image path in column {name!r} is {_SHORT.repr(value)}, not a text.")
         if not value.strip():
-            raise DataError(f"{self._at(row)}: the image path is empty. Mend or delete the line.")
+            raise DataError(f"{self._at(row)}: the image path is empty. Fix or delete the line.")
         return found_image(self.source.folder, value.strip())
 
     def _at(self, row: Row) -> str:
@@ -101,7 +101,7 @@ class Cells:
             return whole(text.strip())
         self.odd += 1
         if self.first_odd is None:
-            fault = f"not {expected}" if text is None else f"of {len(text):,} characters, which is no sentence"
+            fault = f"not {expected}" if text is None else f"of {len(text):,} characters, too many for a sentence"
             what = f"{self._at(row)}: the {what} in column {name!r} is {_SHORT.repr(value)}, {fault}"
             self.first_odd = Fault(what, NO_TEXT)
         return ""

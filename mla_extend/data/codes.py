@@ -86,7 +86,7 @@ def language_tag(text: str, *, macro: bool = False) -> str:
     if not valid:
         raise LanguageError(_unknown(asked))
     if (language.language or "und") in NOT_A_LANGUAGE:
-        raise LanguageError(f"{asked!r} is a code for text of no one language. Give the language's own code.")
+        raise LanguageError(f"{asked!r} does not stand for a single language. Give the language's own code.")
     return _without_usual_script(tag) if FLORES.fullmatch(asked) else str(tag)
 
 

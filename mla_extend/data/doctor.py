@@ -134,7 +134,7 @@ class Findings:
             DataError: there is no such problem.
         """
         if problem not in PROBLEMS:
-            raise DataError(f"{problem!r} is no problem that is looked for. There are: {', '.join(PROBLEMS)}.")
+            raise DataError(f"{problem!r} is not a fault that is checked. Known: {', '.join(PROBLEMS)}.")
         rows = np.flatnonzero(self.codes == 1 + PROBLEMS.index(problem))
         places = np.linspace(0, len(rows) - 1, max(0, min(how_many, len(rows))))
         return [int(row) for row in rows[places.round().astype(np.int64)]]
@@ -187,7 +187,7 @@ def examine(
         DataError: no such level, or lengths that differ.
     """
     if level not in LEVELS:
-        raise DataError(f"{level!r} is no level of checking. There are: {', '.join(LEVELS)}.")
+        raise DataError(f"{level!r} is not a filter level. Known: {', '.join(LEVELS)}.")
     for name, values in (
         ("native texts", native),
         ("leaked marks", leaked),

@@ -180,7 +180,7 @@ class Source:
         if numbers:
             check_pairs_read(self.name, cells.chosen, pairs.native, pairs.target, self.mapping, cells.remedy)
         if complete < LEAST:
-            raise DataError(f"{self.name} holds {complete} pair(s) of text. Give a file with pairs, one a line.")
+            raise DataError(f"{self.name} holds {complete} pair(s) of text. Give a file with pairs, one per line.")
         return pairs
 
     def captions(self, *, missing: float = MISSING) -> ImageText:
@@ -224,7 +224,7 @@ class Source:
             )
         if len(texts) < LEAST:
             raise DataError(
-                f"{self.name} holds {len(texts)} image(s) with text. Give a file with an image and its text a line."
+                f"{self.name} holds {len(texts)} image(s) with text. Give a file with one image and its text per line."
             )
         self._check_images(images, owners, numbers, missing)
         complete = set(native_owners) == set(owners)
@@ -280,7 +280,7 @@ class Source:
             raise DataError(
                 f"{self.name}, {self.format.unit} {numbers[owners.index(place)]}: the image {image} does not exist"
                 + (f" (nor do {len(missing) - 1} others)" if len(missing) > 1 else "")
-                + f". Paths are relative to {self.folder}; mend the path or take the line out."
+                + f". Paths are relative to {self.folder}; fix the path or take the line out."
             )
 
 

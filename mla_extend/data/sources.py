@@ -86,7 +86,7 @@ def _indexed(tag: str, progress: Progress) -> list[dict[str, Any]]:
     places = os.pathsep.join((os.environ.get("PATH", ""), str(Path(sys.executable).parent)))
     program = shutil.which("mtdata", path=places)
     if program is None:
-        raise DataError(f"mtdata's index knows hundreds of parallel corpora, and is not installed: {install('mtdata')}")
+        raise DataError(f"mtdata, which lists hundreds of parallel corpora, is not installed: {install('mtdata')}")
     progress.start("Reading mtdata's index (built at its first use, in about a minute)")
     # An empty folder, since mtdata runs what it finds under certain names in the current one.
     with TemporaryDirectory() as empty:
@@ -95,7 +95,7 @@ def _indexed(tag: str, progress: Progress) -> list[dict[str, Any]]:
     progress.finish()
     if done.returncode:
         said = " ".join(done.stderr.split())[-200:] or f"exit code {done.returncode}"
-        raise DataError(f"mtdata's index could not be asked for {tag!r}: ...{said}")
+        raise DataError(f"mtdata's index could not be searched for {tag!r}: ...{said}")
     newest: dict[tuple[str, ...], tuple[tuple[bool, list[int]], dict[str, Any]]] = {}
     for line in done.stdout.splitlines():
         name, _, rest = line.partition("\t")

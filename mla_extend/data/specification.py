@@ -37,7 +37,7 @@ def parse_specification(
         if found := WEIGHT.search(rest):
             weight, rest = float(found[1]), rest[: found.start()]
             if weight == 0:
-                raise DataError(f"{text!r} has the weight 0, so that it would not be read. Leave it out.")
+                raise DataError(f"{text!r} has weight 0, so it would not be used. Leave it out.")
         prefix = PREFIX.fullmatch(rest)
         if prefix and prefix[1] in names():
             name, rest = prefix[1], prefix[2]
@@ -84,7 +84,7 @@ def recognise(path: Path, mapping: ColumnMapping) -> Format:
             return known
     if path.is_dir():
         raise DataError(
-            f"{path} is a folder, of none of the known layouts. Give a file, or name its layout "
+            f"{path} is a folder in none of the known layouts. Give a file, or name its layout "
             f"({', '.join(layout.name for layout in LAYOUTS)}) as in {LAYOUTS[0].name}:{path}"
         )
     if not path.exists():

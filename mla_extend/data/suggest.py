@@ -108,13 +108,13 @@ def suggest_from_files(
     if not any(map(words, wanted)):
         fault = f"{needed or 'The test set'} holds no native text"
         raise DataError(
-            f"{fault if needed or tests else 'It is not said which words are needed'}. Give native text, one sentence "
+            f"{fault if needed or tests else 'Nothing says which words are needed'}. Give native text, one sentence "
             "a line, with --for FILE, or a test set with native captions."
         )
     if pool is None and needed is None:
         raise DataError(
-            "The test set's captions say which words are needed, and are not to be trained on. Give native sentences "
-            "to choose among, one a line, with --pool FILE."
+            "The test set's captions say which words are needed, but must not be trained on. Give native sentences "
+            "to choose from, one per line, with --pool FILE."
         )
     sentences = wanted if pool is None else _sentences(pool)
     if leaks is not None:
@@ -130,7 +130,7 @@ def write_table(path: Path, sentences: Sequence[str], native: str, language: str
         DataError: there is a file already, which may hold translations.
     """
     if path.exists():
-        raise DataError(f"{path} is there already, and may hold translations. Give another name to --out.")
+        raise DataError(f"{path} already exists and may contain translations. Give another name to --out.")
     rows = [(native, language), *((sentence, "") for sentence in sentences)]
     with atomic_path(path) as temporary:
         temporary.write_text("".join(f"{one}\t{other}\n" for one, other in rows), encoding="utf-8")
@@ -138,7 +138,7 @@ def write_table(path: Path, sentences: Sequence[str], native: str, language: str
 
 def _sentences(path: Path) -> list[str]:
     path = user_path(path)
-    check_file(path, "native text, one sentence a line")
+    check_file(path, "native text, one sentence per line")
     return [" ".join(text.split()) for _, text in text_lines(path)]
 
 

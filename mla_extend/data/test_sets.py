@@ -41,5 +41,5 @@ def _read(source: Source) -> ImageText | ParallelText:
     data = source.parallel()
     empty = next((i for i, pair in enumerate(zip(data.native, data.target, strict=True)) if not all(pair)), None)
     if empty is not None:
-        raise DataError(f"{data.where(empty)}: one side is empty. A test set has none: mend or delete the line.")
+        raise DataError(f"{data.where(empty)}: one side is empty. Fix or delete the line.")
     return data

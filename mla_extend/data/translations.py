@@ -51,7 +51,7 @@ def read_translations(path: Path, captions: Sequence[str]) -> list[str]:
     Raises:
         DataError: the file cannot be read, a caption has no translation or two, or the lines are not as many.
     """
-    check_file(path, "the captions in the native language, one a line, or as columns caption and translation")
+    check_file(path, "the captions in the native language, one per line, or as columns caption and translation")
     suffix = suffix_of(path)
     if suffix in Jsonl.suffixes:
         return _matched(path, Jsonl().rows(path, ColumnMapping()), captions)
@@ -65,8 +65,8 @@ def _in_order(path: Path, captions: Sequence[str]) -> list[str]:
     lines = [text.strip() for _, text in text_lines(path)]
     if len(lines) != len(captions):
         raise DataError(
-            f"{path} has {len(lines)} lines and the test set {len(captions)} captions. Give one line a caption in the "
-            "test set's order, or a .tsv or .jsonl with the columns caption and translation."
+            f"{path} has {len(lines)} lines and the test set {len(captions)} captions. Give one line per caption in "
+            "the test set's order, or a .tsv or .jsonl with the columns caption and translation."
         )
     for number, line in enumerate(lines, start=1):
         if not line:
@@ -93,7 +93,7 @@ def _matched(path: Path, rows: Iterator[Row], captions: Sequence[str]) -> list[s
         more = f" and {len(missing) - NAMED} more" if len(missing) > NAMED else ""
         raise DataError(
             f"{path} has no translation of {len(missing)} of the test set's {len(set(captions))} different captions: "
-            f"{quoted}{more}. Add them, the captions letter for letter."
+            f"{quoted}{more}. Add them, with the captions exactly as in the test set."
         )
     return [found[caption.strip()] for caption in captions]
 

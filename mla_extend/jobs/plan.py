@@ -58,9 +58,9 @@ def _by_code(value: object) -> object:
         return value
     for place, code in enumerate(value):
         if not isinstance(code, str):
-            raise ValueError(f"{shown(code)} is no language code; write languages with options as a mapping")
+            raise ValueError(f"{shown(code)} is not a language code; write languages with options as a mapping")
         if code in value[:place]:
-            raise ValueError(f"{code!r} stands in the list twice")
+            raise ValueError(f"{code!r} is in the list twice")
     return dict.fromkeys(value)
 
 
@@ -271,7 +271,7 @@ def _jobs(path: Path, content: PlanFile, native: str, places: dict[str, Any]) ->
         try:
             job = _job(code, own.over(content.defaults), native, places)
             if job.language in jobs:
-                raise DataError(f"{job.language!r} is among the languages already. Keep one of them.")
+                raise DataError(f"{job.language!r} is already in the list. Keep one of them.")
             jobs[job.language] = job
         except MlaExtendError as error:
             problems.append(f"languages.{code}: {_one_line(error)}")

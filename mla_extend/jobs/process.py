@@ -157,7 +157,7 @@ def main(folder: JobFolder) -> int:
     started, code = time.monotonic(), FAILED
     result: dict[str, Any]
     try:
-        busy = f"An earlier process is at this job still ({folder.folder}). Wait for it, or end it, and try again."
+        busy = f"An earlier process is still running this job ({folder.folder}). Wait for it, or end it, and try again."
         with held(folder.folder, LOCK_SECONDS, busy):
             progress = JobProgress(folder)
             progress.start("Loading")

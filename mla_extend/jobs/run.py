@@ -112,7 +112,7 @@ class Run:
         """
         with writing(f"The languages were not added, since {self.folder} cannot be made"):
             self.folder.mkdir(parents=True, exist_ok=True)
-        busy = f"Another process is at the plan {self.plan.name!r} in {self.folder}. Wait for it, end it, or give "
+        busy = f"Another process is running the plan {self.plan.name!r} in {self.folder}. Wait for it, end it, or give "
         with held(self.folder, 0, f"{busy}the plan's file another name."):
             ask_to_stop(self.folder, 0)
             home = home_of(self.plan.registry, self.plan.base)
@@ -196,7 +196,7 @@ class Run:
         else:
             last = folder.last_line()
             status.state = "failed"
-            status.error = trouble or f"The process ended without a word; the last line of its log is {last!r}."
+            status.error = trouble or f"The process ended without a message; the last line of its log is {last!r}."
 
     @contextmanager
     def _listening(self) -> Iterator[None]:

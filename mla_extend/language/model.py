@@ -236,7 +236,7 @@ class MultilingualModel:
 
         Args:
             texts: any number of texts, or one.
-            language: one code for all, or one a text; the native code takes the base's own path.
+            language: one code for all, or one per text; the native code takes the base's own path.
             batch_size: texts at once.
             convert_to_numpy: return a numpy array; else a tensor on the CPU.
             show_progress_bar: draw one on standard error.
@@ -267,7 +267,7 @@ class MultilingualModel:
 
         Args:
             texts: any number of texts, in any mix of languages.
-            languages: one code for all, or one a text; the native code takes the base's own path.
+            languages: one code for all, or one per text; the native code takes the base's own path.
 
         Raises:
             LanguageError: a language is not loaded.
@@ -426,5 +426,5 @@ def _one_each(texts: Sequence[str], languages: str | Sequence[str]) -> list[str]
     """Return a language for each text."""
     tags = [languages] * len(texts) if isinstance(languages, str) else list(languages)
     if len(tags) != len(texts):
-        raise DataError(f"There are {len(texts)} texts but {len(tags)} languages. Give one language, or one a text.")
+        raise DataError(f"There are {len(texts)} texts but {len(tags)} languages. Give one language, or one per text.")
     return tags

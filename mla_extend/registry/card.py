@@ -74,7 +74,7 @@ class Card:
             values: dict[str, Any] = plain_values(json.loads(json.dumps(asdict(self), allow_nan=False)))
         except (TypeError, ValueError, RecursionError) as error:
             raise RegistryError(
-                f"The card of {self.language!r} holds a value that JSON has not ({first_line(error)}). "
+                f"The card of {self.language!r} has a value that JSON cannot hold ({first_line(error)}). "
                 "Give plain numbers, texts, lists and objects; leave out what is NaN or infinite."
             ) from error
         return values
@@ -100,7 +100,7 @@ def read_card(folder: Path) -> Card:
         content = read_plain(path)
         values = json.loads(content)
     except FileNotFoundError as error:
-        raise RegistryError(f"{path} is not there: {folder.name} is not a whole version. {AGAIN}") from error
+        raise RegistryError(f"{path} is missing: {folder.name} is not a complete version. {AGAIN}") from error
     except RecursionError as error:
         raise RegistryError(f"{path} is nested too deeply. {AGAIN}") from error
     except (OSError, ValueError) as error:

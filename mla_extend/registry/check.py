@@ -64,9 +64,9 @@ def version_problems(base: "BaseRegistry", version: Version) -> Iterator[Problem
         yield problem(_sentence(error), "This version cannot be used until then.")
         return
     if card.language != version.language:
-        yield problem(f"it is of {card.language!r}, and lies in the folder of {version.language!r}")
+        yield problem(f"it is for {card.language!r}, but is in the folder of {version.language!r}")
     if card.version != version.name:
-        yield problem(f"it is of the version {card.version}, and lies in the folder of {version.name}")
+        yield problem(f"it is for the version {card.version}, but is in the folder of {version.name}")
     made_for = str(card.base.get("fingerprint"))
     if made_for != base.base.fingerprint:
         what = (
@@ -82,23 +82,23 @@ def _file_problems(base: str, version: Version, card: Card) -> Iterator[Problem]
         return Problem(base, version.language, version.name, file, what, remedy)
 
     if version.folder.is_symlink():
-        yield problem(None, "it is a link to another place", "Put a copy of the folder in its place.")
+        yield problem(None, "it is a link", "Put a copy of the folder in its place.")
     found = layout.files_in(version.folder)
     for name, recorded in card.files.items():
         path = found.get(name)
         if path is None:
             yield problem(name, f"it is missing; the card records the SHA-256 {recorded}")
         elif path.is_symlink():
-            yield problem(name, "it is a link to another place", "Put a copy of the file in its place.")
+            yield problem(name, "it is a link", "Put a copy of the file in its place.")
         elif path.suffix not in layout.SUFFIXES:
-            yield problem(name, "it is of a kind that is never loaded")
+            yield problem(name, "files of this kind are never loaded")
         elif (actual := _sha256(path)) != recorded:
             yield problem(name, f"it was changed: the card records the SHA-256 {recorded}, the file has {actual}")
         elif path.suffix == ".safetensors" and (fault := _safetensors_fault(path)) is not None:
-            yield problem(name, f"it is no readable safetensors file ({fault})")
+            yield problem(name, f"it is not a readable safetensors file ({fault})")
     for name in sorted(found.keys() - card.files.keys() - {layout.CARD}):
         if not name.startswith("."):
-            yield problem(name, "it is not on the card, so nothing vouches for it", "Move it out of the registry.")
+            yield problem(name, "it is not on the card, so it cannot be checked", "Move it out of the registry.")
 
 
 def _sentence(error: RegistryError) -> str:

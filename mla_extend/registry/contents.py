@@ -38,7 +38,7 @@ def check_contents(entries: Iterable[tuple[str, int]], what: str, outcome: str =
         if fault is not None:
             raise DataError(f"{what} holds {name[:200]!r}, which {fault}. {outcome}")
         if name.lower() in seen:
-            raise DataError(f"{what} holds {name!r} twice, but for case at most. {outcome}")
+            raise DataError(f"{what} holds {name!r} twice, ignoring case. {outcome}")
         seen.add(name.lower())
         small = PurePosixPath(name).name in {layout.CARD, ADAPTER}
         total += size
@@ -48,7 +48,7 @@ def check_contents(entries: Iterable[tuple[str, int]], what: str, outcome: str =
                 f"{what}: with {name!r} ({size:,} bytes) it is above the limit of {limit:,} bytes. {outcome}"
             )
     if layout.CARD not in seen:
-        raise DataError(f"{what} holds no {layout.CARD}, so that it is no version of a language. {outcome}")
+        raise DataError(f"{what} holds no {layout.CARD}, so it is not a version of a language. {outcome}")
 
 
 def name_fault(name: str) -> str | None:

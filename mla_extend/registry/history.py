@@ -108,7 +108,7 @@ def read_events(base_folder: Path, language: str) -> list[Event]:
         try:
             events.append(Event(**json.loads(line)))
         except (ValueError, TypeError, RecursionError) as error:
-            raise RegistryError(f"{path}, line {number}: {line[:80]!r} is no event. {_REMEDY}") from error
+            raise RegistryError(f"{path}, line {number}: {line[:80]!r} is not an event. {_REMEDY}") from error
     folder = base_folder / layout.folder_name(language)
     return [_judged(events, index, folder) for index in range(len(events))]
 

@@ -38,7 +38,7 @@ PROBES = (
 )
 """Short, of several scripts, with digits, a joined emoji and next to nothing; the proof records their hash."""
 
-_RETRY = "Nothing was changed. Try again; if it happens again, it is a fault of this package: please report it."
+_RETRY = "Nothing was changed. Try again; if it happens again, it is a bug in mla-extend: please report it."
 
 
 @dataclass(frozen=True)
@@ -111,7 +111,7 @@ def prove_isolation(
     before = take_snapshot(registry, encode_before, skip=language, languages=encoded)
     after = take_snapshot(registry, encode_after, skip=language, languages=encoded)
     if _hashes(staged) != held:
-        raise IsolationError(f"The files in {staged} changed while {language!r} was proven. {_RETRY}")
+        raise IsolationError(f"The files in {staged} changed during the isolation proof of {language!r}. {_RETRY}")
     return replace(compare(before, after), staged=manifest_hash(held))
 
 
@@ -185,7 +185,7 @@ def _encode(encoder: Encoder, languages: list[str]) -> dict[str, npt.NDArray[np.
 def _check_languages(what: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> None:
     if before.keys() != after.keys():
         moved = ", ".join(sorted(before.keys() ^ after.keys()))
-        raise IsolationError(f"The languages {what} are not the same as before, they differ in {moved}. {_RETRY}")
+        raise IsolationError(f"The languages {what} are not the same as before: {moved}. {_RETRY}")
 
 
 def _check_vectors(language: str, before: npt.NDArray[np.float32], after: npt.NDArray[np.float32]) -> None:

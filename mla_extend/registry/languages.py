@@ -76,7 +76,7 @@ class BaseRegistry:
             if not (folder / layout.CURRENT).exists():
                 raise LanguageError(self._missing(language))  # another process has just removed it
             raise RegistryError(
-                f"{folder / layout.CURRENT} names the version {name}, which is not there. Write one of "
+                f"{folder / layout.CURRENT} names the version {name}, which does not exist. Write one of "
                 f"{[version.name for version in self.versions(language)]} into it, or add the language again."
             )
         return Version(language, name, folder / name)
@@ -163,7 +163,7 @@ class BaseRegistry:
         layout.check_language(language)
         if language.lower() == self.base.native.lower():
             raise LanguageError(
-                f"{language!r} is the own language of the base {self.base.name!r}: it is there already, and nothing "
+                f"{language!r} is the native language of the base {self.base.name!r}: it is there already, and nothing "
                 "is ever added to it."
             )
         tags = self.tags()
@@ -172,8 +172,8 @@ class BaseRegistry:
             raise RegistryError(f"{language!r} is in the registry as {other!r}. Use that spelling.")
         if not replace and language in tags:
             raise RegistryError(
-                f"{language!r} is in the registry {self.folder} already. Say that it is to be replaced (its old "
-                "version stays beside the new one), or remove it first."
+                f"{language!r} is already in the registry {self.folder}. Replace it (--replace, or replace=True in "
+                "Python; the old version is kept), or remove it first."
             )
 
     def publish(

@@ -198,12 +198,12 @@ class RegistryModel(MultilingualModel):
         """
         if tag == self.native:
             raise LanguageError(
-                f"{tag!r} is the own language of the base {self.base.identity.name!r}: every language starts from that "
+                f"{tag!r} is the native language of the base {self.base.identity.name!r}: all languages start from it "
                 "already. Leave out --start-from."
             )
         if self.registry is None:
             raise LanguageError(
-                f"{tag!r} cannot be started from: no language was added to the base {self.base.identity.name!r} yet. "
+                f"--start-from {tag}: no language has been added to the base {self.base.identity.name!r} yet. "
                 "Add it first, or leave out --start-from."
             )
         from mla_extend.language.related import Related  # noqa: PLC0415 - imports scipy, which encoding does without
@@ -257,7 +257,7 @@ def load_model(
         base: `demo`, a model folder or a hub id. Default: the setting, else the registry's base, else the demo base.
         registry: the registry's folder. Default: the setting, else `adapters/` in the current folder.
         device: `cpu`, `cuda`, `mps`, or `auto` for the best there is.
-        progress: told of long work, such as fetching the base.
+        progress: receives the progress of long work, such as fetching the base.
 
     Raises:
         BaseError: the base cannot be opened.

@@ -50,8 +50,8 @@ def prove(model: RegistryModel, home: BaseRegistry, tag: str, staged: Path, nati
     proof = prove_isolation(home, tag, staged, partial(encode_texts, model), encode_with, languages=others)
     if native_probe(model).tobytes() != native_before.tobytes():
         raise IsolationError(
-            f"The native vectors of the base moved while {tag!r} was proven. Nothing was changed; it is a fault of "
-            "this package: please report it."
+            f"The native vectors of the base changed during the isolation proof of {tag!r}. Nothing was "
+            "changed; it is a bug in mla-extend: please report it."
         )
     return {**proof.to_json(), "recorded": record_vectors(model, tag)}
 
@@ -146,7 +146,7 @@ def open_model(home: BaseRegistry, device: str, progress: Progress) -> RegistryM
     if opened.identity.fingerprint != base.fingerprint:
         raise BaseError(
             f"{base.source!r} has the fingerprint {opened.identity.fingerprint[:16]}, and the registry {home.folder} "
-            f"was made for {base.fingerprint[:16]}: it is another base now. Put the one it was made for back there."
+            f"was made for {base.fingerprint[:16]}: the base has changed. Restore the original there."
         )
     return RegistryModel(opened, home)
 

@@ -44,7 +44,7 @@ def check_staged(staged: Path, work: Path) -> None:
             raise RegistryError(f"{path} is a link. A version shares no file: put a copy in its place.")
         if path.suffix not in layout.SUFFIXES:
             kinds = ", ".join(sorted(layout.SUFFIXES))
-            raise RegistryError(f"{name} in {staged} is not of a kind that is published ({kinds}). Take it away.")
+            raise RegistryError(f"{name} in {staged} is not of a kind that is published ({kinds}). Remove it.")
 
 
 def check_card(card: Card, language: str, base: BaseIdentity) -> None:
@@ -80,7 +80,7 @@ def put(folder: Path, staged: Path, language: str, name: str, *, isolation: Mapp
         (staged / layout.PENDING).touch()
         make_folder(folder)
         if not publish_folder(staged, version.folder):
-            raise RegistryError(f"{version.folder} came into being while it was published. Try again.")
+            raise RegistryError(f"{version.folder} was created by another process meanwhile. Try again.")
         _set_modes(version.folder, 0o444)  # against an editor's slip
         with recorded(folder, language, REPLACE if before else ADD, before, name, isolation=isolation):
             set_current(folder, name)
@@ -137,7 +137,7 @@ def sweep(base_folder: Path, language: str) -> None:
             continue
         names = [path.name for path in folder.iterdir()] if folder.is_dir() else [""]
         if not all(layout.is_version_name(name) or fnmatchcase(name, f".{layout.CURRENT}.*.part") for name in names):
-            raise RegistryError(f"{folder} is in the way: it is no language's. Move it somewhere else.")
+            raise RegistryError(f"{folder} is in the way: it is not a language's folder. Move it elsewhere.")
         remove(folder, work)
 
 

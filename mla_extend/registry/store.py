@@ -93,7 +93,7 @@ class Registry:
             return said
         names = self.bases()
         if len(names) > 1:
-            raise RegistryError(f"{self.root} holds several bases: {', '.join(names)}. Say which with --base.")
+            raise RegistryError(f"{self.root} holds several bases: {', '.join(names)}. Choose one with --base.")
         return self.open(names[0]).base.source if names else None
 
     def create(self, record: BaseIdentity) -> "BaseRegistry":

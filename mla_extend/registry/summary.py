@@ -72,16 +72,14 @@ def find_home(language: str, base: str | None, registry: str | Path | None) -> t
     from mla_extend.data.codes import language_tag  # noqa: PLC0415 - imports langcodes
 
     if "@" in language:
-        raise LanguageError(
-            f"{language!r} names one version, and a language is asked for. Leave out the '@' and what follows."
-        )
+        raise LanguageError(f"{language!r} is a version, but a language is needed. Leave out the '@' and what follows.")
     tag = language_tag(language)
     homes = open_homes(base, registry)
     root = homes[0].folder.parent
     holding = [home for home in homes if tag in home.tags()]
     if len(holding) > 1:
         names = ", ".join(home.base.name for home in holding)
-        raise RegistryError(f"{tag!r} is there for several bases: {names}. Say which with --base.")
+        raise RegistryError(f"{tag!r} exists for several bases: {names}. Choose one with --base.")
     if not holding:
         if len(homes) == 1:
             homes[0].current(tag)  # raises with the nearest name

@@ -33,7 +33,7 @@ def _base_problems(registry: Registry, name: str) -> Iterator[Problem]:
         yield Problem(name, None, None, layout.BASE_FILE, _sentence(error), remedy)
         return
     if base.base.name != name:
-        what = f"it names the base {base.base.name!r}, and lies in the folder {name!r}"
+        what = f"it names the base {base.base.name!r}, but is in the folder {name!r}"
         yield Problem(name, None, None, layout.BASE_FILE, what, "Give the folder the base's name.")
     for record in sorted((base.folder / layout.HISTORY).glob("*.jsonl")):
         yield from _record_problems(base, record)
@@ -61,7 +61,7 @@ def _record_problems(base: BaseRegistry, record: Path) -> Iterator[Problem]:
 def _language_problems(base: BaseRegistry, language: str, folder: Path) -> Iterator[Problem]:
     name = base.base.name
     if folder.is_symlink():
-        what = "it is a link to another place"
+        what = "it is a link"
         yield Problem(name, language, None, None, what, "Put a copy of the folder in its place.")
     there = [path for path in sorted(folder.iterdir()) if not path.name.startswith(".")]
     if all(layout.is_version_name(path.name) and layout.is_pending(path) for path in there):
@@ -69,7 +69,7 @@ def _language_problems(base: BaseRegistry, language: str, folder: Path) -> Itera
     try:
         base.current(language)
     except LanguageError:
-        what = "there is no such file, so this is no language: it was deleted"
+        what = "it is missing: without it this is not a language"
         remedy = "Write the name of a version into it, or add the language again, which clears the folder."
         yield Problem(name, language, None, layout.CURRENT, what, remedy)
     except RegistryError as error:

@@ -66,7 +66,7 @@ class VectorCheck:
                 f"the vectors of {self.language!r} are not the bits recorded{far}, though machine, threads and "
                 "libraries are as they were"
             )
-            remedy = "Verify again; if it stays, suspect the machine's memory, then this package: please report it."
+            remedy = "Verify again; if it persists, suspect the machine's memory, then this package: please report it."
         return Problem(self.base, self.language, self.version, None, what, remedy)
 
 

@@ -32,9 +32,9 @@ SIDE = 128
 QUALITY = 78
 
 KINDS = {
-    "best": "Right, and by the largest distance from every wrong image",
-    "confused": "Wrong by a hair: another image scores just above the right one",
-    "worst": "Furthest from right: the right image has the largest rank",
+    "best": "Right, by the largest margin over every wrong image",
+    "confused": "Narrowly wrong: another image scores just above the right one",
+    "worst": "Most wrong: the right image has the largest rank",
 }
 """What is shown of each language, in this order."""
 

@@ -8,21 +8,21 @@ from mla_extend.report.render import render
 
 EXPLANATIONS = {
     "empty": "One side holds no text.",
-    "unreadable": "The image is missing, damaged or of a format that is not read.",
-    "leaked": "The text or its image stands in the test set too, which would make the evaluation too good.",
-    "duplicate": "The same row stands earlier in the data; nothing new can be learned from it.",
+    "unreadable": "The image is missing, damaged or of an unsupported format.",
+    "leaked": "The text or its image is also in the test set, which would bias the evaluation.",
+    "duplicate": "The same row occurs earlier in the data.",
     "copy": "The target is the native text itself: it was not translated.",
-    "mojibake": "The characters were read in a wrong encoding at some time, such as “Ã©” for “é”.",
+    "mojibake": "The text was decoded with the wrong encoding, such as “Ã©” for “é”.",
     "wrong_script": "Too many letters are of a script that the language is not written in.",
     "wrong_language": "The text is most likely in another language. Short texts are not judged.",
-    "length_ratio": "One side is far longer than the other, beside what is usual in this data.",
-    "truncated": "Longer than the base can read, so that its end is cut off; counted over the rows kept, none dropped.",
+    "length_ratio": "One side is longer than the other by far more than is usual in this data.",
+    "truncated": "Longer than the base's context, so its end is cut off; the rows are kept.",
 }
 """What each problem means, in one or two sentences."""
 LEVELS = {
     "strict": "doubtful rows are dropped too",
     "default": "rows that are most likely wrong are dropped",
-    "off": "nothing is dropped; problems are counted alone",
+    "off": "nothing is dropped; problems are only counted",
 }
 
 

@@ -356,4 +356,4 @@ def check_query(query: str) -> str:
 def check_top(top: int) -> None:
     """Raise DataError unless `top` is in range."""
     if not 1 <= top <= MAX_TOP:
-        raise DataError(f"{top} hits cannot be given. Ask for 1 to {MAX_TOP}.")
+        raise DataError(f"Cannot return {top} hits. Ask for 1 to {MAX_TOP}.")

@@ -19,8 +19,8 @@ class HitOut(BaseModel):
     rank: int = Field(description="From 1, the best.")
     key: int = Field(description="The image's number in the index.")
     score: float = Field(description="Cosine of the query and the image.")
-    language: str = Field(description="The language that found it; empty where a picture was the query.")
-    name: str = Field(description="The file's name, without its folder; or what a list called it.")
+    language: str = Field(description="The language of the search that found it; empty for a picture query.")
+    name: str = Field(description="The file's name without its folder, or its name in an imported list.")
     width: int = Field(description="Pixels; 0 where unknown.")
     height: int
     bytes: int
@@ -31,9 +31,9 @@ class HitOut(BaseModel):
 class Found(BaseModel):
     """What a query found, best first."""
 
-    query: str = Field(description="The text as searched; empty where a picture was the query.")
-    languages: list[str] = Field(description="Searched in these; two where the query's language was not sure.")
-    confidence: float | None = Field(description="How likely the first is right, where it was found out.")
+    query: str = Field(description="The text as searched; empty for a picture query.")
+    languages: list[str] = Field(description="The languages searched; two if detection was unsure.")
+    confidence: float | None = Field(description="The probability of the first, if it was detected.")
     sure: bool
     seconds: float
     hits: list[HitOut]
@@ -43,7 +43,7 @@ class Texts(BaseModel):
     """Texts to encode."""
 
     texts: list[str] = Field(min_length=1)
-    languages: str | list[str] = Field(default="auto", description="One code for all texts, one a text, or auto.")
+    languages: str | list[str] = Field(default="auto", description="One code for all texts, one per text, or auto.")
 
 
 class Vectors(BaseModel):
@@ -68,14 +68,12 @@ class LanguageOut(BaseModel):
     bytes: int | None = None
     test_set: str | None = None
     quality: list[dict[str, Any]] = Field(
-        default=[], description="A split each: its size, recalls with intervals, and their ratio to the native ones."
+        default=[], description="For each split: its size, recalls with intervals, and their ratio to the native ones."
     )
     data: list[dict[str, Any]] = Field(default=[], description="What it was made from, with rows and licence.")
     noncommercial: bool = False
     licence: str | None = Field(default=None, description="The base's, for the native language.")
-    problem: str | None = Field(
-        default=None, description="Why it, or its newest version, cannot be used or be found out."
-    )
+    problem: str | None = Field(default=None, description="Why it, or its newest version, cannot be used or detected.")
 
 
 class Languages(BaseModel):

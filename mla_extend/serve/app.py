@@ -99,7 +99,7 @@ class _Work:
         tags = [languages] * len(texts) if isinstance(languages, str) else languages
         if len(tags) != len(texts):
             raise DataError(
-                f"There are {len(texts)} texts and {len(tags)} languages. Give one language, or one a text."
+                f"There are {len(texts)} texts and {len(tags)} languages. Give one language, or one per text."
             )
         chosen, vectors = self.queries.embed(texts, tags)
         base = self.searcher.model.base.identity

@@ -71,12 +71,11 @@ class Guard:
         if self.hosts is not None and _without_port(host) not in self.hosts:
             raise HTTPException(
                 HTTPStatus.MISDIRECTED_REQUEST,
-                f"This server answers on this machine alone, not as {host[:100]!r}. Ask for localhost, or start it "
-                "with --host.",
+                f"This server does not answer to the host name {host[:100]!r}. Use localhost, or start it with --host.",
             )
         site, mode = headers.get(b"sec-fetch-site", b"none"), headers.get(b"sec-fetch-mode")
         if site not in (b"none", b"same-origin") and mode != b"navigate":
-            raise HTTPException(HTTPStatus.FORBIDDEN, "Another site's page may not use this server.")
+            raise HTTPException(HTTPStatus.FORBIDDEN, "Requests from other sites' pages are refused.")
 
     async def _body(self, headers: dict[bytes, bytes], receive: Receive) -> bytes:
         """Read the whole body, so that what is slow or too large never reaches a route."""
@@ -109,7 +108,7 @@ class Guard:
             )
         if self._held + size > self.limits.bodies_bytes:
             raise HTTPException(
-                HTTPStatus.SERVICE_UNAVAILABLE, "The server holds too many large requests. Try again soon."
+                HTTPStatus.SERVICE_UNAVAILABLE, "The server has too many large requests at once. Try again soon."
             )
         return b"".join(parts)
 

@@ -82,7 +82,7 @@ class Pictures:
         except (MlaExtendError, LookupError) as error:
             raise NoPicture(f"The index has no picture {key}.") from error
         if entry.path is None:
-            raise NoPicture(f"The index holds the vector of {entry.name!r}, and no file of it.")
+            raise NoPicture(f"The index has a vector of {entry.name!r}, but no file.")
         return entry.path
 
 
@@ -120,7 +120,7 @@ def read_query(content: bytes, pixels: int) -> Image.Image:
     except ImageError as error:
         raise ImageError(
             "query",
-            f"What was sent is no image that can be read ({type(error.__cause__).__name__}, {len(content)} bytes). "
+            f"The upload is not an image that can be read ({type(error.__cause__).__name__}, {len(content)} bytes). "
             "Send a JPEG, PNG or WebP file.",
         ) from error
 
@@ -134,7 +134,7 @@ def _small(image: Image.Image) -> bytes:
 
 def _unreadable(what: object, error: DataError) -> NoPicture:
     if isinstance(error, MissingExtraError):
-        return NoPicture(f"The server has no av, which videos need. Run {install('av')} where it runs.")
+        return NoPicture(f"Videos need av, which the server does not have. Run {install('av')} where it runs.")
     gone = isinstance(error.__cause__, FileNotFoundError)
     why = "it is gone" if gone else type(error.__cause__ or error).__name__
     return NoPicture(f"The picture {what} cannot be read ({why}). Index the folder again.")

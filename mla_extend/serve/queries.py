@@ -92,7 +92,7 @@ class Queries:
                 self.searcher.refresh()
             except (OSError, MlaExtendError) as error:
                 # What is loaded still answers.
-                LOG.warning("The registry cannot be followed: %s", error)
+                LOG.warning("The registry cannot be read: %s", error)
             self._looked = time.monotonic()
 
     def close(self) -> None:
@@ -114,7 +114,7 @@ class Queries:
                     batch.append(self._waiting.get())
                 self._answer([one for one in batch if one is not None and one.answer.set_running_or_notify_cancel()])
             except BaseException as error:  # this thread is the only one that answers
-                LOG.exception("Answering failed, and goes on")
+                LOG.exception("Answering failed; it is restarted")
                 self.restarts += 1
                 for one in batch:
                     with suppress(InvalidStateError):  # it was answered, or nobody waits for it any more

@@ -116,7 +116,7 @@ def listen(host: str, port: int) -> socket.socket:
         family, kind, protocol, _, where = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         bound = socket.socket(family, kind, protocol)
     except (OSError, UnicodeError) as error:
-        raise DataError(f"There is no host {host!r} to listen on ({error}). Give --host 127.0.0.1.") from error
+        raise DataError(f"Cannot listen on the host {host!r} ({error}). Give --host 127.0.0.1.") from error
     try:
         if not WINDOWS:  # where it would take a port from another process
             bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -58,7 +58,7 @@ def extract(path: Path, folder: Path) -> None:
     if not path.is_file():
         state = "is not a file" if path.exists() else "does not exist"
         raise DataError(f"{path} {state}. Give an archive that mla-extend pack wrote.")
-    not_ours = f"{path} is no archive that mla-extend pack wrote"
+    not_ours = f"{path} is not an archive that mla-extend pack wrote"
     try:
         _check_end(path)
         with zipfile.ZipFile(path) as archive:
@@ -69,7 +69,7 @@ def extract(path: Path, folder: Path) -> None:
                 if fault is not None:
                     raise DataError(f"{path}: {entry.filename!r} {fault}. {NOTHING}")
             if sum(entry.compress_size for entry in entries) > path.stat().st_size:
-                raise DataError(f"{path}: its files lie over one another. {NOTHING}")
+                raise DataError(f"{path}: its entries overlap. {NOTHING}")
             for entry in entries:
                 target = folder / entry.filename
                 target.parent.mkdir(parents=True, exist_ok=True)
@@ -88,20 +88,20 @@ def _check_end(path: Path) -> None:
         file.seek(max(0, size - END_BYTES))
         end = file.read(END_BYTES)
     if len(end) < END_BYTES or not end.startswith(END):
-        raise zipfile.BadZipFile("it does not end as one; it may have been cut off")
+        raise zipfile.BadZipFile("it has no zip directory at its end; it may have been cut off")
     count, listed, begins, comment = (
         int.from_bytes(end[at : at + width], "little") for at, width in ((10, 2), (12, 4), (16, 4), (20, 2))
     )
     if count > MAX_FILES or listed > MAX_FILES * ENTRY_BYTES:
         raise zipfile.BadZipFile(f"it lists {count:,} files in {listed:,} bytes, and the limit is {MAX_FILES} files")
     if comment or begins + listed + END_BYTES != size:
-        raise zipfile.BadZipFile("something stands before, after or within its list")
+        raise zipfile.BadZipFile("there is other data before, after or within its list")
 
 
 def _entry_fault(entry: zipfile.ZipInfo) -> str | None:
     kind = (entry.external_attr >> 16) & TYPE_BITS
     if kind not in (0, REGULAR & TYPE_BITS) or entry.is_dir():
-        return "is no plain file, but a link, a folder or a device"
+        return "is not a plain file but a link, a folder or a device"
     if entry.flag_bits & 1:
         return "is encrypted"
     if entry.compress_type != zipfile.ZIP_STORED or entry.compress_size != entry.file_size:

@@ -72,7 +72,7 @@ def download(
                 file.write(part)
             size = file.tell()
         if stated is not None and size != stated:
-            raise DataError(f"{url} gave {size:,} of {stated:,} bytes. Try again later.")
+            raise DataError(f"{url} sent {size:,} of {stated:,} bytes. Try again later.")
         left -= size
 
 
@@ -106,12 +106,10 @@ def _get(api: "HfApi", url: str, most: int, params: Mapping[str, str] | None = N
         for part in response.iter_raw():
             arrived += len(part)
             if arrived > most:
-                raise DataError(
-                    f"{url} gives more than the {most:,} bytes that it may have. Nothing was taken from it."
-                )
+                raise DataError(f"{url} sends more than the {most:,} bytes that are allowed. Nothing was kept.")
             if time.monotonic() - begun > PATIENCE + arrived / SLOWEST:
                 raise DataError(
-                    f"{url} has given {arrived:,} bytes in {time.monotonic() - begun:.0f} s. Try again later."
+                    f"{url} sent only {arrived:,} bytes in {time.monotonic() - begun:.0f} s. Try again later."
                 )
             yield part
 
@@ -136,7 +134,7 @@ def _within(seconds: float, call: Callable[[], T], url: str) -> T:
     except TimeoutError as error:
         if answer.done():  # the call's own
             raise
-        raise DataError(f"{url} has begun no answer in {seconds:.0f} s. Try again later.") from error
+        raise DataError(f"{url} did not answer within {seconds:.0f} s. Try again later.") from error
 
 
 @contextlib.contextmanager
@@ -158,25 +156,25 @@ def hub_errors(repo: str, revision: str | None) -> Iterator[None]:
             "Try again later."
         ) from error
     except errors.OfflineModeIsEnabled as error:
-        raise DataError(f"The hub was not asked for {repo}: HF_HUB_OFFLINE is set. Unset it and try again.") from error
+        raise DataError(f"The hub was not asked for {repo}: HF_HUB_OFFLINE is set. Unset it.") from error
     except errors.RevisionNotFoundError as error:
         raise DataError(f"{repo} has no branch, tag or commit {revision or MAIN!r}. Look at what it has.") from error
     except errors.RepositoryNotFoundError as error:
         raise DataError(
-            f"There is no model repository {repo} on the hub, or it may not be read or written with the token at hand. "
+            f"There is no model repository {repo} on the hub, or your token gives no access to it. "
             f"Check the name, or set {TOKEN}."
         ) from error
     except errors.HfHubHTTPError as error:
         code = error.response.status_code
-        remedy = "Try again later." if code >= 500 else f"Check {TOKEN} and what it may do."
-        raise DataError(f"The hub refused or failed over {repo} (HTTP {code}: {_short(error)}). {remedy}") from error
+        remedy = "Try again later." if code >= 500 else f"Check {TOKEN} and its permissions."
+        raise DataError(f"The request to the hub for {repo} failed (HTTP {code}: {_short(error)}). {remedy}") from error
     except Exception as error:  # what the libraries below raise has no common name
         if isinstance(error, OSError) or type(error).__module__.startswith(("http", "ssl")):
             raise DataError(
                 f"The hub cannot be reached for {repo} ({_short(error)}). Check the network, HF_ENDPOINT and the name."
             ) from error
         raise DataError(
-            f"What the hub answers for {repo} cannot be read ({type(error).__name__}: {_short(error)}). Check "
+            f"The hub's answer about {repo} cannot be read ({type(error).__name__}: {_short(error)}). Check "
             "HF_ENDPOINT."
         ) from error
 

@@ -114,6 +114,6 @@ def check_text(folder: Path, names: Iterable[str], what: str) -> None:
         try:
             text = (folder / name).read_text(encoding="utf-8")
         except (OSError, ValueError) as error:
-            raise DataError(f"{what}: {name} is no UTF-8 text ({first_line(error)}). {NOTHING}") from error
+            raise DataError(f"{what}: {name} is not UTF-8 text ({first_line(error)}). {NOTHING}") from error
         if odd := ODD.search(text):
             raise DataError(f"{what}: {name} holds the character {odd[0]!a}. {NOTHING}")

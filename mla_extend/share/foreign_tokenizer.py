@@ -101,7 +101,7 @@ def _steps_fault(normaliser: Any) -> str | None:
     known = known_steps()
     if len(steps) > MOST_STEPS or any(step not in known or steps.count(step) > known.count(step) for step in steps):
         odd = next((step for step in steps if step not in known), "too many steps")
-        return f"spells text in a way that no language's does ({str(odd)[:60]!a})"
+        return f"normalises text in a way that no language's does ({str(odd)[:60]!a})"
     return None
 
 
@@ -133,7 +133,7 @@ def _pieces_fault(path: Path, vocabulary: list[list[Any]]) -> str | None:
     except (OSError, ValueError) as error:
         return f"lies beside a {PIECES} that cannot be read ({first_line(error)})"
     own = [piece for piece, _ in vocabulary[: len(pieces)]]
-    return None if own == [piece for piece, _ in pieces] else f"has other pieces than the {PIECES} beside it"
+    return None if own == [piece for piece, _ in pieces] else f"has different pieces from the {PIECES} beside it"
 
 
 def _table_fault(values: Any, table: "FrozenTable") -> str | None:

@@ -163,7 +163,7 @@ def pull(
 
 def _check_repo(repo: str) -> None:
     if not _REPO.fullmatch(repo):
-        raise DataError(f"{repo!r} is no name of a model repository. Give OWNER/NAME.")
+        raise DataError(f"{repo!r} is not the name of a model repository. Give OWNER/NAME.")
 
 
 def _api(*, needs_token: bool = False) -> "HfApi":
@@ -172,7 +172,7 @@ def _api(*, needs_token: bool = False) -> "HfApi":
     token = get_token()
     if needs_token and token is None:
         raise DataError(
-            f"Sending to the hub needs a token. Set {TOKEN} to one that may write, or log in: hf auth login"
+            f"Pushing to the hub needs a token. Set {TOKEN} to one with write access, or log in: hf auth login"
         )
     # The library reads the variable when it is imported, and a program may set it later.
     return HfApi(os.environ.get("HF_ENDPOINT"), token=token, library_name=PACKAGE, library_version=__version__)
@@ -188,7 +188,7 @@ def _there(api: "HfApi", repo: str, private: bool, revision: str | None) -> "Mod
         api.create_repo(repo, private=private, exist_ok=True)
         info = api.model_info(repo)
     if private and info.private is False:
-        raise DataError(f"{repo} is there and is public. Make it private on the hub, or leave out --private.")
+        raise DataError(f"{repo} exists and is public. Make it private on the hub, or leave out --private.")
     if revision is None or revision == MAIN:
         return info
     api.create_branch(repo, branch=revision, exist_ok=True)
@@ -205,7 +205,7 @@ def _stale(api: "HfApi", repo: str, info: "ModelInfo", card: Card) -> set[str]:
     if layout.CARD not in names:
         others = sorted(name for name in names - {layout.README} if not name.startswith("."))
         if others:
-            raise DataError(f"{repo} holds {others[0]!r} and no {layout.CARD}: it is of something else. Take another.")
+            raise DataError(f"{repo} holds {others[0]!r} and no {layout.CARD}. Give another repository.")
         return set()
     with folder_beside(cache_folder() / "received") as folder:
         download(api, repo, info, {layout.CARD: layout.CARD}, {}, folder)
@@ -248,7 +248,7 @@ def _sizes(info: "ModelInfo", what: str) -> dict[str, int | None]:
 def _source(name: str, sizes: Mapping[str, int | None], what: str) -> str:
     source = _stored(name) if _stored(name) in sizes else name
     if source not in sizes:
-        raise DataError(f"{what} holds no {source!r}, which its {layout.CARD} names. Ask whoever sent it.")
+        raise DataError(f"{what} holds no {source!r}, which its {layout.CARD} names. Ask its publisher.")
     return source
 
 

@@ -48,7 +48,7 @@ def already_there(card: Card, folder: Path, home: BaseRegistry | None, *, replac
     if same is not None:
         if (same.folder / layout.CARD).read_bytes() != (folder / layout.CARD).read_bytes():
             raise RegistryError(
-                f"{same.folder} is there with another content. Two versions of one name cannot both be kept: remove "
+                f"{same.folder} exists with other content. Two versions cannot have one name: remove "
                 f"{card.language!r} first."
             )
         check_version(same)
@@ -134,9 +134,9 @@ def _open(card: Card, target: Target, device: str, progress: Progress) -> "Regis
     try:
         check_base(card, identity.name, identity.fingerprint)
     except BaseMismatchError as error:
-        raise BaseMismatchError(f"{error} Say with --base where that one lies here.") from error
+        raise BaseMismatchError(f"{error} Give its path or hub id with --base.") from error
     if card.language.lower() == identity.native.lower():
-        raise LanguageError(f"{card.language!r} is the own language of the base {identity.name!r}. {NOTHING}")
+        raise LanguageError(f"{card.language!r} is the native language of the base {identity.name!r}. {NOTHING}")
     return RegistryModel(opened, target.home)
 
 
@@ -192,13 +192,13 @@ def _prove(model: "RegistryModel", home: BaseRegistry, staged: Path, card: Card,
     except Exception as error:  # whatever a library raises over files that are not those of an adapter
         text = first_line(error, hidden=staged).removesuffix(".")
         raise RegistryError(
-            f"The adapter for {card.language!r} cannot be used ({text}). Nothing was published. Ask whoever made it "
+            f"The adapter for {card.language!r} cannot be used ({text}). Nothing was published. Ask its publisher "
             "for another."
         ) from error
     if not np.isfinite(vectors).all():
         raise RegistryError(
-            f"The adapter for {card.language!r} gives vectors that are not finite. Nothing was published. Ask whoever "
-            "made it for another."
+            f"The adapter for {card.language!r} gives vectors that are not finite. Nothing was published. Ask its "
+            "publisher for another."
         )
     return proof
 

@@ -43,8 +43,8 @@ def find_target(card: Card, base: str | None, registry: str | Path | None, progr
         have = ", ".join(f"{home.base.name!r} (fingerprint {home.base.fingerprint[:16]})" for home in homes)
         raise BaseMismatchError(
             f"The adapter for {card.language!r} was made for the base {card.base['name']!r} (fingerprint "
-            f"{card.base['fingerprint'][:16]}), and {root.root} is of {have}. Say with --base where the base it was "
-            "made for lies here."
+            f"{card.base['fingerprint'][:16]}), and {root.root} is of {have}. Give that base's path or hub id "
+            "with --base."
         )
     from mla_extend.registry.load import find_base  # noqa: PLC0415 - imports torch
 

@@ -11,7 +11,7 @@ from mla_extend.errors import DataError
 
 ADDRESS = re.compile(r"-|(?:[a-z][a-z0-9+.-]*://|www\.)\S.*", re.IGNORECASE)
 LEAST_CELLS = 5
-REMEDY = "Each line needs two addresses, two texts and a score last, with tabs between; mend or delete the line."
+REMEDY = "Each line needs two addresses, two texts and a score last, with tabs between; fix or delete the line."
 SUFFIXES = (".tsv", ".txt", ".tab", ".scored")
 """Of files that are looked into, beside all of gzip; none of them marks this format alone."""
 

@@ -84,7 +84,7 @@ def quoted_rows(path: Path, lines: Iterator[tuple[int, str]], delimiter: str, ma
 
 def one_column(path: Path, line: int, text: str, delimiter: str) -> Row:
     """Return what stands for a line without a delimiter."""
-    remedy = f"Each line needs two columns with {delimiter} between them; mend or delete the line."
+    remedy = f"Each line needs two columns with {delimiter} between them; fix or delete the line."
     return Row(line, {}, Fault(f"{path}, line {line}: one column, {text[:60]!r}", remedy))
 
 

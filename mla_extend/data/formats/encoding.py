@@ -99,8 +99,8 @@ def _wide_lines(file: IO[bytes], name: str, encoding: str) -> Iterator[tuple[int
             yield number, line.removesuffix("\n").removesuffix("\r")
     except UnicodeError as error:
         raise DataError(
-            f"{name} begins as {encoding.upper()} and is not after line {number} ({error}). Copy or fetch the file "
-            "again, or save it as UTF-8 in the program that made it."
+            f"{name} begins as {encoding.upper()} but is not {encoding.upper()} after line {number} ({error}). "
+            "Copy or fetch the file again, or save it as UTF-8 in the program that made it."
         ) from error
     finally:
         if not file.closed:  # as by a reader that has failed
@@ -122,7 +122,7 @@ def advice(sample: bytes, line: bytes, language: str) -> str:
     good = sum(map(_is_utf8, lines))
     if good > len(lines) - good:
         return (
-            f"Other lines of it are UTF-8, so that converting the file would spoil them: mend or delete the line "
+            f"Other lines of it are UTF-8, so that converting the file would spoil them: fix or delete the line "
             f"{line[:60].decode('utf-8', 'replace').strip()!r}."
         )
     lines = [one for one in [*lines, line] if not _is_utf8(one)]

@@ -136,7 +136,7 @@ def _hub_name(path: Path) -> tuple[str, str | None]:
     """Return a path as name and configuration of a data set of the hub."""
     parts = path.as_posix().split("/")
     if path.exists() or not 2 <= len(parts) <= 3 or not all(HUB_PART.fullmatch(part) for part in parts):
-        found = "is a file" if path.exists() else "is no folder, nor can it be the name of a data set of the hub"
+        found = "is a file" if path.exists() else "is neither a folder nor the name of a data set on the hub"
         raise DataError(f"{path} {found}. Give hf:FOLDER, hf:ORG/NAME or hf:ORG/NAME/CONFIG.")
     return "/".join(parts[:2]), parts[2] if len(parts) == 3 else None
 

@@ -101,13 +101,13 @@ def _image(folder: Path, inside: Path, name: Any, where: str) -> Path:
         DataError: it is no path, or with links followed it lies elsewhere.
     """
     if not isinstance(name, str) or not name.strip():
-        raise DataError(f"{where}: the path of the image is {name!r}. Mend or delete the line.")
+        raise DataError(f"{where}: the path of the image is {name!r}. Fix or delete the line.")
     image = folder / name.strip()
     absolute = PurePosixPath(name.strip()).is_absolute() or PureWindowsPath(name.strip()).is_absolute()
     try:
         refused = absolute or not image.resolve().is_relative_to(inside)
     except (OSError, ValueError, RuntimeError) as error:  # a loop of links, or no path at all
-        raise DataError(f"{where}: {name[:80]!r} is no path of an image ({error}). Mend or delete the line.") from error
+        raise DataError(f"{where}: {name[:80]!r} is not an image path ({error}). Fix or delete the line.") from error
     if refused:
         raise DataError(
             f"{where}: the image {name[:80]!r} lies outside of {folder}. Move it there and name it from there."

@@ -19,9 +19,9 @@ class JsonlFolder(Format):
 
     def check(self, path: Path) -> None:
         """Check that it is a folder with a JSONL file in it."""
-        check_folder(path, "a folder with a .jsonl file a split")
+        check_folder(path, "a folder with a .jsonl file per split")
         if not any(path.glob("*.jsonl")):
-            raise DataError(f"The folder {path} holds no .jsonl file. Give a folder with one a split.")
+            raise DataError(f"The folder {path} holds no .jsonl file. Give a folder with one per split.")
 
     def files(self, path: Path, mapping: ColumnMapping) -> list[Path]:
         """Return the file of the split, or all."""

@@ -50,7 +50,7 @@ class Moses(Format):
         elif path.is_file():
             check_file(path, WHAT)
             if not zipfile.is_zipfile(path):
-                raise DataError(f"{path} is one file and no zip, or a damaged one. Give {WHAT}.")
+                raise DataError(f"{path} is a single file, not a zip, or a damaged zip. Give {WHAT}.")
 
     def files(self, path: Path, mapping: ColumnMapping) -> list[Path]:
         """Return the native file and the target file, or the zip.
@@ -185,7 +185,7 @@ def _aligned(native_name: str, natives: Lines, target_name: str, targets: Lines)
             counts = (longer, number - 1) if target is None else (number - 1, longer)
             raise DataError(
                 f"{native_name} has {counts[0]} lines and {target_name} has {counts[1]}. Each line must be the "
-                "translation of the same line of the other; fetch both again, or find where they part."
+                "translation of the same line of the other; fetch both again, or find the line where they diverge."
             )
         yield Row(number, {"native": native[1], "target": target[1]})
 

@@ -1,4 +1,4 @@
-"""Text of one language, a sentence a line."""
+"""Text of one language, one sentence per line."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +13,7 @@ class Sentences(Format):
 
     def check(self, path: Path) -> None:
         """Check that it is a file with something in it."""
-        check_file(path, "a file of text, a sentence a line")
+        check_file(path, "a file of text, one sentence per line")
 
     def rows(self, path: Path, mapping: ColumnMapping) -> Iterator[Row]:
         """Give the lines under the name `target`."""

@@ -118,7 +118,7 @@ def outline(path: Path, units: Set[str]) -> Iterator[tuple[str, "Element"]]:
         reason = str(error).partition(":")[0]
         raise DataError(
             f"{path}, line {error.position[0]}: not XML, or cut off ({reason} at column {error.position[1] + 1}). "
-            "Fetch the file again, or mend it there; its text must be in the encoding that its first line names."
+            "Fetch the file again, or fix it there; its text must be in the encoding that its first line names."
         ) from error
     except refused.DefusedXmlException as error:
         raise DataError(

@@ -35,8 +35,8 @@ class Unfolding:
         self.taken += size
         if self.taken > max(FREE, TIMES * self.stored):
             raise DataError(
-                f"{self.path} takes {self.stored:,} bytes and unfolds to over {max(FREE, TIMES * self.stored):,}. No "
-                "text or picture can be packed so well: fetch the file again, from where it was published."
+                f"{self.path} takes {self.stored:,} bytes and expands to over {max(FREE, TIMES * self.stored):,}. No "
+                "text or picture compresses so well: fetch the file again, from where it was published."
             )
 
     def lines(self, lines: Iterable[tuple[int, str]]) -> Iterator[tuple[int, str]]:

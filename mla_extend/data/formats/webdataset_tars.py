@@ -197,7 +197,7 @@ def _expanded(path: Path) -> list[Path]:
     if min(counts) < 1 or math.prod(counts) > MOST_TARS:
         first, last = ends[0]
         raise DataError(
-            f"{path}: {{{first}..{last}}} is no range of files. Write the first number, two points, and the last."
+            f"{path}: {{{first}..{last}}} is not a range of files. Write the first number, two points, and the last."
         )
     numbers = ([f"{i:0{len(first)}}" for i in range(int(first), int(last) + 1)] for first, last in ends)
     return [

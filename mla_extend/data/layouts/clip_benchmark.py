@@ -66,7 +66,7 @@ def _shards(folder: Path) -> list[Path]:
     """
     text = " ".join(line for _, line in text_lines(folder / COUNT)).strip()
     if not text.isdecimal() or len(text) > 6 or int(text) == 0:
-        raise DataError(f"{folder / COUNT} says {text[:60]!r}, not how many tar files there are. Mend it.")
+        raise DataError(f"{folder / COUNT} says {text[:60]!r}, not how many tar files there are. Fix it.")
     shards = [folder / f"{number}.tar" for number in range(int(text))]
     there = {file.name for file in folder.glob("*.tar")}
     missing = [shard.name for shard in shards if shard.name not in there]

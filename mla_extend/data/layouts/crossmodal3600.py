@@ -89,7 +89,7 @@ def _texts(values: Mapping[str, Any], tag: str, where: str, file: Path) -> list[
     texts = inner.get("caption") if isinstance(inner, Mapping) else values.get(f"{code}.caption")
     if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
         raise DataError(
-            f"{where}: the captions in {code!r} are {str(texts)[:60]!r}, not a list of texts. Mend the line."
+            f"{where}: the captions in {code!r} are {str(texts)[:60]!r}, not a list of texts. Fix the line."
         )
     return texts
 

@@ -62,8 +62,8 @@ class Multi30k(Format):
         missing = f"no folder with images in {path}" if names else f"no list of images image_splits/{split}.txt"
         if len(target) > 1:
             raise DataError(
-                f"The captions of {split!r} in {target[0].parent} are no translations of one another, and there is "
-                f"{missing}: they can be read with images alone. Fetch these, or read task 1."
+                f"The captions of {split!r} in {target[0].parent} are not translations of one another, and there is "
+                f"{missing}: they need images. Fetch these, or read task 1."
             )
         if not native:
             raise DataError(

@@ -64,7 +64,7 @@ def _records(file: Path) -> Iterator[tuple[int, str, str, list[str]]]:
         key, texts = row.values.get("id"), field(row.values, "sentences", list, where)
         if key is None or not all(isinstance(text, str) for text in texts):
             raise DataError(
-                f"{where}: no id, or sentences that are no texts. Each line needs {', '.join(sorted(KEYS))}."
+                f"{where}: no id, or sentences that are not texts. Each line needs {', '.join(sorted(KEYS))}."
             )
         yield row.number, str(key), field(row.values, "img_path", str, where), texts
 

@@ -92,11 +92,11 @@ def _prepare(store: Store, preparation: str, progress: Progress) -> None:
     if before is None:
         return
     progress.note(
-        f"The pictures of this index were prepared {what_changed(before, preparation)}. They are encoded again. This "
-        "can be stopped, and goes on with the same command; the index can be searched meanwhile."
+        f"The pictures of this index were prepared {what_changed(before, preparation)}. They are encoded again. You "
+        "can stop and continue with the same command; the index can be searched meanwhile."
     )
     if kept := store.count_older(files=False):
-        progress.note(f"{kept:,} vectors that were taken in without files stay as they are.")
+        progress.note(f"{kept:,} imported vectors without files stay as they are.")
 
 
 def _nothing(source: Path, findings: Findings) -> DataError:

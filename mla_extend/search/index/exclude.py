@@ -71,7 +71,7 @@ class Excludes:
     def __init__(self, patterns: Sequence[str] = (), *, defaults: bool = True) -> None:
         self.asked = tuple(dict.fromkeys(patterns))
         if empty := [pattern for pattern in self.asked if not pattern.strip("/ ")]:
-            raise DataError(f"The pattern {empty[0]!r} of what to leave out says nothing. Give a glob, such as 'raw*'.")
+            raise DataError(f"The --exclude pattern {empty[0]!r} is empty. Give a glob, such as 'raw*'.")
         known = [*self.asked, *(DEFAULTS if defaults else ())]
         self._names = _Globs([pattern for pattern in known if "/" not in _plain(pattern)])
         self._paths = _Globs([pattern for pattern in known if "/" in _plain(pattern)])

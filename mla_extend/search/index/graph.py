@@ -92,7 +92,7 @@ class Graph:
         except (RuntimeError, ValueError, OSError) as error:
             raise damaged(path, error) from error
         if self._graph is None or self._graph.ndim != dimension:
-            raise damaged(path, "it is no graph of these vectors")
+            raise damaged(path, "it is not a graph of these vectors")
         self._graph.expansion_search = EXPANSION_SEARCH
         # One call at a time: calls with one thread each would share that thread's scratch memory.
         self._turn = threading.Lock()

@@ -62,7 +62,7 @@ def make_index(
     excludes = Excludes(exclude, defaults=default_excludes)
     parts = recognise(source, vectors)
     if exclude and (parts or source.is_file()):
-        raise DataError(f"{source} is no folder of images, of which anything could be left out. Leave out --exclude.")
+        raise DataError(f"{source} is not a folder of images, so --exclude has no effect. Leave it out.")
     if not parts and not source.is_dir():
         find_images(source, excludes)  # a wrong path is said before the base is opened
     root = Registry(registry)

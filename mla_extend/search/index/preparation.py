@@ -33,7 +33,7 @@ def is_todays(preparation: str) -> bool:
 def what_changed(before: str, now: str) -> str:
     """Return in what two preparations differ."""
     if not before:
-        return "by a version that did not write down how"
+        return "by a version that did not record how"
     old, new = json.loads(before), json.loads(now)
     names = [name for name in {**old, **new} if old.get(name) != new.get(name)]
     return "otherwise: " + "; ".join(OURS.get(name, name) for name in names)

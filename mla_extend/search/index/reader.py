@@ -176,7 +176,7 @@ class ImageIndex:
         """
         found = self.entries([key])
         if key not in found:
-            raise DataError(f"The index {self.folder} holds no image {key}, or no longer. Search again.")
+            raise DataError(f"The index {self.folder} has no image {key}, or no longer has it. Search again.")
         return found[key]
 
     def entries(self, keys: Sequence[int]) -> dict[int, Entry]:

@@ -90,7 +90,7 @@ def _checksum(crc: int) -> bytes:
 def damaged(path: Path, error: object) -> DataError:
     """Return the error over a damaged file of an index."""
     reason = " ".join(str(error).split()) or type(error).__name__
-    return DataError(f"{path} is damaged ({reason}). Take it from a backup, or delete the index and make it anew.")
+    return DataError(f"{path} is damaged ({reason}). Take it from a backup, or delete the index and make it again.")
 
 
 def _rows(shards: Sequence[Vectors], places: Keys) -> Iterator[Vectors]:

@@ -366,8 +366,8 @@ def writing(folder: Path) -> Iterator[Store]:
         ) from error
     if FILE not in others and [name for name in others if name != VECTORS and not PART.fullmatch(name)]:
         raise DataError(
-            f"{folder} is no image index, and holds other things ({', '.join(sorted(others)[:3])}). Give a new folder: "
-            "--index DIR."
+            f"{folder} is not an image index and contains other files ({', '.join(sorted(others)[:3])}). Give a new "
+            "folder: --index DIR."
         )
     held = FileLock(folder / LOCK)
     try:
@@ -392,8 +392,8 @@ def writing(folder: Path) -> Iterator[Store]:
             raise damaged(folder / FILE, error) from error
         reason = getattr(error, "strerror", None) or error
         raise DataError(
-            f"The index {folder} cannot be written ({reason}). What it held counts on. Free some space, or make it "
-            "writable, and run the same command again."
+            f"The index {folder} cannot be written ({reason}). Its earlier content is intact. Free some space, or make "
+            "it writable, and run the same command again."
         ) from error
     finally:
         held.release()

@@ -70,17 +70,17 @@ def recognise(source: Path, vectors: str | None = None) -> list[Part]:
             return _clip_retrieval(source)
         if vectors is not None:
             raise DataError(
-                f"{source} is a folder, for which --vectors says nothing. Give the list of the rows' names."
+                f"{source} is a folder, to which --vectors does not apply. Give the list of the rows' names."
             )
         return []
     if source.suffix.lower() == NPY:
         raise DataError(
-            f"{source} holds vectors without names. Give the list of its rows' paths, one a line: mla-extend index "
+            f"{source} holds vectors without names. Give the list of its rows' paths, one per line: mla-extend index "
             f"LIST.txt --vectors {source}"
         )
     if vectors is not None and Path(vectors).suffix.lower() == NPY:
         if not source.is_file():
-            raise DataError(f"The list {source} does not exist. Give a text file with one path a line, or parquet.")
+            raise DataError(f"The list {source} does not exist. Give a text file with one path per line, or parquet.")
         return [Part(_there(absolute(Path(vectors))), source)]
     if source.suffix.lower() == PARQUET:
         return [Part(_there(source), source, vectors or _column(source, VECTORS, "vectors", "--vectors NAME"))]
@@ -277,7 +277,7 @@ def _names(part: Part) -> list[str]:
         try:
             names = part.names.read_text(encoding="utf-8-sig").splitlines()
         except UnicodeDecodeError as error:
-            raise DataError(f"{part.names} is not UTF-8. Give a text file with one path a line, as UTF-8.") from error
+            raise DataError(f"{part.names} is not UTF-8. Give a text file with one path per line, as UTF-8.") from error
         except OSError as error:
             raise DataError(f"{part.names} cannot be read ({error.strerror or error}).") from error
         while names and not names[-1].strip():

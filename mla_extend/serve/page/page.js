@@ -60,10 +60,10 @@ async function fetchJson(address, options = {}) {
     response = await fetch(address, options);
   } catch (error) {
     if (error.name === "AbortError") throw error;
-    throw new Error("The server cannot be reached. See whether it is still running, then search again.");
+    throw new Error("The server cannot be reached. Check that it is running, then search again.");
   }
   const content = await response.json().catch(() => null);
-  if (!response.ok) throw new Error(content?.error ?? `The server answered ${response.status} and did not say why.`);
+  if (!response.ok) throw new Error(content?.error ?? `The server answered ${response.status} without a reason.`);
   return content;
 }
 
@@ -133,7 +133,7 @@ const countOf = (answer) =>
   answer.hits.length === 0 ? "No image" : answer.hits.length === 1 ? "1 image" : `The ${answer.hits.length} nearest images`;
 
 function nameGuess(tag) {
-  language.options[0].textContent = tag ? `Guessed: ${nameOf(tag)}` : "Guess the language";
+  language.options[0].textContent = tag ? `Detected: ${nameOf(tag)}` : "Detect the language";
 }
 
 function showStart() {
@@ -225,7 +225,7 @@ function view(i) {
   const video = /\.(mp4|m4v|mov|webm|mkv|avi)$/i.test(name);
   element("viewer-name").textContent = name;
   element("viewer-stage").replaceChildren(
-    !hit.image ? make("span", { class: "pale" }, "The index holds no file of this image.")
+    !hit.image ? make("span", { class: "pale" }, "The index has no file of this image.")
       : video ? make("video", { src: hit.image, controls: true, "aria-label": name })
         : make("img", { src: hit.image, alt: name }),
   );
@@ -294,7 +294,7 @@ function clearPicture() {
 function take(transfer) {
   const chosen = [...(transfer?.files ?? [])].find((one) => one.type.startsWith("image/"));
   if (chosen) searchPicture(chosen);
-  else if (transfer?.files?.length) fault.textContent = "That is no picture. Choose a JPEG, PNG or WebP file.";
+  else if (transfer?.files?.length) fault.textContent = "That is not a picture. Choose a JPEG, PNG or WebP file.";
   return Boolean(transfer?.files?.length);
 }
 
@@ -354,7 +354,7 @@ async function readLanguages() {
 
 function drawPanel(all) {
   element("panel-about").textContent =
-    `Quality is how often the right image is found, against the same search in ${englishName(known.native)}, the own language of the base ${known.base}.`;
+    `Quality is how often the right image is found, against the same search in ${englishName(known.native)}, the native language of the base ${known.base}.`;
   element("panel-list").replaceChildren(...all.map(describeLanguage));
 }
 
@@ -363,7 +363,7 @@ function describeLanguage(one) {
   const item = make("li", {}, make("h3", {}, inItself(one.language), make("span", {}, beside)));
   if (one.problem) item.append(make("p", { class: "warn" }, one.problem));
   if (one.native) {
-    item.append(make("p", { class: "pale" }, "The base's own language: what the others are measured against."));
+    item.append(make("p", { class: "pale" }, "The base's own language, which the others are compared with."));
     if (one.licence) item.append(make("dl", {}, make("dt", {}, "Licence"), make("dd", {}, one.licence)));
     return item;
   }
