@@ -128,16 +128,14 @@ class Disk:
 
     def _watch(self) -> None:
         while True:
-            self._most = max(self._most, sum(map(_unnamed, Path("/proc/self/fd").iterdir())))
+            sizes: dict[int, int] = {}  # a file that is mapped has two descriptors
+            for descriptor in Path("/proc/self/fd").iterdir():
+                with contextlib.suppress(OSError):  # closed meanwhile
+                    told = descriptor.stat()
+                    if stat.S_ISREG(told.st_mode) and told.st_nlink == 0:
+                        sizes[told.st_ino] = told.st_size
+            self._most = max(self._most, sum(sizes.values()))
             time.sleep(0.2)
-
-
-def _unnamed(descriptor: Path) -> int:
-    try:
-        told = descriptor.stat()
-    except OSError:  # closed meanwhile
-        return 0
-    return told.st_size if stat.S_ISREG(told.st_mode) and told.st_nlink == 0 else 0
 
 
 def table(found: dict[str, Any]) -> str:
