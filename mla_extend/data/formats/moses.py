@@ -49,7 +49,7 @@ class Moses(Format):
             )
         elif path.is_file():
             check_file(path, WHAT)
-            if not zipfile.is_zipfile(path):
+            if not _is_zip(path):
                 raise DataError(f"{path} is a single file, not a zip, or a damaged zip. Give {WHAT}.")
 
     def files(self, path: Path, mapping: ColumnMapping) -> list[Path]:
@@ -76,6 +76,14 @@ class Moses(Format):
         native, target = self.files(path, mapping)
         lines = text_lines(native, mapping.native), text_lines(target, mapping.language)
         return _aligned(str(native), lines[0], str(target), lines[1])
+
+
+def _is_zip(path: Path) -> bool:
+    """Say whether a file is a zip that can be read; the library raises over some that are damaged."""
+    try:
+        return zipfile.is_zipfile(path)
+    except zipfile.BadZipFile:
+        return False
 
 
 def _pair(path: Path) -> tuple[Path, Path] | None:

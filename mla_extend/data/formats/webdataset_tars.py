@@ -20,7 +20,8 @@ from mla_extend.files import parse_json
 
 IMAGES = ("jpg", "jpeg", "png", "webp")
 RANGE = re.compile(r"\{(\d{1,100})\.\.(\d{1,100})\}", re.ASCII)
-MOST_TARS = 1_000_000
+MOST_TARS = 300_000
+"""Tars that braces may stand for: more than the largest public sets have."""
 LARGEST = 1 << 28
 """Bytes of a sample, which is held as a whole."""
 LONGEST_JSON = 1 << 24
@@ -194,7 +195,12 @@ def _expanded(path: Path) -> list[Path]:
     if not ends or path.exists():
         return [path]
     counts = [int(last) - int(first) + 1 for first, last in ends]
-    if min(counts) < 1 or math.prod(counts) > MOST_TARS:
+    if min(counts) >= 1 and math.prod(counts) > MOST_TARS:
+        raise DataError(
+            f"{path} stands for over {MOST_TARS:,} files. Write a smaller range, and give it and the next one as two "
+            "sources."
+        )
+    if min(counts) < 1:
         first, last = ends[0]
         raise DataError(
             f"{path}: {{{first}..{last}}} is not a range of files. Write the first number, two points, and the last."
