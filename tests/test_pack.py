@@ -238,7 +238,7 @@ def test_another_version_is_kept_beside(made: Path, here: Path, dual_folder: Pat
     add("sw", dual_folder, here, tmp_path, seed=1)
     home = Registry(here).open()
     own = home.current("sw")
-    with pytest.raises(RegistryError, match=r"'sw' is in the registry .* already"):
+    with pytest.raises(RegistryError, match=r"'sw' is already in the registry"):
         unpack(packed["file"], registry=here)
     assert unpack(packed["file"], registry=here, replace=True)["published"]
     assert home.current("sw").name == packed["version"]

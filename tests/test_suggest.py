@@ -84,7 +84,7 @@ def test_the_sentences_are_printed_and_written_for_a_translator(files: Path) -> 
     assert code == 0
     assert [one["text"] for one in suggested["sentences"]] == ["a white horse and a lion in deep snow"]
     assert (files / "next.tsv").read_text() == "en\tsw\na white horse and a lion in deep snow\t\n"
-    with pytest.raises(DataError, match=r"next.tsv is there already.*--out"):
+    with pytest.raises(DataError, match=r"next.tsv already exists.*--out"):
         run(*arguments, "--out", str(files / "next.tsv"), registry=files / "none")
     out = run(*arguments, registry=files / "none")[1]
     assert "Most worth translating next" in out

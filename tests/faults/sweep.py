@@ -326,6 +326,7 @@ def index_operations() -> dict[str, Operation]:
     from PIL import Image
 
     from mla_extend.errors import DataError
+    from mla_extend.images.pipeline import read_pictures
     from mla_extend.search.index import ImageIndex, build
 
     class Pixels:
@@ -333,9 +334,8 @@ def index_operations() -> dict[str, Operation]:
 
         identity = SimpleNamespace(name="tiny", fingerprint="f" * 64, source="/models/tiny")
 
-        def encode_images(self, images: list[Image.Image]) -> Any:
-            rows = np.stack([np.asarray(image, dtype=np.float32).reshape(-1) for image in images])
-            return SimpleNamespace(numpy=lambda: rows / np.linalg.norm(rows, axis=1, keepdims=True))
+        def encoded(self, images: Any, **asked: Any) -> Any:
+            return read_pictures(images, lambda frames: np.asarray(frames[0], dtype=np.float32).reshape(-1), **asked)
 
     def photos(folder: Path, numbers: range) -> None:
         (folder / "photos").mkdir(exist_ok=True)
