@@ -41,12 +41,12 @@ def run(data: Data, judge: Judge, count: int, wait: float | None, seed: int) -> 
     """Add the language with some pairs, and say what it took and reads."""
     tag = data.language
     with tempfile.TemporaryDirectory() as folder, cold_features():
-        path = Path(folder) / "pairs.tsv"
+        path, registry = Path(folder) / "pairs.tsv", Path(folder) / "adapters"
         write_pairs(path, data, count, seed)
         started = time.monotonic()
-        card = add_language(tag, parallel_data=path, registry=folder, base="demo", time=wait, seed=seed)
+        card = add_language(tag, parallel_data=path, registry=registry, base="demo", time=wait, seed=seed)
         seconds = time.monotonic() - started
-        model = load_model(folder)
+        model = load_model(base="demo", registry=registry)
         found = judge(lambda texts: model.text_vectors(texts, tag).numpy())
     stage = next(stage for stage in card.stages if stage["stage"] == "transfer")
     row = {"pairs": count, "time": wait, "seconds": round(seconds, 1), "steps": stage["steps"], **found}
