@@ -274,8 +274,8 @@ def test_odd_text_reads_back_equal(name: str, pairs: Pairs, tmp_path: Path) -> N
         text = text.translate(table)
         if cannot == XML_NO:
             text = re.sub(r"[\0-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]", "_", text)
-        # References in a memory are meant to become what they stand for.
-        return re.sub(r"&(#?\w+);", r"& \1;", text)
+        # References in a memory are meant to become what they stand for, and a column of addresses is refused.
+        return re.sub(r"&(#?\w+);", r"& \1;", text).replace("://", ": //")
 
     # Plain pairs at both ends: nothing in between is taken for a header, and there is enough to read.
     plain = [("A first line", "Mstari wa kwanza"), *((clean(a), clean(b)) for a, b in pairs), ("The end", "Mwisho")]
