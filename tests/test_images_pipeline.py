@@ -233,6 +233,27 @@ def test_each_content_is_encoded_once_wherever_it_lies(
     assert len(prepared) == 4
 
 
+def test_pictures_that_are_not_wanted_do_not_wait_for_others(tmp_path: Path, dual_folder: Path) -> None:
+    """Of a folder of copies that was moved none has to be encoded: each is given as it is read, and none is kept."""
+    (path,) = files(tmp_path / "photos", 1)
+    asked: list[int] = []
+
+    def many() -> Iterator[Path]:
+        for number in range(3000):
+            asked.append(number)
+            yield path
+
+    base = open_base(str(dual_folder))
+    with closing(base.encoded(many(), wanted=lambda *_: False)) as pictures:
+        assert next(pictures).made is None
+        assert len(asked) < 300
+    asked.clear()
+    seen = iter(range(3000))
+    with closing(base.encoded(many(), wanted=lambda *_: next(seen) == 0)) as pictures:
+        assert next(pictures).made is not None  # it does not wait for a batch that is never full
+        assert len(asked) < 1500
+
+
 def test_a_stop_keeps_what_was_encoded(tmp_path: Path, dual_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     base, stop = open_base(str(dual_folder)), StopRequest()
     paths = files(tmp_path, 40)

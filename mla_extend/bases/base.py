@@ -16,7 +16,6 @@ from mla_extend.bases.family import Family
 from mla_extend.bases.identity import BaseIdentity
 from mla_extend.bases.precision import computes_bf16
 from mla_extend.errors import BaseError, DataError, base_errors
-from mla_extend.images.open import open_image  # noqa: F401 - scripts take it from here
 from mla_extend.images.pipeline import ImageLike, Picture, Wanted, always, read_pictures
 from mla_extend.images.video import is_video, pool_frames
 from mla_extend.stop import StopRequest
@@ -27,6 +26,8 @@ T = TypeVar("T")
 TEXT_BATCH, CPU_TEXT_BATCH = 256, 64
 IMAGE_BATCH, GPU_IMAGE_BATCH = 16, 256
 """Texts and images a step: on a CPU small batches stay in the cache, and are faster than large ones."""
+WAITING = 1024
+"""Pictures at most that wait for a batch to be full: of a million copies, few have to be encoded."""
 TIMES_SIDE = 3
 """Times as long as a model takes it that a picture's shorter side stays where the picture is reduced as it is read.
 
@@ -186,12 +187,14 @@ class Base:
             return self.family.pixels(self.processor, frames), len(frames)
 
         waiting: list[Picture[tuple[Any, int]]] = []
+        frames = 0
         with closing(read_pictures(images, prepared, wanted=wanted, stop=stop, **reduced)) as pictures:
             for one in pictures:
                 waiting.append(one)
-                if sum(other.made[1] for other in waiting if other.made is not None) >= size:
+                frames += one.made[1] if one.made is not None else 0
+                if not frames or frames >= size or len(waiting) >= WAITING:
                     yield from self._encoded(waiting, size, exact)
-                    waiting = []
+                    waiting, frames = [], 0
         if stop is None or not stop.requested:
             yield from self._encoded(waiting, size, exact)
 
