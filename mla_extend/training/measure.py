@@ -38,8 +38,7 @@ from mla_extend.training.stages import (
     training_pairs,
     transfer_terms,
 )
-from mla_extend.training.teacher import EqualVectors
-from mla_extend.training.validation import SENTENCES, Score
+from mla_extend.training.validation import SENTENCES, Score, Vectors
 
 TIMED_STEPS = 3
 TIMED_PAIRS = 50_000
@@ -103,7 +102,7 @@ def estimate(
     timed = train.evenly(TIMED_PAIRS)
     pairs = TransferTask(
         model.id_rows(tag, timed.target),
-        EqualVectors(dim),
+        _equal_vectors(len(timed), dim),
         timed.native,
         timed.weights,
         drawn=subword_sampling(model, tag, timed.target),
@@ -116,7 +115,7 @@ def estimate(
     if image_text is not None:
         exposure = ExposureTask(
             model.tokenise(tag, captions),
-            np.ones((len(image_text.images), dim), dtype=np.float32),
+            _equal_vectors(len(image_text.images), dim),
             np.asarray(image_text.image_of_text, dtype=np.int64)[shown],
             captions,
             drawn=subword_sampling(model, tag, captions),
@@ -192,7 +191,7 @@ def measured_cost(
     pairs = stages[0].terms[0].task
     assert isinstance(pairs, TransferTask)
     like = copy.copy(pairs)  # whose native sentences need not be encoded to take a step
-    like.teacher = EqualVectors(model.base.native_vectors(["a"]).shape[1])
+    like.teacher = _equal_vectors(len(pairs.lengths), model.base.native_vectors(["a"]).shape[1])
     different = native.different()
     text, row = _encode_seconds(model.base, different), _row_seconds(model, tag, pairs)
     parts = []
@@ -206,6 +205,11 @@ def measured_cost(
     looked_up = different.evenly(TIMED_PAIRS)
     teacher = text * features.lacks_text(looked_up) / len(looked_up)
     return MeasuredCost(RunCost(parts, len(different) * teacher), row, text, teacher, len(different))
+
+
+def _equal_vectors(rows: int, dim: int) -> Vectors:
+    """Stand in for vectors `[N, D]` where only time is measured: one vector, whose memory all rows share."""
+    return np.broadcast_to(np.ones(dim, dtype=np.float32), (rows, dim))
 
 
 def _unscored(model: MultilingualModel) -> Score:

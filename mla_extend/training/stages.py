@@ -27,7 +27,7 @@ from mla_extend.training.forward import Ids
 from mla_extend.training.losses import contrast_loss, sigmoid_loss, transfer_loss
 from mla_extend.training.native_rows import NativeRows, partners
 from mla_extend.training.recipe import Recipe, StageRecipe
-from mla_extend.training.teacher import EqualVectors, Teacher
+from mla_extend.training.teacher import Teacher
 from mla_extend.training.validation import SENTENCES, ExposureValidation, Rows, TransferValidation, Validation, Vectors
 
 Weights = NDArray[np.float64] | None
@@ -103,7 +103,7 @@ class TransferTask:
     def __init__(
         self,
         ids: Ids,
-        teacher: Vectors | Teacher | EqualVectors,
+        teacher: Vectors | Teacher,
         native: Sequence[str],
         weights: Weights = None,
         drawn: SubwordSampling | None = None,

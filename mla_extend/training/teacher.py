@@ -49,17 +49,6 @@ class Teacher:
         return found
 
 
-class EqualVectors:
-    """Stand in for vectors `[N, D]` where only time is measured: the same `[D]` for every row."""
-
-    def __init__(self, dim: int) -> None:
-        self._dim = dim
-
-    def __getitem__(self, rows: Rows) -> Vectors:
-        """Return ones `[n, D]`."""
-        return np.ones((len(rows), self._dim), dtype=np.float32)
-
-
 def encoded_with(step: int) -> tuple[int, int]:
     """Return the range of steps, the end excluded, whose vectors are encoded with those of a step.
 
