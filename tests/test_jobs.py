@@ -312,6 +312,10 @@ def test_four_at_once_publish_into_one_registry_and_it_verifies(
         ]
 
     assert there(plan) == [True] * 4
+    path.write_text(text.replace("defaults: {", "defaults: {time: 30m, "))
+    timed = read_plan(path, registry=tmp_path / "adapters", base=str(dual_folder))
+    assert {job.arguments["time"] for job in timed.jobs} == {1800}
+    assert there(timed) == [False] * 4
     path.write_text(text.replace("defaults: {", "defaults: {filter: strict, "))
     strict = read_plan(path, registry=tmp_path / "adapters", base=str(dual_folder))
     assert there(strict) == [False] * 4

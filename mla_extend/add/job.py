@@ -298,8 +298,7 @@ def _train(
     def fit(stages: Sequence[Stage]) -> RunCost:
         """Return what the stages cost with as many steps as fit into what is left of the time."""
         assert request.time is not None
-        pictures = held_out.captions
-        rows = [int(held_out.pairs.sum()), *([int(pictures.sum())] if pictures is not None else [])][: len(stages)]
+        rows = [int(held.sum()) for held in (held_out.pairs, held_out.captions) if held is not None]
         native, precision = request.parallel.native, request.recipe.precision
         cost = measured_cost(model, request.tag, stages, rows, native, features, precision, request.seed)
         tests = request.test_set.splits.values() if request.test_set else ()

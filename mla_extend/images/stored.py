@@ -123,8 +123,8 @@ class _Work:
                 if made:
                     self.store.add(*zip(*made, strict=True))
                 self.memo.keep(read)
-                for error in self.errors.values() if strict else ():
-                    raise error
+                if strict and self.errors:
+                    raise next(iter(self.errors.values()))
                 progress.advance(len(read))
                 done += len(read)
         return done
